@@ -1,0 +1,1 @@
+"""Comptroller: the AI gateway that can account for every request."""

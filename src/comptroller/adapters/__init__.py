@@ -1,0 +1,1 @@
+"""The drivers: one folder per outside thing; they never import one another."""

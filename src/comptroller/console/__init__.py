@@ -1,0 +1,1 @@
+"""The control plane: what the control process answers."""

@@ -1,0 +1,61 @@
+"""Every error raised on purpose: one class per broken rule, each with a stable code."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ComptrollerError(Exception):
+    """Something went wrong that a person can act on."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+    @property
+    def message(self) -> str:
+        """What was wrong, where, and what to do."""
+        return str(self.args[0])
+
+
+class ConfigurationError(ComptrollerError):
+    """The configuration is not valid."""
+
+    code = "configuration"
+
+
+class NotFoundError(ComptrollerError):
+    """There is no such thing."""
+
+    code = "not_found"
+
+
+class ConflictError(ComptrollerError):
+    """The thing is not in a state in which that can be done."""
+
+    code = "conflict"
+
+
+class JournalUnavailableError(ComptrollerError):
+    """The journal cannot record, so nothing may be forwarded."""
+
+    code = "journal_unavailable"
+
+
+class StoreUnavailableError(ComptrollerError):
+    """The store cannot answer."""
+
+    code = "store_unavailable"
+
+
+class ControlUnavailableError(ComptrollerError):
+    """The control process does not answer."""
+
+    code = "control_unavailable"
+
+
+class UnpricedError(ComptrollerError):
+    """A model has no price."""
+
+    code = "unpriced"

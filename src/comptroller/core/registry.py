@@ -1,0 +1,176 @@
+"""The registry: people, providers, models, and the path to every service.
+
+An applied configuration (design.md §7) as frozen values. Ids are the keys of the
+file; a service's id is unique in the organization.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NewType
+
+PersonId = NewType("PersonId", str)
+ServiceId = NewType("ServiceId", str)
+UnitId = NewType("UnitId", str)
+TenantId = NewType("TenantId", str)
+ModelId = NewType("ModelId", str)
+ProviderId = NewType("ProviderId", str)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A named, living person; never a shared mailbox."""
+
+    id: PersonId
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Where models run."""
+
+    id: ProviderId
+    base_url: str
+    """Origin: scheme, host and port, without a path."""
+    speaks: dict[str, str]
+    """Dialect (`openai`, `anthropic`, `gemini`) to its path prefix."""
+    credential: str | None = None
+    """A reference, `env:NAME` or `file:PATH`; never the secret."""
+    ca_file: str | None = None
+    """PEM bundle that replaces the system's trust for this provider."""
+    prices: str | None = None
+    """The provider's id in the price catalogue, where its URL does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredPrice:
+    """A price from the configuration, in pico-USD per token, by usage class."""
+
+    rates_pico_usd: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What callers may ask for."""
+
+    id: ModelId
+    provider: ProviderId
+    upstream: str
+    """The provider's own name of the model."""
+    price: DeclaredPrice | None = None
+    max_output_tokens: int | None = None
+    context_window_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A limit on money in a window of time."""
+
+    limit_nano_usd: int
+    window: str
+    """`hour`, `day`, `week`, `month` or `total`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One or more windows, and the shares at which to alert."""
+
+    windows: tuple[Window, ...]
+    alert_at_percent: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many per period."""
+
+    count: int
+    period_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits other than money; None: not limited here."""
+
+    requests: Rate | None = None
+    tokens: Rate | None = None
+    concurrency: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """The three named people who answer for a service."""
+
+    policy: PersonId
+    billing: PersonId
+    technical: PersonId
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What owns credentials and answers for its requests."""
+
+    id: ServiceId
+    tenant: TenantId
+    unit: UnitId
+    purpose: str
+    kind: str
+    """`internal`, `external`, `automation` or `agent`."""
+    environment: str
+    owners: Owners
+    models: tuple[ModelId, ...]
+    escalation: tuple[PersonId, ...] = ()
+    budget: Budget | None = None
+    limits: Limits = field(default_factory=Limits)
+    operator: PersonId | None = None
+    sponsor: PersonId | None = None
+    run_budget: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A business unit of a tenant."""
+
+    id: UnitId
+    tenant: TenantId
+    owner: PersonId
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant of the gateway."""
+
+    id: TenantId
+    owner: PersonId | None = None
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """The shared gateway: its named operational owner and its bounds."""
+
+    owner: PersonId
+    body_bytes_max: int = 32 * 1024 * 1024
+    upstream_first_byte_timeout_s: int = 600
+    upstream_idle_timeout_s: int = 300
+    drain_count_max: int = 64
+    drain_timeout_s: int = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Everything an applied configuration declares."""
+
+    organization: str
+    timezone: str
+    people: dict[PersonId, Person]
+    gateway: GatewaySettings
+    providers: dict[ProviderId, Provider]
+    models: dict[ModelId, Model]
+    tenants: dict[TenantId, Tenant]
+    units: dict[str, Unit]
+    """By `tenant/unit`."""
+    services: dict[ServiceId, Service]
+    budget: Budget | None = None

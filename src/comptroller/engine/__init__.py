@@ -1,0 +1,1 @@
+"""The use cases: they orchestrate the core through ports."""

@@ -1,0 +1,1 @@
+"""The data plane: HTTP server protocol, routes, streaming."""

@@ -1,0 +1,1 @@
+"""The fakes, shipped: they pass the same contract tests as the adapters."""

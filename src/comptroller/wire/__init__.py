@@ -1,0 +1,1 @@
+"""The dialects: provider bytes to core values and back; sans-I/O."""
