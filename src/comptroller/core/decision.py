@@ -9,7 +9,7 @@ from typing import NamedTuple
 class Outcome(StrEnum):
     """What a control said of a request."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105  an outcome, not a password
     DENY = "deny"
     CLAMP = "clamp"
     WOULD_DENY = "would_deny"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
+
+from comptroller.core.credential import Credential
+from comptroller.core.usage import Usage
 
 
 class Clock(Protocol):
@@ -115,4 +118,118 @@ class SecretResolver(Protocol):
         """
 
 
-Records = Iterable[bytes]
+class RegistryObject(NamedTuple):
+    """One applied object of the configuration."""
+
+    kind: str
+    id: str
+    body: bytes
+    """JSON of the core.registry value."""
+
+
+class CredentialRow(NamedTuple):
+    """A credential with when it was last used."""
+
+    credential: Credential
+    last_used_ns: int | None
+
+
+class RequestRow(NamedTuple):
+    """One request, as `comptroller requests` shows it (design.md §8)."""
+
+    request_id: str
+    time_ns: int
+    tenant: str
+    unit: str
+    service: str
+    credential_id: str
+    person: str
+    owner_policy: str
+    owner_billing: str
+    owner_technical: str
+    decision: str
+    reason: str
+    route: str
+    model: str | None
+    model_answered: str | None
+    usage: Usage
+    usage_source: str | None
+    cost_nano_usd: int
+    hold_nano_usd: int
+    rate_card: str | None
+    state: str
+    """`open`, `settled`, `released`, `abandoned` or `refused`."""
+    duration_us: int | None
+    decided_at: JournalPosition
+    ended_at: JournalPosition | None
+
+
+class RequestQuery(NamedTuple):
+    """Which requests, newest first."""
+
+    service: str | None = None
+    decision: str | None = None
+    since_ns: int | None = None
+    limit: int | None = 100
+    """None: all."""
+
+
+class SpendRow(NamedTuple):
+    """Spend of one key over a span of time."""
+
+    key: str
+    requests: int
+    usage: Usage
+    cost_nano_usd: int
+
+
+class Reports(Protocol):
+    """Reads of the store; any process may hold one, the data is as projected."""
+
+    def requests(self, query: RequestQuery) -> Sequence[RequestRow]:
+        """The requests that match, newest first."""
+
+    def request(self, request_id: str) -> RequestRow | None:
+        """One request."""
+
+    def spend(self, by: str, since_ns: int | None) -> Sequence[SpendRow]:
+        """Spend by `owner` (billing), `unit`, `service`, `model` or `credential`.
+
+        Dearest first. Requests that were refused count 0 requests.
+        """
+
+    def registry_objects(self) -> Sequence[RegistryObject]:
+        """Everything applied, at the revision of `revision()`."""
+
+    def revision(self) -> int:
+        """The revision of the last applied configuration; 0: none yet."""
+
+    def credentials(self) -> Sequence[CredentialRow]:
+        """Every credential ever issued, oldest first."""
+
+
+class OpenRequest(NamedTuple):
+    """A decision without an end."""
+
+    request_id: str
+    hold_nano_usd: int
+    hold_usage: Usage
+
+
+class Store(Reports, Protocol):
+    """The store; the control process alone writes it."""
+
+    def position(self, source: str) -> int:
+        """The offset up to which a source has been projected; 0: nothing yet."""
+
+    def project(self, records: Sequence[JournalRecord], end: JournalPosition) -> None:
+        """Projects records of one source and moves its position, in one step.
+
+        Records before the position are ignored, so a repeat changes nothing.
+
+        Raises:
+            StoreUnavailableError: nothing was changed.
+        """
+
+    def open_requests(self, source: str) -> Sequence[OpenRequest]:
+        """The allowed decisions of a source that have no end yet."""

@@ -1,0 +1,238 @@
+"""Records: the CloudEvents 1.0 documents that journals hold (design.md §6).
+
+These are the shapes for reading. The request path writes the same shapes from
+pre-encoded pieces (engine/recording.py); a test holds the two together.
+Names: OpenTelemetry GenAI, OPA decision logs, OCSF `is_applied`; ours under
+`comptroller.`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+DECIDED: Final = "comptroller.request.decided.v1"
+SETTLED: Final = "comptroller.request.settled.v1"
+RELEASED: Final = "comptroller.request.released.v1"
+ABANDONED: Final = "comptroller.request.abandoned.v1"
+UNAUTHENTICATED: Final = "comptroller.request.unauthenticated.v1"
+OBJECT_CREATED: Final = "comptroller.registry.object.created.v1"
+OBJECT_CHANGED: Final = "comptroller.registry.object.changed.v1"
+OBJECT_REMOVED: Final = "comptroller.registry.object.removed.v1"
+REGISTRY_APPLIED: Final = "comptroller.registry.applied.v1"
+CREDENTIAL_ISSUED: Final = "comptroller.credential.issued.v1"
+CREDENTIAL_ROTATED: Final = "comptroller.credential.rotated.v1"
+CREDENTIAL_REVOKED: Final = "comptroller.credential.revoked.v1"
+JOURNAL_STARTED: Final = "comptroller.journal.started.v1"
+JOURNAL_CLOSED: Final = "comptroller.journal.closed.v1"
+
+RECORD_BYTES_MAX: Final = 65_535
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """The CloudEvents attributes of a record; `data` is decoded by its type."""
+
+    id: str
+    source: str
+    type: str
+    time: str
+    """RFC 3339, UTC, microseconds."""
+    subject: str
+    sequence: str
+    """Decimal, 0 for a journal's first record, without gaps."""
+    data: msgspec.Raw
+    specversion: str = "1.0"
+
+
+class Control(msgspec.Struct, frozen=True):
+    """One control's outcome (core.decision.ControlOutcome on the wire)."""
+
+    id: str
+    version: str
+    is_applied: bool
+    outcome: str
+    observed: str | int | None = None
+    limit: str | int | None = None
+
+
+def _named(name: str) -> Any:  # noqa: ANN401  msgspec.field is typed Any for its default
+    return msgspec.field(name=name)
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `request.decided`: on disk before the first byte goes upstream."""
+
+    decision_id: str
+    """The request id, too."""
+    path: str
+    """The route asked, such as `/v1/chat/completions`, without a query."""
+    result: str
+    """`allow` or `deny`."""
+    reason: str
+    """`allowed`, or the stable code of the refusal."""
+    operation: str = _named("gen_ai.operation.name")
+    dialect: str = _named("comptroller.dialect")
+    provider: str | None = _named("gen_ai.provider.name")
+    model: str | None = _named("gen_ai.request.model")
+    model_upstream: str | None = _named("comptroller.model.upstream")
+    max_tokens: int | None = _named("gen_ai.request.max_tokens")
+    stream: bool = _named("gen_ai.request.stream")
+    server_address: str | None = _named("server.address")
+    service: str = _named("service.name")
+    unit: str = _named("comptroller.unit.id")
+    tenant: str = _named("comptroller.tenant.id")
+    kind: str = _named("comptroller.service.kind")
+    environment: str = _named("deployment.environment.name")
+    credential: str = _named("comptroller.credential.id")
+    person: str = _named("comptroller.credential.person")
+    owner_policy: str = _named("comptroller.owner.policy")
+    owner_billing: str = _named("comptroller.owner.billing")
+    owner_technical: str = _named("comptroller.owner.technical")
+    owner_unit: str = _named("comptroller.owner.unit")
+    owner_gateway: str = _named("comptroller.owner.gateway")
+    operator: str | None = _named("comptroller.operator")
+    sponsor: str | None = _named("comptroller.sponsor")
+    registry_revision: int = _named("comptroller.registry.revision")
+    bundles: dict[str, dict[str, str]]
+    controls: list[Control] = _named("comptroller.controls")
+    rate_card: str | None = _named("comptroller.rate_card")
+    hold_nano_usd: int = _named("comptroller.hold.nano_usd")
+    hold_input_tokens: int = _named("comptroller.hold.input_tokens")
+    hold_output_tokens: int = _named("comptroller.hold.output_tokens")
+    body_bytes: int = _named("http.request.body.size")
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `request.settled`: what it consumed and what that cost."""
+
+    decision_id: str
+    outcome: str
+    """`completed`, `upstream_error`, `client_left`, `cut`, `upstream_broke`."""
+    status: int | None = _named("http.response.status_code")
+    model_answered: str | None = _named("gen_ai.response.model")
+    response_id: str | None = _named("gen_ai.response.id")
+    input_tokens: int = _named("gen_ai.usage.input_tokens")
+    """Every prompt-side token, as OpenTelemetry counts."""
+    output_tokens: int = _named("gen_ai.usage.output_tokens")
+    usage: dict[str, int] = _named("comptroller.usage")
+    usage_source: str = _named("comptroller.usage.source")
+    usage_raw: list[msgspec.Raw] = _named("comptroller.usage.raw")
+    passes: list[Pass] = _named("comptroller.usage.passes")
+    """Only when more than one model ran."""
+    service_tier: str | None = _named("comptroller.service_tier")
+    rate_card: str | None = _named("comptroller.rate_card")
+    cost_nano_usd: int = _named("comptroller.cost.nano_usd")
+    cost_source: str = _named("comptroller.cost.source")
+    """`rate_card`, `provider`, `estimated` or `none` (nothing was billable)."""
+    hold_exceeded: bool = _named("comptroller.hold.exceeded")
+    duration_us: int = _named("comptroller.duration_us")
+    first_byte_us: int | None = _named("comptroller.first_byte_us")
+
+
+class Pass(msgspec.Struct, frozen=True):
+    """What one of several models inside one reply consumed."""
+
+    model: str | None
+    usage: dict[str, int]
+    cost_nano_usd: int
+
+
+class Released(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `request.released`: nothing was sent upstream, nothing is owed."""
+
+    decision_id: str
+    reason: str
+
+
+class Abandoned(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `request.abandoned`: its worker died; booked at its hold."""
+
+    decision_id: str
+    journal: str
+    """Source of the dead worker's journal."""
+    cost_nano_usd: int = _named("comptroller.cost.nano_usd")
+    usage: dict[str, int] = _named("comptroller.usage")
+    usage_source: str = _named("comptroller.usage.source")
+    """Always `hold`."""
+
+
+class Unauthenticated(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `request.unauthenticated`: refusals without a known credential.
+
+    One record a second and reason at the most, so that strangers cannot fill
+    the disk.
+    """
+
+    reason: str
+    count: int
+
+
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did it: a declared person where one was named, and the system account."""
+
+    person: str | None
+    account: str
+    """`user@host` as the operating system has it."""
+
+
+class ObjectChange(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `registry.object.*`: one object of the configuration, before and after.
+
+    `kind` is `organization`, `person`, `gateway`, `provider`, `model`, `tenant`,
+    `unit` or `service`; bodies are the JSON of the core.registry values. A
+    change takes effect with the `registry.applied` record of its revision.
+    """
+
+    revision: int
+    kind: str
+    id: str
+    before: msgspec.Raw | None
+    after: msgspec.Raw | None
+    actor: Actor
+
+
+class RegistryApplied(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `registry.applied`: the changes of this revision take effect."""
+
+    revision: int
+    changes: int
+    digest: str
+    """`sha256:` of the configuration text as applied."""
+    actor: Actor
+
+
+class CredentialIssued(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `credential.issued`."""
+
+    credential_id: str
+    service: str
+    person: str
+    secret_sha256: str
+    not_before_ns: int
+    expires_ns: int | None
+    actor: Actor
+
+
+class CredentialRotated(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `credential.rotated`: a new secret; the old ones end at a set time."""
+
+    credential_id: str
+    secret_sha256: str
+    not_before_ns: int
+    old_not_after_ns: int
+    actor: Actor
+
+
+class CredentialRevoked(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `credential.revoked`."""
+
+    credential_id: str
+    reason: str
+    revoked_ns: int
+    actor: Actor
+
+
+def encode(envelope: dict[str, Any]) -> bytes:
+    """Encodes a record that is not on the request path; one line of JSON."""
+    return msgspec.json.encode(envelope)
