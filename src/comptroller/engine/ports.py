@@ -233,3 +233,76 @@ class Store(Reports, Protocol):
 
     def open_requests(self, source: str) -> Sequence[OpenRequest]:
         """The allowed decisions of a source that have no end yet."""
+
+
+class UpstreamFailure(NamedTuple):
+    """Why an upstream call ended without a whole reply."""
+
+    code: str
+    """`connect`, `tls`, `timeout`, `reset`, `garbage`, `too_large`, `busy`."""
+    detail: str
+    """For people; no secrets, no prompt text."""
+    sent: bool
+    """Whether any byte of the request may have reached the provider."""
+
+
+class ReplySink(Protocol):
+    """Takes one upstream reply as it arrives; called on the event loop, in order."""
+
+    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """The reply's status and headers, names as sent; hop-by-hop ones included."""
+
+    def on_data(self, data: bytes) -> None:
+        """The next bytes of the body, transfer coding removed."""
+
+    def on_end(self) -> None:
+        """The reply is whole. Nothing follows."""
+
+    def on_failed(self, failure: UpstreamFailure) -> None:
+        """The reply will not be whole. Nothing follows."""
+
+
+class UpstreamCall(Protocol):
+    """One call under way."""
+
+    def pause(self) -> None:
+        """Stops reading the reply, so that the provider feels back-pressure."""
+
+    def resume(self) -> None:
+        """Reads on."""
+
+    def abort(self) -> None:
+        """Closes the connection; the sink hears nothing more."""
+
+
+class UpstreamTarget(NamedTuple):
+    """Where a call goes."""
+
+    host: str
+    port: int
+    tls: bool
+    ca_file: str | None
+
+
+class UpstreamRequest(NamedTuple):
+    """What is sent, as bytes ready for the socket."""
+
+    target: UpstreamTarget
+    head: bytes
+    body: bytes
+    first_byte_timeout_s: float
+    idle_timeout_s: float
+
+
+class Upstreams(Protocol):
+    """Calls to providers. A request is sent at most once."""
+
+    def call(self, request: UpstreamRequest, sink: ReplySink) -> UpstreamCall:
+        """Starts a call; the sink hears of everything that follows.
+
+        A pooled connection that turns out to be closed before anything was
+        written is replaced; once a byte may have been sent nothing is repeated.
+        """
+
+    async def close(self) -> None:
+        """Closes idle connections; calls under way are aborted."""
