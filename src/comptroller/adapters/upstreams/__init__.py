@@ -1,0 +1,1 @@
+"""Calls to model providers: HTTP/1.1 on asyncio protocols and llhttp."""
