@@ -7,7 +7,8 @@ file; a service's id is unique in the organization.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NewType
+from datetime import date
+from typing import Final, NewType
 
 PersonId = NewType("PersonId", str)
 ServiceId = NewType("ServiceId", str)
@@ -15,6 +16,22 @@ UnitId = NewType("UnitId", str)
 TenantId = NewType("TenantId", str)
 ModelId = NewType("ModelId", str)
 ProviderId = NewType("ProviderId", str)
+
+DIALECT_PREFIXES: Final = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
+"""Every dialect, with the prefix that its standard paths begin with."""
+
+SERVICE_KINDS: Final = ("internal", "external", "automation", "agent")
+BUDGET_WINDOWS: Final = ("hour", "day", "week", "month", "total")
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """What holds for everything: its name, its calendar, its overall budget."""
+
+    name: str
+    timezone: str
+    """IANA name; calendar windows begin and end by it."""
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +51,11 @@ class Provider:
     base_url: str
     """Origin: scheme, host and port, without a path."""
     speaks: dict[str, str]
-    """Dialect (`openai`, `anthropic`, `gemini`) to its path prefix."""
+    """Dialect to the path prefix that stands where DIALECT_PREFIXES has its own.
+
+    `{"openai": "/v1"}` is the usual one, `{"openai": "/api/v1"}` OpenRouter's:
+    chat completions are then at `/api/v1/chat/completions`.
+    """
     credential: str | None = None
     """A reference, `env:NAME` or `file:PATH`; never the secret."""
     ca_file: str | None = None
@@ -45,9 +66,10 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredPrice:
-    """A price from the configuration, in pico-USD per token, by usage class."""
+    """A price from the configuration; classes it leaves out keep the catalogue's."""
 
     rates_pico_usd: dict[str, int]
+    """By usage class: pico-USD per token, or per unit for a counted unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +130,17 @@ class Owners:
 
 
 @dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A trial: who pays for it, how much in all, and its last day."""
+
+    sponsor: PersonId
+    budget: Window
+    """Its window is always `total`."""
+    ends: date
+    """The last day on which it may be used, in the organization's timezone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What owns credentials and answers for its requests."""
 
@@ -126,6 +159,8 @@ class Service:
     operator: PersonId | None = None
     sponsor: PersonId | None = None
     run_budget: Window | None = None
+    """For one run of an agent; its window is always `total`."""
+    sandbox: Sandbox | None = None
 
 
 @dataclass(frozen=True, slots=True)
