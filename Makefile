@@ -1,0 +1,72 @@
+# The only prerequisites are Python 3.11 or later and make; `make` alone lists
+# the targets. Everything that is installed is pinned and hashed in locks/.
+.DEFAULT_GOAL := list
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/sh
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+SHARED ?= ../shared
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes \
+  --no-emit-index-url --no-header
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: list setup demo test check fix bench acceptance lock clean
+
+list: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | \
+	  while IFS="$$(printf '\t')" read -r name what; do \
+	    printf '  make %-11s %s\n' "$$name" "$$what"; done
+
+setup: $(VENV)/.dev ## create .venv with .venv/bin/comptroller and the tools
+	@echo "Ready: $(BIN)/comptroller --help"
+
+demo: $(VENV)/.runtime ## show it all in half a minute (KEEP=1 leaves it running)
+	@$(BIN)/comptroller demo $(if $(filter 1,$(KEEP)),--keep)
+
+test: check ## check, then run every test but the acceptance
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+check: $(VENV)/.dev ## lint, format, types, layers, shape
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -p no:randomly tests/test_tidy.py
+
+fix: $(VENV)/.dev ## format, and repair what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## measure what the README claims
+	$(BIN)/python bench/run.py
+
+acceptance: $(VENV)/.dev ## run what needs ../shared (SHARED=DIR): recordings, clients
+	@test -d "$(SHARED)" || { \
+	  echo "make acceptance: no folder $(SHARED); set SHARED=DIR" >&2; exit 1; }
+	SHARED="$(abspath $(SHARED))" $(BIN)/pytest tests/acceptance
+
+lock: $(VENV)/.dev ## resolve pyproject.toml anew into locks/
+	$(LOCK) --group bootstrap -o locks/bootstrap.txt
+	$(LOCK) pyproject.toml -o locks/runtime.txt
+	$(LOCK) pyproject.toml --group dev -o locks/dev.txt
+
+clean: ## remove .venv and every cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	  .import_linter_cache .coverage
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps name what .venv holds; a changed lock installs again.
+$(VENV)/.dev: locks/dev.txt $(VENV)/.bootstrap pyproject.toml
+	@sh locks/install.sh $(VENV) locks/dev.txt
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.runtime: locks/runtime.txt $(VENV)/.bootstrap pyproject.toml
+	@sh locks/install.sh $(VENV) locks/runtime.txt
+	@touch $@
+
+$(VENV)/.bootstrap: locks/bootstrap.txt locks/install.sh
+	@sh locks/bootstrap.sh "$(PYTHON)" $(VENV)
+	@touch $@
