@@ -59,3 +59,9 @@ class UnpricedError(ComptrollerError):
     """A model has no price."""
 
     code = "unpriced"
+
+
+class BadRequestError(ComptrollerError):
+    """The request is not one that can be decided on."""
+
+    code = "bad_request"
