@@ -1,0 +1,1 @@
+"""Journals: one append-only file of records a process (design.md §2, §6)."""
