@@ -17,7 +17,7 @@ PARAMETERS_MAX = 5
 PROSE_LINES_MAX = {"README.md": 150, "CONTRIBUTING.md": 150}
 BANNED_WORDS = frozenset({"util", "utils", "helper", "helpers", "common", "manager"})
 BANNED_VERSION = re.compile(r"_v\d+$")
-UNFINISHED = re.compile("TO" + "DO|FIX" + "ME|XX" + "X")
+UNFINISHED = re.compile(r"\b(TO" + "DO|FIX" + "ME|XX" + r"X)\b")
 # Composed, so that this file does not hold what it looks for.
 PLACES = re.compile(
     "|".join([r"pypi\." + "org", r"pythonhosted\." + "org", r"debian\." + "org"])
