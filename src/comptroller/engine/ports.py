@@ -43,6 +43,8 @@ class Journal(Protocol):
 
     source: str
     """CloudEvents `source` of this journal: `/node/worker/boot`."""
+    sequence: int
+    """Of the next record; who builds a record takes it and adds one."""
 
     def append(
         self, record: bytes, on_durable: Callable[[bool], None] | None = None

@@ -6,6 +6,7 @@ HTTP/1.1 after RFC 9112. llhttp (through httptools) parses; it is strict.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final
 
 import httptools
@@ -37,7 +38,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._framed = False
         self._ended = False
         self._again = False
-        self._request: UpstreamRequest | None = None
+        self._idle_timeout_s = 0.0
         self.deadline_s = 0.0
         """Loop time at which the call under way, or the idleness, is too old."""
 
@@ -59,7 +60,7 @@ class UpstreamConnection(asyncio.Protocol):
     def send(self, request: UpstreamRequest, sink: ReplySink, now_s: float) -> None:
         """Writes a request; its reply goes to the sink."""
         assert self._transport is not None  # noqa: S101
-        self._request = request
+        self._idle_timeout_s = request.idle_timeout_s
         self._sink = sink
         self._parser = httptools.HttpResponseParser(self)
         self._headers = []
@@ -83,13 +84,16 @@ class UpstreamConnection(asyncio.Protocol):
         """Stops reading; the provider feels back-pressure."""
         transport = self._transport
         if transport is not None and not transport.is_closing():
+            self.deadline_s = math.inf  # the wait is ours, not the provider's
             transport.pause_reading()
 
     def resume(self) -> None:
         """Reads on."""
         transport = self._transport
-        if transport is not None and not transport.is_closing():
-            transport.resume_reading()
+        if transport is None or transport.is_closing():
+            return
+        self.deadline_s = self._lane.now_s() + self._idle_timeout_s
+        transport.resume_reading()
 
     def abort(self) -> None:
         """Ends the call under way; its sink hears nothing more."""
@@ -129,8 +133,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish()
         elif not self._head_done and self._head_bytes > HEAD_BYTES_MAX:
             self._fail("too_large", "the head of the provider's reply is too large")
-        elif self._request is not None and self._head_done:
-            self.deadline_s = self._lane.now_s() + self._request.idle_timeout_s
+        elif self._head_done and self.deadline_s != math.inf:
+            self.deadline_s = self._lane.now_s() + self._idle_timeout_s
 
     def eof_received(self) -> bool:
         """The provider half-closed: nothing more will come."""
@@ -188,7 +192,6 @@ class UpstreamConnection(asyncio.Protocol):
     def _finish(self) -> None:
         sink, self._sink = self._sink, None
         self._parser = None
-        self._request = None
         if self._again:
             self._lane.give_back(self)
         else:
@@ -205,5 +208,4 @@ class UpstreamConnection(asyncio.Protocol):
     def _drop(self) -> None:
         self._sink = None
         self._parser = None
-        self._request = None
         self.close()

@@ -1,0 +1,204 @@
+"""Admission: authenticate, decide, hold; a request goes on or is turned away."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from comptroller.core.bound import bound, input_tokens_bound, output_tokens_bound
+from comptroller.core.credential import Credential
+from comptroller.core.errors import BadRequestError
+from comptroller.core.registry import Service
+from comptroller.engine import refusals
+from comptroller.engine.desk import Desk, Entitlement, controls, refused_data
+from comptroller.engine.refusals import Refusal
+from comptroller.wire.request import RequestFacts, prepare, read_facts
+from comptroller.wire.routes import Operation, Route
+
+json = msgspec.json.Encoder().encode
+
+_CONTROL_OF = {
+    "unattributable": "attribution",
+    "model_not_allowed": "model_selection",
+    "model_missing": "model_selection",
+    "bad_request": "model_selection",
+    "dialect_not_spoken": "dialect",
+    "unpriced_model": "price",
+}
+"""The control that a refusal's code belongs to."""
+
+
+class Ask(NamedTuple):
+    """What a client asks, as the gateway parsed it."""
+
+    route: Route
+    secret: bytes | None
+    """The credential's secret, without its scheme."""
+    body: bytes
+
+
+class Hold(NamedTuple):
+    """The most that the request can cost, and the tokens that this rests on."""
+
+    nano_usd: int
+    input_tokens: int
+    output_tokens: int
+
+
+class Admitted(NamedTuple):
+    """A request that goes on."""
+
+    entitlement: Entitlement
+    facts: RequestFacts
+    body: bytes
+    """What is sent upstream."""
+    strip_usage: bool
+    """Whether the stream's usage chunk was asked for by us alone."""
+    hold: Hold
+    data: bytes
+    """The members of its decision record."""
+
+
+class Refused(NamedTuple):
+    """A request that goes no further."""
+
+    refusal: Refusal
+    data: bytes | None
+    """The members of its decision record; None: no known credential."""
+
+
+class Known(NamedTuple):
+    """Whom a valid credential stands for."""
+
+    credential: Credential
+    service: Service
+
+
+class Admission:
+    """Decides on requests from a desk, which is replaced as a whole."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        revision = desk.snapshot.revision
+        self._passed = controls(revision, None)
+
+    def identify(self, secret: bytes | None, now_ns: int) -> Known | Refused:
+        """Finds whom a secret stands for."""
+        if secret is None:
+            return Refused(refusals.MISSING_CREDENTIAL, None)
+        desk = self.desk
+        held = desk.find(secret)
+        if held is None:
+            return Refused(refusals.UNKNOWN_CREDENTIAL, None)
+        credential = held.credential
+        service = desk.service(credential)
+        validity = desk.validity(held, now_ns)
+        if validity != "valid":
+            refusal = refusals.credential_ended(
+                credential.id, validity, service, desk.registry
+            )
+            return Refused(refusal, None)
+        if service is None:
+            refusal = refusals.unattributable(
+                credential.service, "it is not declared any more"
+            )
+            return Refused(refusal, None)
+        return Known(credential, service)
+
+    def admit(self, ask: Ask, now_ns: int) -> Admitted | Refused:
+        """Decides on a request that would go to a model."""
+        known = self.identify(ask.secret, now_ns)
+        if isinstance(known, Refused):
+            return known
+        route = ask.route
+        try:
+            facts = read_facts(route, ask.body)
+        except BadRequestError as error:
+            return self._refused(known, route, refusals.bad_request(error.message))
+        credential, service = known
+        if facts.model is None:
+            return self._refused(known, route, refusals.model_missing(service))
+        entitlement = self.desk.entitlement(credential, service, facts.model, route)
+        if entitlement is None:
+            refusal = refusals.model_not_allowed(
+                facts.model, service, self.desk.registry
+            )
+            return self._refused(known, route, refusal)
+        if entitlement.refusal is not None:
+            data = self._data(
+                entitlement.data, facts, entitlement.refusal, (Hold(0, 0, 0), ask.body)
+            )
+            return Refused(entitlement.refusal, data)
+        model = entitlement.model
+        body, strip = prepare(route, facts, ask.body, model.upstream)
+        hold = _hold(entitlement, facts, len(body))
+        data = self._data(entitlement.data, facts, None, (hold, ask.body))
+        return Admitted(entitlement, facts, body, strip, hold, data)
+
+    def _refused(self, known: Known, route: Route, refusal: Refusal) -> Refused:
+        credential, service = known
+        shared = refused_data(credential, service, self.desk.snapshot, route)
+        return Refused(refusal, self._data(shared, None, refusal, (Hold(0, 0, 0), b"")))
+
+    def _data(
+        self,
+        shared: bytes,
+        facts: RequestFacts | None,
+        refusal: Refusal | None,
+        sizes: tuple[Hold, bytes],
+    ) -> bytes:
+        """The members of a decision record."""
+        hold, body = sizes
+        listed = self._passed
+        result, reason = b"allow", b"allowed"
+        if refusal is not None:
+            control = _CONTROL_OF.get(refusal.code)
+            listed = controls(self.desk.snapshot.revision, control)
+            result, reason = b"deny", refusal.code.encode()
+        ceiling = facts.max_output_tokens if facts else None
+        return (
+            b'"result":"%b","reason":"%b","gen_ai.request.model":%b,'
+            b'"gen_ai.request.max_tokens":%b,"gen_ai.request.stream":%b,%b,'
+            b'"comptroller.controls":%b,"comptroller.hold.nano_usd":%d,'
+            b'"comptroller.hold.input_tokens":%d,"comptroller.hold.output_tokens":%d,'
+            b'"http.request.body.size":%d'
+            % (
+                result,
+                reason,
+                json(_shortened(facts.model)) if facts else b"null",
+                b"null" if ceiling is None else b"%d" % ceiling,
+                b"true" if facts and facts.stream else b"false",
+                shared,
+                listed,
+                hold.nano_usd,
+                hold.input_tokens,
+                hold.output_tokens,
+                len(body),
+            )
+        )
+
+
+_MODEL_CHARACTERS_MAX = 200
+
+
+def _shortened(model: str | None) -> str | None:
+    """A client's text in our record is bounded."""
+    return model if model is None else model[:_MODEL_CHARACTERS_MAX]
+
+
+def _hold(entitlement: Entitlement, facts: RequestFacts, body_bytes: int) -> Hold:
+    """The most that the request can cost (design.md §4)."""
+    rates = entitlement.rates
+    if rates is None:
+        return Hold(0, 0, 0)
+    model = entitlement.model
+    tokens_in = input_tokens_bound(body_bytes, model.context_window_tokens, rates)
+    tokens_out = 0
+    if entitlement.route.operation is not Operation.EMBEDDINGS:
+        limit = entitlement.service.limits.output_tokens
+        tokens_out = output_tokens_bound(
+            facts.max_output_tokens, limit, model.max_output_tokens
+        ).tokens
+    nano_usd = bound(rates, tokens_in, tokens_out, facts.choices, facts.service_tier)
+    return Hold(nano_usd, tokens_in, tokens_out * facts.choices)

@@ -1,0 +1,289 @@
+"""The desk: a snapshot indexed for decisions, with all that is the same precomputed.
+
+A worker replaces its desk as a whole when a new snapshot appears.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from comptroller.core.credential import Credential, Secret
+from comptroller.core.decision import ControlOutcome, Outcome
+from comptroller.core.errors import ComptrollerError
+from comptroller.core.rates import ModelRates, RateCard
+from comptroller.core.registry import (
+    Model,
+    ModelId,
+    PersonId,
+    Provider,
+    Registry,
+    Service,
+    ServiceId,
+)
+from comptroller.engine import refusals
+from comptroller.engine.ports import SecretResolver, UpstreamTarget
+from comptroller.engine.refusals import Refusal
+from comptroller.engine.snapshot import Snapshot
+from comptroller.wire.routes import Route, upstream_path
+
+ENTITLEMENTS_MAX: Final = 50_000
+"""Remembered combinations; strangers' model names are never remembered."""
+
+_CREDENTIAL_HEADERS: Final = {
+    "openai": "authorization: Bearer ",
+    "anthropic": "x-api-key: ",
+    "gemini": "x-goog-api-key: ",
+}
+
+_LATER: Final = (
+    "environment",
+    "token_ceiling",
+    "rate_limit",
+    "concurrency",
+    "budget",
+    "prompt_restriction",
+    "tenant_isolation",
+)
+"""Controls that are not enforced yet; each decision says so."""
+
+json = msgspec.json.Encoder().encode
+
+
+class Held(NamedTuple):
+    """One valid secret's credential."""
+
+    credential: Credential
+    secret: Secret
+
+
+class Entitlement(NamedTuple):
+    """What one credential gets when it asks for a model by a route."""
+
+    credential: Credential
+    service: Service
+    model: Model
+    route: Route
+    refusal: Refusal | None
+    """Why this combination is never allowed; None: it is."""
+    rates: ModelRates | None
+    """None: the route is free of charge."""
+    card: RateCard
+    rate_card: bytes
+    """JSON of the rate card's version."""
+    target: UpstreamTarget
+    path: bytes
+    """Where to call the provider, without a query."""
+    head: bytes
+    """Header lines of our own for the provider: host, credential, coding."""
+    data: bytes
+    """The members of the decision record that are the same for every request."""
+
+
+class Desk:
+    """Everything that a worker needs to decide, from one snapshot."""
+
+    def __init__(self, snapshot: Snapshot, secrets: SecretResolver) -> None:
+        self.snapshot = snapshot
+        self.registry = snapshot.registry
+        self._secrets = secrets
+        self._held = {
+            bytes.fromhex(secret.sha256_hex): Held(credential, secret)
+            for credential in snapshot.credentials
+            for secret in credential.secrets
+        }
+        self._entitlements: dict[tuple[str, str, str, str], Entitlement] = {}
+
+    def find(self, secret: bytes) -> Held | None:
+        """The credential of a secret.
+
+        The look-up is by SHA-256: how long it takes says nothing about how much of
+        a guess was right.
+        """
+        return self._held.get(hashlib.sha256(secret).digest())
+
+    def service(self, credential: Credential) -> Service | None:
+        """The service that owns a credential, while it is declared."""
+        return self.registry.services.get(ServiceId(credential.service))
+
+    def validity(self, held: Held, now_ns: int) -> str:
+        """`valid`, `revoked`, `expired` or `not valid yet`."""
+        credential, secret = held
+        if credential.revoked_ns is not None:
+            return "revoked"
+        ends = [t for t in (credential.expires_ns, secret.not_after_ns) if t]
+        if ends and now_ns >= min(ends):
+            return "expired"
+        return "valid" if now_ns >= secret.not_before_ns else "not valid yet"
+
+    def entitlement(
+        self, credential: Credential, service: Service, model: str, route: Route
+    ) -> Entitlement | None:
+        """What the credential gets; None: the service may not use such a model."""
+        key = (credential.id, model, route.dialect, route.operation)
+        found = self._entitlements.get(key)
+        if found is None:
+            declared = self.registry.models.get(ModelId(model))
+            if declared is None or declared.id not in service.models:
+                return None
+            found = self._entitle(credential, service, declared, route)
+            if len(self._entitlements) < ENTITLEMENTS_MAX:
+                self._entitlements[key] = found
+        return found
+
+    def _entitle(
+        self, credential: Credential, service: Service, model: Model, route: Route
+    ) -> Entitlement:
+        provider = self.registry.providers[model.provider]
+        card = self.snapshot.rate_card
+        rates = card.find(provider.id, model.upstream) if route.metered else None
+        refusal = _unattributable(service, self.registry)
+        prefix = provider.speaks.get(route.dialect)
+        if refusal is None and prefix is None:
+            speaks = tuple(provider.speaks)
+            refusal = refusals.dialect_not_spoken(model.id, route.dialect, speaks)
+        if refusal is None and rates is None and route.metered:
+            refusal = refusals.unpriced(model.id, service, self.registry)
+        head = b""
+        if refusal is None:
+            try:
+                head = self._head(provider, route.dialect)
+            except ComptrollerError as error:
+                refusal = refusals.provider_credential_missing(
+                    provider.id, error.message
+                )
+        data = _decision_data(
+            credential, service, self.snapshot, _Asked(model, provider, route, rates)
+        )
+        return Entitlement(
+            credential=credential,
+            service=service,
+            model=model,
+            route=route,
+            refusal=refusal,
+            rates=rates,
+            card=card,
+            rate_card=json(card.version if rates else None),
+            target=_target(provider),
+            path=upstream_path(route, prefix or "", model.upstream).encode(),
+            head=head,
+            data=data,
+        )
+
+    def _head(self, provider: Provider, dialect: str) -> bytes:
+        lines = [f"host: {urlsplit(provider.base_url).netloc}"]
+        if provider.credential is not None:
+            secret = self._secrets.resolve(provider.credential)
+            lines.append(_CREDENTIAL_HEADERS[dialect] + secret)
+        # The meter reads the reply as it passes; a coding would hide it.
+        lines.append("accept-encoding: identity")
+        return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+
+
+class _Asked(NamedTuple):
+    model: Model
+    provider: Provider
+    route: Route
+    rates: ModelRates | None
+
+
+def refused_data(
+    credential: Credential, service: Service, snapshot: Snapshot, route: Route
+) -> bytes:
+    """Members of a refusal's record where no declared model was asked for."""
+    return _decision_data(credential, service, snapshot, (route,))
+
+
+def _target(provider: Provider) -> UpstreamTarget:
+    parts = urlsplit(provider.base_url)
+    tls = parts.scheme == "https"
+    port = parts.port or (443 if tls else 80)
+    return UpstreamTarget(parts.hostname or "", port, tls, provider.ca_file)
+
+
+def _unattributable(service: Service, registry: Registry) -> Refusal | None:
+    """Requirement 15: three living people, and two more for an agent."""
+    owners = service.owners
+    roles = {
+        "policy owner": owners.policy,
+        "billing owner": owners.billing,
+        "technical owner": owners.technical,
+        "gateway owner": registry.gateway.owner,
+    }
+    if service.kind == "agent":
+        roles["operator"] = service.operator or PersonId("")
+        roles["sponsor"] = service.sponsor or PersonId("")
+    unit = registry.units.get(f"{service.tenant}/{service.unit}")
+    roles["unit owner"] = unit.owner if unit else PersonId("")
+    for role, person in roles.items():
+        if person not in registry.people:
+            return refusals.unattributable(service.id, f"it has no {role}")
+    return None
+
+
+def _decision_data(
+    credential: Credential,
+    service: Service,
+    snapshot: Snapshot,
+    asked: _Asked | tuple[Route],
+) -> bytes:
+    """What every decision record of an entitlement has in common, encoded once."""
+    registry = snapshot.registry
+    unit = registry.units.get(f"{service.tenant}/{service.unit}")
+    model = provider = rates = None
+    if isinstance(asked, _Asked):
+        model, provider, route, rates = asked
+    else:
+        (route,) = asked
+    members: dict[str, object] = {
+        "path": route.label,
+        "gen_ai.operation.name": str(route.operation),
+        "comptroller.dialect": route.dialect,
+        "gen_ai.provider.name": provider.id if provider else None,
+        "comptroller.model.upstream": model.upstream if model else None,
+        "server.address": urlsplit(provider.base_url).hostname if provider else None,
+        "service.name": service.id,
+        "comptroller.unit.id": service.unit,
+        "comptroller.tenant.id": service.tenant,
+        "comptroller.service.kind": service.kind,
+        "deployment.environment.name": service.environment,
+        "comptroller.credential.id": credential.id,
+        "comptroller.credential.person": credential.person,
+        "comptroller.owner.policy": service.owners.policy,
+        "comptroller.owner.billing": service.owners.billing,
+        "comptroller.owner.technical": service.owners.technical,
+        "comptroller.owner.unit": unit.owner if unit else "",
+        "comptroller.owner.gateway": registry.gateway.owner,
+        "comptroller.operator": service.operator,
+        "comptroller.sponsor": service.sponsor,
+        "comptroller.registry.revision": snapshot.revision,
+        "bundles": {"registry": {"revision": str(snapshot.revision)}},
+        "comptroller.rate_card": snapshot.rate_card.version if rates else None,
+    }
+    return json(members)[1:-1]
+
+
+def controls(version: int, denied_by: str | None) -> bytes:
+    """The outcome of every control, in their order; those after a denial: not reached.
+
+    Args:
+        version: revision of the registry that configures them.
+        denied_by: the control that denied; None: all passed.
+    """
+    outcomes = []
+    denied = False
+    for name in ("credential", "attribution", "model_selection", "dialect", "price"):
+        outcome = Outcome.NOT_APPLICABLE if denied else Outcome.PASS
+        if name == denied_by:
+            outcome, denied = Outcome.DENY, True
+        outcomes.append(
+            ControlOutcome(name, str(version), not denied or name == denied_by, outcome)
+        )
+    outcomes += [
+        ControlOutcome(name, str(version), False, Outcome.DISABLED)  # noqa: FBT003
+        for name in _LATER
+    ]
+    return json([outcome._asdict() for outcome in outcomes])

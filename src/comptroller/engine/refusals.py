@@ -1,0 +1,161 @@
+"""Refusals: every way in which a request is turned away, with code and status.
+
+Policy and budget refusals are 400 with `x-should-retry: false`: measured, the only
+status on which all real clients stop at once and show the message. 401 is for
+credentials, 404 for routes, 5xx for what the gateway or the provider owes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from comptroller.core.registry import Person, PersonId, Registry, Service
+
+
+class Refusal(NamedTuple):
+    """Why a request goes no further."""
+
+    status: int
+    code: str
+    """Stable; listed in docs/reference/refusals.md."""
+    message: str
+    """What is wrong and what to do; no prompt text, no secrets."""
+    retry: bool = False
+    """Whether the same request may succeed later, unchanged."""
+
+
+UNKNOWN_ROUTE = Refusal(
+    404,
+    "unknown_route",
+    "This gateway does not serve this route. It serves POST /v1/chat/completions, "
+    "/v1/responses, /v1/embeddings, /v1/messages, /v1/messages/count_tokens, "
+    "/v1beta/models/{model}:generateContent, :streamGenerateContent and :countTokens, "
+    "and GET /v1/models and /v1/models/{id}.",
+)
+MISSING_CREDENTIAL = Refusal(
+    401,
+    "missing_credential",
+    "Send a Comptroller credential as 'Authorization: Bearer', 'x-api-key' or "
+    "'x-goog-api-key'. 'comptroller key issue SERVICE --for PERSON' makes one.",
+)
+CONFLICTING_CREDENTIALS = Refusal(
+    401,
+    "conflicting_credentials",
+    "The request carries two different credentials; send one.",
+)
+UNKNOWN_CREDENTIAL = Refusal(
+    401,
+    "unknown_credential",
+    "This credential is not known to this gateway. Check that the whole secret was "
+    "copied; 'comptroller key list' shows the credentials there are.",
+)
+NOT_READY = Refusal(
+    503,
+    "not_ready",
+    "The gateway has no applied configuration yet; 'comptroller apply' applies one.",
+    retry=True,
+)
+JOURNAL_FAILED = Refusal(
+    503,
+    "journal_unavailable",
+    "The gateway cannot record requests at present, so it forwards none.",
+    retry=True,
+)
+OVERLOADED = Refusal(
+    503,
+    "overloaded",
+    "The gateway has as many requests under way as it can hold; try again shortly.",
+    retry=True,
+)
+STOPPING = Refusal(
+    503, "stopping", "This gateway process is stopping; try again.", retry=True
+)
+CUT_REVOKED = Refusal(
+    401,
+    "credential_revoked",
+    "The credential was revoked, so the reply was cut. Ask the service's owners.",
+)
+
+
+def credential_ended(
+    credential: str, how: str, service: Service | None, registry: Registry
+) -> Refusal:
+    """A credential that was valid once, or is not yet: `revoked` or `expired`."""
+    whom = _ask(service, registry, "technical") if service else ""
+    return Refusal(401, f"credential_{how}", f"Credential {credential} is {how}.{whom}")
+
+
+def model_not_allowed(asked: str, service: Service, registry: Registry) -> Refusal:
+    """A model that the service may not use, or that does not exist."""
+    may = ", ".join(service.models)
+    return Refusal(
+        400,
+        "model_not_allowed",
+        f"Service {service.id} may not use model {asked!r}; it may use: {may}."
+        + _ask(service, registry, "policy"),
+    )
+
+
+def model_missing(service: Service) -> Refusal:
+    """A request that names no model."""
+    may = ", ".join(service.models)
+    return Refusal(
+        400, "model_missing", f"The request names no model; use one of: {may}."
+    )
+
+
+def dialect_not_spoken(model: str, dialect: str, speaks: tuple[str, ...]) -> Refusal:
+    """A model asked for in a dialect that its provider does not speak."""
+    works = ", ".join(speaks)
+    return Refusal(
+        400,
+        "dialect_not_spoken",
+        f"Model {model!r} is not reachable in the {dialect} dialect; its provider "
+        f"speaks: {works}. Nothing is translated between dialects.",
+    )
+
+
+def unpriced(model: str, service: Service, registry: Registry) -> Refusal:
+    """A model without a price: its cost could not be accounted for."""
+    return Refusal(
+        400,
+        "unpriced_model",
+        f"Model {model!r} has no price, so a request could not be accounted for. "
+        "Declare 'price' for it in the configuration."
+        + _ask(service, registry, "billing"),
+    )
+
+
+def unattributable(service: str, what: str) -> Refusal:
+    """A request that does not resolve to named people."""
+    return Refusal(
+        400,
+        "unattributable",
+        f"Requests of service {service} cannot be attributed: {what}. "
+        "The configuration must name a declared person.",
+    )
+
+
+def provider_credential_missing(provider: str, detail: str) -> Refusal:
+    """The gateway itself lacks the provider's credential."""
+    return Refusal(
+        503,
+        "provider_credential_missing",
+        f"The gateway has no credential for provider {provider}: {detail}",
+    )
+
+
+def bad_request(message: str) -> Refusal:
+    """A request whose body cannot be understood."""
+    return Refusal(400, "bad_request", message)
+
+
+def _ask(service: Service | None, registry: Registry, role: str) -> str:
+    if service is None:
+        return ""
+    person = registry.people.get(PersonId(getattr(service.owners, role)))
+    return f" Its {role} owner is {_named(person)}; ask them." if person else ""
+
+
+def _named(person: Person) -> str:
+    return f"{person.name} <{person.email}>"

@@ -1,0 +1,158 @@
+"""Settlement: what a reply consumed, what that cost, and where both came from."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from comptroller.core.bound import bound
+from comptroller.core.errors import UnpricedError
+from comptroller.core.rates import ModelRates, price
+from comptroller.core.usage import (
+    GENERATED_CLASSES,
+    PROMPT_CLASSES,
+    Pass,
+    Reading,
+    Usage,
+    UsageSource,
+    merge,
+    total,
+)
+from comptroller.engine import records
+from comptroller.engine.admission import Admitted
+from comptroller.engine.desk import Entitlement
+from comptroller.engine.recording import Ending
+from comptroller.wire.estimate import estimate
+
+_AGREED: Final = ("declared", "contract")
+"""Rates that somebody agreed to for the model asked for: they hold whoever answers."""
+
+NOTHING_READ: Final = Reading((), None, None, None, (), None, 0, complete=False)
+"""The reading of a reply that never began."""
+
+
+class Reply(NamedTuple):
+    """How the upstream's part of a request went."""
+
+    outcome: str
+    """`completed`, `upstream_error`, `client_left`, `cut`, `upstream_broke`."""
+    status: int | None
+    """None: no head arrived."""
+    reading: Reading
+    duration_us: int
+    first_byte_us: int | None
+
+
+class Bill(NamedTuple):
+    """A usage with its cost, each with its source."""
+
+    usage: Usage
+    usage_source: UsageSource
+    cost_nano_usd: int
+    cost_source: str
+    passes: tuple[records.Pass, ...] = ()
+
+
+_NOTHING_OWED: Final = Bill({}, UsageSource.PROVIDER, 0, "none")
+
+
+def settle(admitted: Admitted, reply: Reply) -> Ending:
+    """Ends an allowed request with the truth, or with a flagged estimate.
+
+    Never a silent zero: nothing is owed only where the provider itself refused
+    (an error status without usage) or the route is free of charge.
+    """
+    bill = _bill(admitted, reply)
+    reading = reply.reading
+    return Ending(
+        outcome=reply.outcome,
+        status=reply.status,
+        model_answered=reading.model_answered,
+        response_id=reading.response_id,
+        usage=bill.usage,
+        usage_source=bill.usage_source,
+        usage_raw=reading.raw,
+        passes=bill.passes,
+        service_tier=reading.service_tier,
+        rate_card=admitted.entitlement.rate_card,
+        cost_nano_usd=bill.cost_nano_usd,
+        cost_source=bill.cost_source,
+        hold_exceeded=bill.cost_nano_usd > admitted.hold.nano_usd,
+        duration_us=reply.duration_us,
+        first_byte_us=reply.first_byte_us,
+    )
+
+
+def _bill(admitted: Admitted, reply: Reply) -> Bill:
+    entitlement = admitted.entitlement
+    rates = entitlement.rates
+    if rates is None:  # a route that is free of charge: nothing else lacks rates
+        return _NOTHING_OWED
+    reading = reply.reading
+    passes = reading.passes
+    if not passes and reply.status is not None and reply.status >= 400:
+        return _NOTHING_OWED
+    if not passes or not reading.complete:
+        return _estimated(admitted, rates, reading, merge(passes))
+    if reading.stated_cost_nano_usd is not None:
+        cost, source = reading.stated_cost_nano_usd, "provider"
+        return Bill(merge(passes), UsageSource.PROVIDER, cost, source)
+    if len(passes) == 1:
+        one = passes[0]
+        cost, source = _cost(entitlement, rates, one, reading)
+        return Bill(one.usage, UsageSource.PROVIDER, cost, source)
+    return _summed(entitlement, rates, reading)
+
+
+def _summed(entitlement: Entitlement, rates: ModelRates, reading: Reading) -> Bill:
+    """Several models ran inside the reply: each is priced by its own rates."""
+    booked = []
+    source = "rate_card"
+    for one in reading.passes:
+        cost, found = _cost(entitlement, rates, one, reading)
+        booked.append(records.Pass(one.model, one.usage, cost))
+        if found != source:
+            source = found
+    cost = sum(one.cost_nano_usd for one in booked)
+    usage = merge(reading.passes)
+    return Bill(usage, UsageSource.PROVIDER, cost, source, tuple(booked))
+
+
+def _cost(
+    entitlement: Entitlement, rates: ModelRates, one: Pass, reading: Reading
+) -> tuple[int, str]:
+    """Prices one pass; flagged `estimated` where a rate is missing."""
+    named = one.model or reading.model_answered
+    source = "rate_card"
+    if named is not None and rates.source not in _AGREED:
+        # The model that answered may be dearer or cheaper than its alias.
+        own = entitlement.card.find(entitlement.model.provider, named)
+        if own is None and len(reading.passes) > 1:
+            source = "estimated"
+        rates = own or rates
+    try:
+        return price(rates, one.usage, reading.service_tier), source
+    except UnpricedError:
+        return _at_most(rates, one.usage), "estimated"
+
+
+def _at_most(rates: ModelRates, usage: Usage) -> int:
+    prompt = total(usage, PROMPT_CLASSES)
+    return bound(rates, prompt, total(usage, GENERATED_CLASSES))
+
+
+def _estimated(
+    admitted: Admitted, rates: ModelRates, reading: Reading, seen: Usage
+) -> Bill:
+    """A reply without its final usage: at least what was seen of it."""
+    guess = estimate(len(admitted.body), reading.output_bytes)
+    usage = dict(seen)
+    if not total(usage, PROMPT_CLASSES):
+        usage["input"] = guess["input"]
+    lacking = guess.get("output", 0) - total(usage, GENERATED_CLASSES)
+    if lacking > 0:
+        usage["output"] = usage.get("output", 0) + lacking
+    try:
+        cost: int = price(rates, usage, reading.service_tier)
+    except UnpricedError:
+        cost = _at_most(rates, usage)
+    return Bill(usage, UsageSource.ESTIMATED, cost, "estimated")
