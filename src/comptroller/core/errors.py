@@ -65,3 +65,9 @@ class BadRequestError(ComptrollerError):
     """The request is not one that can be decided on."""
 
     code = "bad_request"
+
+
+class RecordError(ComptrollerError):
+    """A record in a journal cannot be understood."""
+
+    code = "record"
