@@ -19,6 +19,9 @@ from comptroller.wire.routes import Operation, Route
 json = msgspec.json.Encoder().encode
 
 _CONTROL_OF = {
+    "credential_revoked": "credential",
+    "credential_expired": "credential",
+    "credential_not_valid_yet": "credential",
     "unattributable": "attribution",
     "model_not_allowed": "model_selection",
     "model_missing": "model_selection",
@@ -83,7 +86,9 @@ class Admission:
         revision = desk.snapshot.revision
         self._passed = controls(revision, None)
 
-    def identify(self, secret: bytes | None, now_ns: int) -> Known | Refused:
+    def identify(
+        self, secret: bytes | None, now_ns: int, route: Route
+    ) -> Known | Refused:
         """Finds whom a secret stands for."""
         if secret is None:
             return Refused(refusals.MISSING_CREDENTIAL, None)
@@ -98,7 +103,9 @@ class Admission:
             refusal = refusals.credential_ended(
                 credential.id, validity, service, desk.registry
             )
-            return Refused(refusal, None)
+            if service is None:
+                return Refused(refusal, None)
+            return self._refused(Known(credential, service), route, refusal)
         if service is None:
             refusal = refusals.unattributable(
                 credential.service, "it is not declared any more"
@@ -108,7 +115,7 @@ class Admission:
 
     def admit(self, ask: Ask, now_ns: int) -> Admitted | Refused:
         """Decides on a request that would go to a model."""
-        known = self.identify(ask.secret, now_ns)
+        known = self.identify(ask.secret, now_ns, ask.route)
         if isinstance(known, Refused):
             return known
         route = ask.route

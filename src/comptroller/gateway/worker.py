@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
+from comptroller.engine import refusals
+from comptroller.engine.desk import Desk
 from comptroller.engine.ports import (
     Clock,
     Ids,
@@ -14,6 +19,14 @@ from comptroller.engine.ports import (
     SnapshotStore,
     Upstreams,
 )
+from comptroller.engine.snapshot import decode
+from comptroller.gateway.client import ClientConnection
+from comptroller.gateway.floor import Floor
+
+SNAPSHOT_EVERY_S: Final = 0.2
+"""How often a worker looks for a new snapshot: revocation takes this long at most."""
+SWEEP_EVERY_S: Final = 1.0
+BACKLOG: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +48,89 @@ class WorkerParts:
     grace_s: float = 30.0
     """How long a graceful stop waits for requests under way."""
     on_ready: Callable[[], None] | None = None
-    """Called when the port is open and a snapshot is loaded."""
+    """Called when the port is open and a snapshot was looked for."""
 
 
 async def run_worker(parts: WorkerParts) -> None:
-    """Serves until SIGTERM or SIGINT, then finishes what is under way."""
+    """Serves until SIGTERM or SIGINT, then finishes what is under way.
+
+    Raises:
+        JournalUnavailableError: the journal cannot be opened.
+        OSError: the port cannot be opened.
+    """
+    loop = asyncio.get_running_loop()
+    journal = parts.journal()
+    upstreams = parts.upstreams()
+    floor = Floor(journal, upstreams, parts.clock, parts.ids, plain=parts.tls is None)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    beats = [
+        _Beat(SNAPSHOT_EVERY_S, lambda: _refresh(floor, parts)),
+        _Beat(SWEEP_EVERY_S, floor.sweep),
+    ]
+    for beat in beats:
+        beat.start()
+    try:
+        server = await loop.create_server(
+            lambda: ClientConnection(floor),
+            parts.host,
+            parts.port,
+            reuse_port=True,
+            backlog=BACKLOG,
+            ssl=parts.tls,
+        )
+        if parts.on_ready is not None:
+            parts.on_ready()
+        await stop.wait()
+        server.close()
+        await _finish(floor, parts.grace_s)
+    finally:
+        for beat in beats:
+            beat.stop()
+        floor.record_strangers()
+        await upstreams.close()
+        journal.close()
+
+
+class _Beat:
+    """Calls something at even intervals."""
+
+    def __init__(self, every_s: float, call: Callable[[], None]) -> None:
+        self._every_s = every_s
+        self._call = call
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Calls now, and again and again."""
+        self._handle = asyncio.get_running_loop().call_later(self._every_s, self.start)
+        self._call()
+
+    def stop(self) -> None:
+        """Calls no more."""
+        if self._handle is not None:
+            self._handle.cancel()
+
+
+def _refresh(floor: Floor, parts: WorkerParts) -> None:
+    """Takes a new snapshot where there is one."""
+    data = parts.snapshots.read_if_changed()
+    if data is not None:
+        floor.take(Desk(decode(data), parts.secrets))
+
+
+async def _finish(floor: Floor, grace_s: float) -> None:
+    """Lets requests under way finish; cuts those that outlast the grace."""
+    floor.stopping = True
+    deadline_s = floor.now_s() + grace_s
+    for connection in tuple(floor.connections):
+        connection.close_if_idle()
+    while (  # noqa: ASYNC110  two sets, no one place that tells
+        floor.exchanges or floor.connections
+    ) and floor.now_s() < deadline_s:
+        await asyncio.sleep(0.02)
+    for exchange in tuple(floor.exchanges):
+        exchange.cut(refusals.STOPPING)
+    for connection in tuple(floor.connections):
+        connection.abort()
+    await asyncio.sleep(0)

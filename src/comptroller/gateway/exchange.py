@@ -1,0 +1,438 @@
+"""The exchange: one request from its admission to its settlement.
+
+The gateway owns the upstream call, not the client: whatever a client does, an
+allowed request ends in exactly one of settled or released.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from comptroller.core.errors import JournalUnavailableError
+from comptroller.core.usage import Reading
+from comptroller.engine import refusals
+from comptroller.engine.admission import Admitted, Ask, Refused
+from comptroller.engine.ports import UpstreamCall, UpstreamFailure, UpstreamRequest
+from comptroller.engine.refusals import Refusal
+from comptroller.engine.settlement import NOTHING_READ, Reply, settle
+from comptroller.gateway import heads, local
+from comptroller.gateway.coding import decoding
+from comptroller.gateway.inbound import Inbound, decoded, one_secret
+from comptroller.wire.meter import Meter
+from comptroller.wire.meters import meter_for
+from comptroller.wire.refusal import cut_event, refusal_body
+from comptroller.wire.routes import (
+    LOCAL_OPERATIONS,
+    Operation,
+    Route,
+    dialect_of,
+    match,
+)
+
+if TYPE_CHECKING:
+    from comptroller.gateway.client import ClientConnection
+    from comptroller.gateway.floor import Floor
+
+WHOLE_BYTES_MAX: Final = 1024 * 1024
+"""A reply that is not a stream is held back up to this size, so that its cost can
+go out with its head."""
+
+
+class Stage(IntEnum):
+    """How far an allowed request is."""
+
+    NEW = 0
+    RECORDING = 1
+    SENT = 2
+    """The upstream call has begun; no head yet."""
+    HOLDING = 3
+    """The reply arrives and is held back."""
+    STREAMING = 4
+    """The reply's head went out to the client."""
+    ENDED = 5
+
+
+class Exchange:
+    """One request; a sink for its upstream reply (port: ReplySink)."""
+
+    def __init__(
+        self, floor: Floor, client: ClientConnection, inbound: Inbound
+    ) -> None:
+        self._floor = floor
+        self._client: ClientConnection | None = client
+        self._inbound = inbound
+        self._began_s = floor.now_s()
+        self._first_byte_us: int | None = None
+        self._route: Route | None = None
+        self._call: UpstreamCall | None = None
+        self._meter: Meter | None = None
+        self._status: int | None = None
+        self._head = b""
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._chunked = False
+        self._cut: Refusal | None = None
+        self.stage = Stage.NEW
+        self.request_id = floor.new_id()
+        self.admitted: Admitted | None = None
+        self.drain_until_s: float | None = None
+        """Set while the reply of a client that left is drained."""
+
+    # -- before the provider -----------------------------------------------
+
+    def begin(self) -> None:
+        """Decides, and records the decision; nothing is sent before it is durable."""
+        floor = self._floor
+        inbound = self._inbound
+        route = self._route = match(inbound.method, inbound.path)
+        if route is None:
+            self._refuse(refusals.UNKNOWN_ROUTE)
+        elif not inbound.has_host:
+            self._refuse(refusals.bad_request("HTTP/1.1 needs exactly one Host header"))
+        elif route.operation in LOCAL_OPERATIONS:
+            self._answer_here(route)
+        elif floor.admission is None:
+            self._refuse(refusals.NOT_READY)
+        elif len(floor.exchanges) >= floor.exchanges_max:
+            self._refuse(refusals.OVERLOADED)
+        else:
+            self._admit(route)
+
+    def _admit(self, route: Route) -> None:
+        floor = self._floor
+        assert floor.admission is not None  # noqa: S101
+        secret = one_secret(self._inbound.secrets)
+        plain = decoded(self._inbound, floor.body_bytes_max)
+        if isinstance(secret, Refusal):
+            self._refuse(secret)
+            return
+        if isinstance(plain, Refusal):
+            self._refuse(plain)
+            return
+        verdict = floor.admission.admit(
+            Ask(route, secret, plain.body), floor.clock.now_ns()
+        )
+        try:
+            if isinstance(verdict, Refused):
+                if verdict.data is not None:
+                    floor.recorder.decided(self.request_id, verdict.data, None)
+                self._refuse(verdict.refusal)
+            else:
+                self.admitted = verdict
+                self.stage = Stage.RECORDING
+                floor.exchanges.add(self)
+                floor.recorder.decided(self.request_id, verdict.data, self._recorded)
+        except JournalUnavailableError:
+            self._end()
+            self._refuse(refusals.JOURNAL_FAILED)
+
+    def _recorded(self, is_durable: bool) -> None:  # noqa: FBT001  the port's signature
+        """The decision is on disk: now, and not before, the provider is called."""
+        floor = self._floor
+        admitted = self.admitted
+        assert admitted is not None  # noqa: S101
+        if not is_durable:
+            self._end()
+            self._refuse(refusals.JOURNAL_FAILED)
+            return
+        if self._cut is not None or self._client is None:
+            self._release("revoked" if self._cut else "client_left")
+            self._refuse(self._cut or refusals.STOPPING)
+            return
+        self.stage = Stage.SENT
+        entitlement = admitted.entitlement
+        head = heads.upstream_head(self._inbound, entitlement, len(admitted.body))
+        settings = floor.settings
+        request = UpstreamRequest(
+            entitlement.target,
+            head,
+            admitted.body,
+            settings.upstream_first_byte_timeout_s,
+            settings.upstream_idle_timeout_s,
+        )
+        self._call = floor.upstreams.call(request, self)
+
+    # -- ReplySink -----------------------------------------------------------
+
+    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Chooses the meter; a stream's head goes out at once."""
+        assert self.admitted is not None  # noqa: S101
+        self._status = status
+        self._first_byte_us = self._elapsed_us()
+        content_type = coding = b""
+        for name, value in headers:
+            lower = name.lower()
+            if lower == b"content-type":
+                content_type = value
+            elif lower == b"content-encoding":
+                coding = value
+        route = self.admitted.entitlement.route
+        is_stream = (
+            content_type.startswith(b"text/event-stream")
+            or route.operation is Operation.STREAM_GENERATE_CONTENT
+        )
+        strip = self.admitted.strip_usage and not coding
+        meter = meter_for(
+            route, streaming=is_stream, content_type=content_type, strip_usage=strip
+        )
+        self._meter = decoding(coding, meter)
+        self._head = heads.passed_on(headers)
+        self.stage = Stage.HOLDING
+        if is_stream:
+            self._send_head()
+
+    def on_data(self, data: bytes) -> None:
+        """Meters bytes as they pass."""
+        assert self._meter is not None  # noqa: S101
+        out = self._meter.feed(data)
+        if self.stage is Stage.STREAMING:
+            self._send(out)
+        else:
+            self._held.append(out)
+            self._held_bytes += len(out)
+            if self._held_bytes > WHOLE_BYTES_MAX:
+                self._send_head()
+
+    def on_end(self) -> None:
+        """The reply is whole: settle, then let the client have the rest."""
+        assert self._meter is not None  # noqa: S101
+        rest, reading = self._meter.finish()
+        status = self._status or 0
+        outcome = "upstream_error" if status >= 400 else "completed"
+        if self._client is None:
+            outcome = "client_left"
+        cost = self._settle(outcome, reading)
+        client = self._client
+        if client is None:
+            return
+        keep_alive = self._inbound.keep_alive
+        if self.stage is Stage.STREAMING:
+            self._send(rest)
+            if self._chunked:
+                client.write(b"0\r\n\r\n")
+            else:
+                keep_alive = False
+        else:
+            self._held.append(rest)
+            self._send_whole(client, cost)
+        self._end()
+        client.done(keep_alive=keep_alive)
+
+    def on_failed(self, failure: UpstreamFailure) -> None:
+        """The reply will not be whole: settle what was seen, or release."""
+        floor = self._floor
+        floor.failures[failure.code] = floor.failures.get(failure.code, 0) + 1
+        was = self.stage
+        if not failure.sent:
+            self._release(f"upstream_{failure.code}")
+        else:
+            self._settle_broken("upstream_broke")
+        client = self._client
+        if client is None:
+            return
+        if was is Stage.STREAMING:
+            client.abort()
+            return
+        status = 504 if failure.code == "timeout" else 502
+        code = f"upstream_{failure.code}"
+        message = f"The provider did not answer this request: {failure.detail}."
+        self._refuse(Refusal(status, code, message, retry=True))
+
+    # -- the client's side ---------------------------------------------------
+
+    def client_blocked(self) -> None:
+        """The client does not read: neither do we."""
+        if self._call is not None and self.stage is Stage.STREAMING:
+            self._call.pause()
+
+    def client_ready(self) -> None:
+        """The client reads again."""
+        if self._call is not None and self.stage is Stage.STREAMING:
+            self._call.resume()
+
+    def client_left(self) -> None:
+        """The client is gone: the reply is drained to its usage, within bounds."""
+        self._client = None
+        if self.stage not in (Stage.SENT, Stage.HOLDING, Stage.STREAMING):
+            return  # nothing was sent yet, or all is done
+        floor = self._floor
+        self._held.clear()
+        settings = floor.settings
+        if floor.draining >= settings.drain_count_max:
+            self.stop_draining()
+            return
+        floor.draining += 1
+        self.drain_until_s = floor.now_s() + settings.drain_timeout_s
+        if self._call is not None:
+            self._call.resume()
+
+    def stop_draining(self) -> None:
+        """Out of bounds: the provider is left, what was seen is settled."""
+        if self._call is not None:
+            self._call.abort()
+        self._settle_broken("client_left")
+
+    def cut(self, refusal: Refusal) -> None:
+        """Ends a request under way, in its dialect: its credential was revoked."""
+        self._cut = refusal
+        if self.stage is Stage.RECORDING:
+            return  # _recorded() releases it
+        was = self.stage
+        if self._call is not None:
+            self._call.abort()
+        self._settle_broken("cut")
+        client = self._client
+        if client is None or self._route is None:
+            return
+        if was is not Stage.STREAMING:
+            self._refuse(refusal)
+            return
+        route = self._route
+        event = cut_event(route.dialect, route.operation, refusal.code, refusal.message)
+        self._send(event)
+        if self._chunked:
+            client.write(b"0\r\n\r\n")
+        client.done(keep_alive=False)
+
+    # -- inside --------------------------------------------------------------
+
+    def _answer_here(self, route: Route) -> None:
+        client = self._client
+        assert client is not None  # noqa: S101
+        secret = one_secret(self._inbound.secrets)
+        if isinstance(secret, Refusal):
+            self._refuse(secret)
+            return
+        answer = local.answer(self._floor, route, secret, self._inbound.lines)
+        if isinstance(answer, Refusal):
+            self._refuse(answer)
+            return
+        keep_alive = self._inbound.keep_alive
+        reply = heads.own_reply(
+            answer.status, answer.content_type, answer.body, close=not keep_alive
+        )
+        if self._inbound.is_head:
+            reply = reply[: reply.index(b"\r\n\r\n") + 4]
+        client.write(reply)
+        client.done(keep_alive=keep_alive)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        client = self._client
+        if client is None:
+            return
+        inbound = self._inbound
+        if self.admitted is None and refusal.status == 401:
+            self._floor.count_unauthenticated(refusal.code)
+        dialect = self._route.dialect if self._route else dialect_of(inbound.path)
+        message = f"{refusal.message} Request {self.request_id}."
+        body = refusal_body(
+            dialect, refusal.status, refusal.code, message, self.request_id
+        )
+        keep_alive = inbound.keep_alive
+        reply = heads.refusal_reply(
+            refusal, body, self.request_id, keep_alive=keep_alive
+        )
+        if inbound.is_head:
+            reply = reply[: len(reply) - len(body)]
+        client.write(reply)
+        client.done(keep_alive=keep_alive)
+
+    def _send_head(self) -> None:
+        """Sends the head of a reply that goes on in pieces."""
+        client = self._client
+        self.stage = Stage.STREAMING
+        held, self._held = self._held, []
+        if client is None:
+            return
+        self._chunked = self._inbound.chunked_allowed
+        framing = b"transfer-encoding: chunked\r\n"
+        if not self._chunked:
+            framing = b"connection: close\r\n"
+        client.write(
+            b"%b%b%b: %b\r\n%b\r\n"
+            % (
+                heads.status_line(self._status or 502),
+                self._head,
+                heads.REQUEST_ID,
+                self.request_id.encode(),
+                framing,
+            )
+        )
+        for data in held:
+            self._send(data)
+        if client.is_blocked:
+            self.client_blocked()
+
+    def _send(self, data: bytes) -> None:
+        client = self._client
+        if client is None or not data:
+            return
+        client.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def _send_whole(self, client: ClientConnection, cost_nano_usd: int | None) -> None:
+        body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+        cost = b""
+        if cost_nano_usd is not None:
+            cost = b"%b: %d\r\n" % (heads.COST, cost_nano_usd)
+        client.write(
+            b"%b%b%b: %b\r\n%bcontent-length: %d\r\n%b\r\n%b"
+            % (
+                heads.status_line(self._status or 502),
+                self._head,
+                heads.REQUEST_ID,
+                self.request_id.encode(),
+                cost,
+                len(body),
+                b"" if self._inbound.keep_alive else b"connection: close\r\n",
+                body,
+            )
+        )
+
+    def _elapsed_us(self) -> int:
+        return int((self._floor.now_s() - self._began_s) * 1e6)
+
+    def _settle_broken(self, outcome: str) -> None:
+        reading = NOTHING_READ
+        if self._meter is not None:
+            _, reading = self._meter.finish()
+            reading = reading._replace(complete=False)
+        self._settle(outcome, reading)
+        self._end()
+
+    def _settle(self, outcome: str, reading: Reading) -> int | None:
+        """Books what the request consumed; returns its cost in nano-USD.
+
+        When the journal fails here, recovery ends the request at its hold.
+        """
+        assert self.admitted is not None  # noqa: S101
+        reply = Reply(
+            outcome, self._status, reading, self._elapsed_us(), self._first_byte_us
+        )
+        ending = settle(self.admitted, reply)
+        try:
+            self._floor.recorder.settled(self.request_id, ending)
+        except JournalUnavailableError:
+            return None
+        finally:
+            if self._client is None:
+                self._end()
+        return ending.cost_nano_usd
+
+    def _release(self, reason: str) -> None:
+        """Nothing was sent, nothing is owed."""
+        try:
+            self._floor.recorder.released(self.request_id, reason)
+        except JournalUnavailableError:
+            pass  # recovery ends it at its hold
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self.stage is Stage.ENDED:
+            return
+        self.stage = Stage.ENDED
+        self._floor.exchanges.discard(self)
+        if self.drain_until_s is not None:
+            self._floor.draining -= 1
+            self.drain_until_s = None

@@ -1,0 +1,113 @@
+"""The floor: what all connections of one worker share."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from comptroller.core.errors import JournalUnavailableError
+from comptroller.core.registry import GatewaySettings, PersonId
+from comptroller.engine import refusals
+from comptroller.engine.admission import Admission
+from comptroller.engine.desk import Desk
+from comptroller.engine.ports import Clock, Ids, Journal, Upstreams
+from comptroller.engine.recording import Recorder
+from comptroller.gateway.client import ClientConnection
+from comptroller.gateway.exchange import Exchange
+from comptroller.gateway.inbound import Inbound
+
+EXCHANGES_MAX: Final = 4096
+BODY_BYTES_ALL_MAX: Final = 512 * 1024 * 1024
+_DEFAULT_SETTINGS: Final = GatewaySettings(owner=PersonId(""))
+
+
+class Floor:
+    """State of a worker; everything on it runs on the one event loop."""
+
+    exchanges_max = EXCHANGES_MAX
+    body_bytes_all_max = BODY_BYTES_ALL_MAX
+
+    def __init__(
+        self,
+        journal: Journal,
+        upstreams: Upstreams,
+        clock: Clock,
+        ids: Ids,
+        *,
+        plain: bool,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.recorder = Recorder(journal, clock)
+        self.recorder_failed = False
+        self.upstreams = upstreams
+        self.clock = clock
+        self.plain = plain
+        """Whether clients speak plain HTTP: a half-closed TLS client is gone."""
+        self.new_id = ids.new
+        self.now_s = self._loop.time
+        self.soon = self._loop.call_soon
+        self.tick = 0
+        self.stopping = False
+        self.connections: set[ClientConnection] = set()
+        self.exchanges: set[Exchange] = set()
+        """Allowed requests that have no end yet."""
+        self.draining = 0
+        self.body_bytes = 0
+        """Bytes of request bodies that are still arriving."""
+        self.admission: Admission | None = None
+        self.settings = _DEFAULT_SETTINGS
+        self.failures: dict[str, int] = {}
+        self._strangers: dict[str, int] = {}
+
+    @property
+    def body_bytes_max(self) -> int:
+        """The largest request body."""
+        return self.settings.body_bytes_max
+
+    def exchange(self, client: ClientConnection, inbound: Inbound) -> Exchange:
+        """A new exchange for a request."""
+        return Exchange(self, client, inbound)
+
+    def take(self, desk: Desk) -> None:
+        """Serves from a new desk; what it no longer allows is cut."""
+        self.admission = Admission(desk)
+        self.settings = desk.registry.gateway
+        live = {c.id for c in desk.snapshot.credentials if c.revoked_ns is None}
+        for exchange in tuple(self.exchanges):
+            admitted = exchange.admitted
+            assert admitted is not None  # noqa: S101  only allowed ones are here
+            entitlement = admitted.entitlement
+            is_declared = entitlement.service.id in desk.registry.services
+            if entitlement.credential.id not in live or not is_declared:
+                exchange.cut(refusals.CUT_REVOKED)
+
+    def turned_away(self, code: str) -> str:
+        """Counts what never became a request; returns an id to answer it with."""
+        self.failures[code] = self.failures.get(code, 0) + 1
+        return self.new_id()
+
+    def count_unauthenticated(self, code: str) -> None:
+        """Counts a refusal without a known credential."""
+        self._strangers[code] = self._strangers.get(code, 0) + 1
+
+    def sweep(self) -> None:
+        """Once a second: timeouts, bounded drains, the counters' records."""
+        self.tick += 1
+        for connection in tuple(self.connections):
+            connection.sweep(self.tick)
+        if self.draining:
+            now_s = self.now_s()
+            for exchange in tuple(self.exchanges):
+                until_s = exchange.drain_until_s
+                if until_s is not None and until_s < now_s:
+                    exchange.stop_draining()
+        self.record_strangers()
+
+    def record_strangers(self) -> None:
+        """Records how many were refused without a known credential."""
+        strangers, self._strangers = self._strangers, {}
+        try:
+            for reason, count in strangers.items():
+                self.recorder.unauthenticated(reason, count)
+        except JournalUnavailableError:
+            self.recorder_failed = True

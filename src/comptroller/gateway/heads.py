@@ -1,0 +1,91 @@
+"""Heads: status lines and headers, ours and those that we pass on."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from comptroller.engine.desk import Entitlement
+from comptroller.engine.refusals import Refusal
+from comptroller.gateway.inbound import HOP_BY_HOP, OWN_PREFIX, Inbound
+
+REQUEST_ID: Final = b"x-comptroller-request-id"
+COST: Final = b"x-comptroller-cost-nano-usd"
+
+_PHRASES: Final = {s.value: s.phrase.encode() for s in HTTPStatus}
+_STATUS_LINES: Final = {
+    status: b"HTTP/1.1 %d %b\r\n" % (status, phrase)
+    for status, phrase in _PHRASES.items()
+}
+_NOT_PASSED_ON: Final = HOP_BY_HOP | {b"content-length"}
+
+
+def status_line(status: int) -> bytes:
+    """The first line of a reply."""
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def upstream_head(inbound: Inbound, entitlement: Entitlement, body_bytes: int) -> bytes:
+    """The head of the request to the provider: theirs passed on, ours put in."""
+    query = b"?" + inbound.query if inbound.query else b""
+    lines = b"\r\n".join(inbound.lines)
+    return b"POST %b%b HTTP/1.1\r\n%b%b%bcontent-length: %d\r\n\r\n" % (
+        entitlement.path,
+        query,
+        entitlement.head,
+        lines,
+        b"\r\n" if lines else b"",
+        body_bytes,
+    )
+
+
+def passed_on(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The provider's headers as lines, without those of its connection."""
+    named: tuple[bytes, ...] = ()
+    lines = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower in _NOT_PASSED_ON:
+            if lower == b"connection":
+                named = tuple(part.strip().lower() for part in value.split(b","))
+            continue
+        if lower.startswith(OWN_PREFIX):
+            continue
+        lines.append(b"%b: %b\r\n" % (name, value))
+    if named and named not in {(b"keep-alive",), (b"close",)}:
+        prefixes = tuple(name + b":" for name in named)
+        lines = [line for line in lines if not line.lower().startswith(prefixes)]
+    return b"".join(lines)
+
+
+def refusal_reply(
+    refusal: Refusal, body: bytes, request_id: str, *, keep_alive: bool
+) -> bytes:
+    """A whole reply that turns a request away."""
+    retry = b"true" if refusal.retry else b"false"
+    return (
+        b"%bcontent-type: application/json\r\ncontent-length: %d\r\n"
+        b"x-should-retry: %b\r\nx-comptroller-code: %b\r\n%b: %b\r\n%b%b\r\n%b"
+        % (
+            status_line(refusal.status),
+            len(body),
+            retry,
+            refusal.code.encode(),
+            REQUEST_ID,
+            request_id.encode(),
+            b"retry-after: 1\r\n" if refusal.retry else b"",
+            b"" if keep_alive else b"connection: close\r\n",
+            body,
+        )
+    )
+
+
+def own_reply(status: int, content_type: bytes, body: bytes, *, close: bool) -> bytes:
+    """A whole reply that the gateway gives of itself."""
+    return b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (
+        status_line(status),
+        content_type,
+        len(body),
+        b"connection: close\r\n" if close else b"",
+        body,
+    )

@@ -1,0 +1,132 @@
+"""Inbound: one request as a client sent it, parsed and judged as HTTP."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from comptroller.engine import refusals
+from comptroller.engine.refusals import Refusal
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Headers that concern one connection only (RFC 9110 §7.6.1)."""
+
+CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"x-goog-api-key"})
+_OURS: Final = frozenset(
+    {b"host", b"content-length", b"expect", b"accept-encoding", b"content-encoding"}
+)
+WITHHELD: Final = HOP_BY_HOP | CREDENTIALS | _OURS
+"""Request headers that are not forwarded as they are."""
+
+OWN_PREFIX: Final = b"x-comptroller-"
+
+
+class Inbound(NamedTuple):
+    """A whole request."""
+
+    method: bytes
+    path: bytes
+    query: bytes
+    """Without the question mark, and without a credential."""
+    lines: list[bytes]
+    """Headers to forward, as `name: value`."""
+    secrets: list[bytes]
+    """Every credential that the request carries."""
+    coding: bytes
+    """Its content coding; empty for none."""
+    body: bytes
+    keep_alive: bool
+    chunked_allowed: bool
+    """Whether the client understands chunked replies (HTTP/1.1)."""
+    has_host: bool
+    is_head: bool
+
+
+def split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Splits a request target into path and query; the origin is cut off."""
+    if not target.startswith(b"/"):
+        # RFC 9112 §3.2.2: a server must understand the absolute form.
+        _, mark, rest = target.partition(b"://")
+        target = b"/" + rest.partition(b"/")[2] if mark else target
+    path, _, query = target.partition(b"?")
+    return path, query
+
+
+def take_key(query: bytes) -> tuple[bytes, bytes | None]:
+    """Takes `key=` out of a query: it is a credential (Google's form)."""
+    if b"key=" not in query:
+        return query, None
+    kept, key = [], None
+    for part in query.split(b"&"):
+        if part.startswith(b"key="):
+            key = unquote_to_bytes(part[4:])
+        else:
+            kept.append(part)
+    return b"&".join(kept), key
+
+
+def secret_of(name: bytes, value: bytes) -> bytes:
+    """The secret that a credential header carries."""
+    if name == b"authorization":
+        scheme, _, rest = value.partition(b" ")
+        return rest.strip() if scheme.lower() == b"bearer" else value
+    return value.strip()
+
+
+def one_secret(secrets: list[bytes]) -> bytes | Refusal | None:
+    """The one credential of a request; the same twice is one."""
+    if not secrets:
+        return None
+    first = secrets[0]
+    for other in secrets[1:]:
+        if other != first:
+            return refusals.CONFLICTING_CREDENTIALS
+    return first
+
+
+def decoded(inbound: Inbound, bytes_max: int) -> Inbound | Refusal:
+    """Undoes a request's content coding, within bounds.
+
+    Returns:
+        The request with a plain body, or why it cannot be read.
+    """
+    coding = inbound.coding.lower()
+    if coding in (b"", b"identity"):
+        return inbound
+    if coding not in (b"gzip", b"x-gzip", b"deflate"):
+        return Refusal(
+            415,
+            "unsupported_content_encoding",
+            "Send the body uncompressed, or with Content-Encoding gzip or deflate.",
+        )
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 32 if b"gzip" in coding else 15)
+    try:
+        body = inflate.decompress(inbound.body, bytes_max)
+    except zlib.error:
+        return refusals.bad_request("the body is not what its Content-Encoding says")
+    if inflate.unconsumed_tail or not inflate.eof:
+        return too_large(bytes_max)
+    return inbound._replace(body=body)
+
+
+def too_large(bytes_max: int) -> Refusal:
+    """A body over the limit."""
+    return Refusal(
+        413,
+        "body_too_large",
+        f"The request's body is larger than {bytes_max} bytes, the gateway's limit "
+        "('gateway: body_bytes_max' in its configuration).",
+    )

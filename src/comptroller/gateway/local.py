@@ -1,0 +1,84 @@
+"""What the gateway answers itself: health, readiness, and the models there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from comptroller.core.registry import ModelId, Registry, Service
+from comptroller.engine import refusals
+from comptroller.engine.admission import Refused
+from comptroller.engine.refusals import Refusal
+from comptroller.wire import catalogue
+from comptroller.wire.routes import Dialect, Operation, Route
+
+if TYPE_CHECKING:
+    from comptroller.gateway.floor import Floor
+
+JSON = b"application/json"
+
+
+class Answer(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    content_type: bytes
+    body: bytes
+
+
+def answer(
+    floor: Floor, route: Route, secret: bytes | None, lines: list[bytes]
+) -> Answer | Refusal:
+    """Answers a local route.
+
+    Args:
+        floor: the worker.
+        route: a route of LOCAL_OPERATIONS.
+        secret: the request's credential.
+        lines: its headers; `anthropic-version` tells whose clients ask for models.
+    """
+    operation = route.operation
+    if operation is Operation.ROOT:
+        return Answer(200, JSON, b"")
+    if operation is Operation.HEALTHZ:
+        return Answer(200, JSON, b'{"status":"ok"}')
+    if operation is Operation.READYZ:
+        if floor.stopping or floor.admission is None or floor.recorder_failed:
+            return Answer(503, JSON, b'{"status":"not ready"}')
+        return Answer(200, JSON, b'{"status":"ready"}')
+    return _models(floor, route, secret, lines)
+
+
+def _models(
+    floor: Floor, route: Route, secret: bytes | None, lines: list[bytes]
+) -> Answer | Refusal:
+    admission = floor.admission
+    if admission is None:
+        return refusals.NOT_READY
+    known = admission.identify(secret, floor.clock.now_ns(), route)
+    if isinstance(known, Refused):
+        return known.refusal
+    registry = admission.desk.registry
+    dialect = route.dialect
+    if dialect is Dialect.OPENAI and _is_anthropic(lines):
+        dialect = Dialect.ANTHROPIC
+    names = _reachable(registry, known.service, dialect)
+    if route.operation is Operation.MODELS:
+        return Answer(200, JSON, catalogue.listing(dialect, names))
+    asked = route.path_model or ""
+    if asked not in names:
+        return refusals.model_not_allowed(asked, known.service, registry)
+    return Answer(200, JSON, catalogue.entry(dialect, asked))
+
+
+def _is_anthropic(lines: list[bytes]) -> bool:
+    return any(line.lower().startswith(b"anthropic-version:") for line in lines)
+
+
+def _reachable(registry: Registry, service: Service, dialect: str) -> list[str]:
+    """The models that a service may use in a dialect, in the file's order."""
+    names = []
+    for name in service.models:
+        model = registry.models[ModelId(name)]
+        if dialect in registry.providers[model.provider].speaks:
+            names.append(str(name))
+    return names
