@@ -1,0 +1,1 @@
+"""The configuration file: YAML in, a registry or every problem with its place out."""

@@ -1,0 +1,65 @@
+"""Problems of a configuration: where, what is wrong, what was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """A place in a file; line and column count from 1, 0: the file as a whole."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong, for a person to put right."""
+
+    place: Place
+    what: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        first = f"{self.place}: {self.what}"
+        return f"{first}\n  hint: {self.hint}" if self.hint else first
+
+    def as_dict(self) -> dict[str, str | int | None]:
+        """Its parts, as `--json` prints them."""
+        return {
+            "file": self.place.file,
+            "line": self.place.line,
+            "column": self.place.column,
+            "what": self.what,
+            "hint": self.hint,
+        }
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that was probably meant, or None when none is near."""
+    folded = {one.casefold(): one for one in candidates}
+    close = get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str], what: str) -> str:
+    """A hint that names the nearest candidate, or else what there is.
+
+    Args:
+        word: what was written.
+        candidates: what could have been written.
+        what: the candidates in the plural, such as `people`.
+    """
+    known = sorted(candidates)
+    near = nearest(word, known)
+    if near is not None:
+        return f'did you mean "{near}"?'
+    if not known:
+        return f"no {what} are declared"
+    listed = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
+    return f"{what}: {listed}"

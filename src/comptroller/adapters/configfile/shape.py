@@ -1,0 +1,151 @@
+"""The shape of a tree: a document, or what of it is not as it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as AnyMapping
+from types import UnionType
+from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from comptroller.adapters.configfile.document import Document
+from comptroller.adapters.configfile.problems import Problem, did_you_mean
+from comptroller.adapters.configfile.tree import (
+    Mapping,
+    key_place_at,
+    place_at,
+    plain,
+)
+
+Path: TypeAlias = tuple[str | int, ...]
+
+_OWNERS: Final = {
+    "policy": "policy owner",
+    "billing": "billing owner",
+    "technical": "technical owner",
+}
+_EXAMPLES: Final = {
+    "owners": "owners: {policy: ada, billing: grace, technical: alan}",
+    "gateway": "gateway: {owner: alan}",
+    "people": "people: {ada: {name: Ada Lovelace, email: ada@acme.example}}",
+    "speaks": "speaks: [openai]",
+    "models": "models: [gpt-5-mini]",
+    "version": "version: 1",
+    "organization": "organization: acme",
+}
+
+
+def check_shape(tree: Mapping) -> tuple[Document | None, list[Problem]]:
+    """Reads a tree into a document.
+
+    Returns:
+        The document when every part of it has the right shape, else None with
+        a problem for each part that has not.
+    """
+    try:
+        return Document.model_validate(plain(tree)), []
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        return None, [_problem(tree, one) for one in details]
+
+
+def subject_at(path: Path) -> str:
+    """What a path belongs to, in words: `service "checkout-assistant"`."""
+    match path:
+        case ("tenants", _, "units", _, "services", service, *_):
+            return f'service "{service}"'
+        case ("tenants", tenant, "units", unit, *_):
+            return f'unit "{tenant}/{unit}"'
+        case ("tenants", tenant, *_):
+            return f'tenant "{tenant}"'
+        case ("people", name, *_):
+            return f'person "{name}"'
+        case (("providers" | "models") as section, name, *_):
+            return f'{section.removesuffix("s")} "{name}"'
+        case ("gateway", *_):
+            return "the gateway"
+        case _:
+            return "the configuration"
+
+
+def _problem(tree: Mapping, error: ErrorDetails) -> Problem:
+    path: Path = tuple(part for part in error["loc"] if part != "[key]")
+    context: AnyMapping[str, Any] = error.get("ctx", {})
+    name = str(path[-1]) if path else ""
+    match error["type"]:
+        case "told":
+            place = (key_place_at if "[key]" in error["loc"] else place_at)(tree, path)
+            return Problem(place, context["what"], context["hint"])
+        case "extra_forbidden":
+            known = _keys_at(path[:-1])
+            return Problem(
+                key_place_at(tree, path),
+                f'{subject_at(path)}: unknown key "{name}"',
+                did_you_mean(name, known, "keys that may stand here"),
+            )
+        case "missing":
+            return _missing(tree, path)
+        case "too_short":
+            what = f'"{name}" is empty, and must name one at least'
+        case "model_type" | "model_attributes_type" | "dict_type":
+            what = f'"{name}" must hold keys with values'
+        case "list_type":
+            what = f'"{name}" must be a list'
+        case _:
+            what = f'"{name}": {error["msg"]}'
+    hint = _EXAMPLES.get(name)
+    if error["type"] == "list_type":
+        hint = hint or "write it in brackets, such as [a, b]"
+    return Problem(place_at(tree, path), what, hint)
+
+
+def _missing(tree: Mapping, path: Path) -> Problem:
+    name = str(path[-1])
+    noun = _OWNERS.get(name, f'"{name}"') if "owners" in path else f'"{name}"'
+    description = _field_at(path[:-1], name)
+    hint = f'add "{name}: …"'
+    if name in _EXAMPLES:
+        hint = f'add "{_EXAMPLES[name]}"'
+    elif description:
+        hint += f": {description[0].lower()}{description[1:].rstrip('.')}"
+    # The key of what lacks it says where to add it.
+    place = key_place_at(tree, path[:-1])
+    return Problem(place, f"{subject_at(path)} has no {noun}", hint)
+
+
+def _field_at(path: Path, name: str) -> str | None:
+    model = _model_at(path)
+    return model.model_fields[name].description if model else None
+
+
+def _keys_at(path: Path) -> list[str]:
+    model = _model_at(path)
+    return list(model.model_fields) if model else []
+
+
+def _model_at(path: Path) -> type[BaseModel] | None:
+    form: Any = Document
+    for part in path:
+        form = _within(_bare(form), part)
+    bare = _bare(form)
+    is_model = isinstance(bare, type) and issubclass(bare, BaseModel)
+    return bare if is_model else None
+
+
+def _within(form: Any, part: str | int) -> Any:  # noqa: ANN401  a type annotation
+    if isinstance(form, type) and issubclass(form, BaseModel):
+        field = form.model_fields.get(str(part))
+        return field.annotation if field else None
+    # Of a mapping the values, of a list the items.
+    arguments = get_args(form)
+    return arguments[-1] if arguments else None
+
+
+def _bare(form: Any) -> Any:  # noqa: ANN401  a type annotation
+    """Takes `Annotated` and `| None` off."""
+    if get_origin(form) is Annotated:
+        return _bare(get_args(form)[0])
+    if get_origin(form) in {Union, UnionType}:
+        return _bare(next(one for one in get_args(form) if one is not type(None)))
+    return form
