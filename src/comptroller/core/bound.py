@@ -109,7 +109,7 @@ def bound(
 
     Raises:
         UnpricedError: the model prices no prompt token, or no generated one
-            although some were asked for.
+            although some were asked for, or not the dearer tier asked for.
     """
     generated = output_tokens * choices
     dearest = 0
@@ -144,7 +144,7 @@ def _reachable(
     rates: ModelRates, asked_tier: str | None
 ) -> tuple[tuple[Step, ...], ...]:
     """The steps of each tier at which a request may be billed, standard included."""
-    if not rates.tiers or asked_tier in _STANDARD_TIERS:
+    if asked_tier in _STANDARD_TIERS:
         return (rates.steps,)
     if asked_tier is not None and asked_tier != "auto":
         return (rates.steps, steps_of(rates, asked_tier))

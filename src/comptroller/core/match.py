@@ -14,6 +14,11 @@ _COMPACT_DATE: Final = re.compile(
     r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)"
 )
 
+TEXT_KINDS: Final = frozenset(
+    {"equals", "starts_with", "ends_with", "contains", "regex"}
+)
+"""Kinds of clauses that hold a text; `any` and `all` hold parts."""
+
 
 class Clause(NamedTuple):
     """One condition on a name."""

@@ -34,10 +34,16 @@ to 16 times text, so a missing rate is unknown, not text's.
 """
 
 TIER_NAMES: Final[Mapping[str, str]] = {
-    "ON_DEMAND_FLEX": "flex",
-    "ON_DEMAND_PRIORITY": "priority",
+    "on_demand_flex": "flex",
+    "on_demand_priority": "priority",
 }
 """Service tiers that a provider names differently from the price lists."""
+
+DEARER_TIERS: Final = frozenset({"priority", "fast"})
+"""Tiers that cost more than the standard one: without rates they are unpriced."""
+
+AGREED_SOURCES: Final = frozenset({"declared", "contract"})
+"""Sources whose standard rates hold in every service tier that states no own."""
 
 _REMEMBERED_MAX: Final = 4096
 
@@ -165,15 +171,13 @@ def price(rates: ModelRates, usage: Usage, tier: str | None = None) -> NanoUsd:
     Args:
         rates: of the model that was used.
         usage: disjoint counts by class.
-        tier: the service tier that the reply names; one without its own rates
-            costs the standard rates.
+        tier: the service tier that the reply names; None: the standard one.
 
     Raises:
-        UnpricedError: a class that was used has neither a rate nor a parent's.
+        UnpricedError: a class that was used has neither a rate nor a parent's, or
+            the tier is a dearer one without rates.
     """
-    steps = rates.steps
-    if tier is not None and rates.tiers:
-        steps = rates.tiers.get(TIER_NAMES.get(tier, tier), steps)
+    steps = rates.steps if tier is None else steps_of(rates, tier)
     table = steps[0].rates if len(steps) == 1 else _step(steps, usage).rates
     pico = rates.request_pico_usd
     try:
@@ -197,10 +201,24 @@ def price_lines(
 
 
 def steps_of(rates: ModelRates, tier: str | None) -> tuple[Step, ...]:
-    """The steps of a service tier, the standard ones where it has none."""
+    """The steps of a service tier; the standard ones where it has none of its own.
+
+    Raises:
+        UnpricedError: it is a dearer tier, and the catalogue lists no price for it.
+    """
     if tier is None:
         return rates.steps
-    return rates.tiers.get(TIER_NAMES.get(tier, tier), rates.steps)
+    lowered = tier.lower()
+    name = TIER_NAMES.get(lowered, lowered)
+    own = rates.tiers.get(name)
+    if own is not None:
+        return own
+    if name in DEARER_TIERS and rates.source not in AGREED_SOURCES:
+        raise UnpricedError(
+            f"model {rates.model!r} has no rates for service tier {name!r}; "
+            f"ask for another tier or declare a price"
+        )
+    return rates.steps
 
 
 def rate_class(table: Mapping[str, int], usage_class: str) -> str | None:

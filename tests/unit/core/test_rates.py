@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comptroller.core.bound import bound
 from comptroller.core.errors import UnpricedError
 from comptroller.core.match import Clause
 from comptroller.core.rates import (
@@ -100,8 +101,25 @@ def test_a_service_tier_has_its_own_rates() -> None:
 
     assert price(MINI, usage, "flex") == 125_000
     assert price(MINI, usage, "ON_DEMAND_FLEX") == 125_000
+    assert price(MINI, usage, "FLEX") == 125_000
     assert price(MINI, usage, "default") == 250_000
     assert price(MINI, usage, "provisioned") == 250_000
+
+
+@pytest.mark.parametrize("tier", ["priority", "ON_DEMAND_PRIORITY", "fast"])
+def test_a_dearer_tier_without_rates_is_unpriced(tier: str) -> None:
+    """Priority costs more than the list says of the standard tier, never the same."""
+    listed = ModelRates("m", MINI.steps, source="genai-prices 0")
+
+    with pytest.raises(UnpricedError, match="service tier"):
+        price(listed, {"input": 1}, tier)
+    with pytest.raises(UnpricedError, match="service tier"):
+        bound(listed, 1, 1, 1, tier)
+
+
+def test_an_agreed_price_holds_in_every_tier() -> None:
+    """What the configuration declares is the price, whatever tier a reply names."""
+    assert price(MINI, {"input": 4}, "priority") == 1000
 
 
 def test_a_fee_per_request_is_added_once() -> None:
