@@ -1,0 +1,66 @@
+"""The provider's own books: what was asked, what was answered, what it bills."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from typing import Any, Final
+
+from comptroller.core.usage import Usage
+from comptroller.testing.provider.framing import Request
+
+IDS_MAX: Final = 200_000
+REQUESTS_MAX: Final = 100
+
+
+class Books:
+    """Counts and bills of one provider. The server alone writes them."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        """`requests`, `completed`, `failed`, `aborted`, `malformed`, `connections`."""
+        self.paths: Counter[str] = Counter()
+        self.bill: dict[str, Counter[str]] = {}
+        """Model to disjoint usage classes (core.usage), and `requests`."""
+        self.bill_broken: dict[str, Counter[str]] = {}
+        """Likewise for replies that broke off: the prompt, and what was generated."""
+        self._tags: deque[str] = deque(maxlen=IDS_MAX)
+        self._requests: deque[dict[str, Any]] = deque(maxlen=REQUESTS_MAX)
+
+    def received(self, request: Request) -> None:
+        """Notes a request as soon as it is complete, before any answer."""
+        self.counts["requests"] += 1
+        self.paths[request.path] += 1
+        headers = request.headers
+        tag = headers.get("x-comptroller-request-id") or headers.get("x-tag")
+        if tag is not None:
+            self._tags.append(tag)
+        self._requests.append(
+            {
+                "method": request.method,
+                "target": request.target,
+                "headers": headers,
+                "body_bytes": len(request.body),
+                "body_sha256": hashlib.sha256(request.body).hexdigest(),
+            }
+        )
+
+    def billed(self, model: str, usage: Usage, *, broken: bool = False) -> None:
+        """Puts one reply's usage on the bill."""
+        bill = self.bill_broken if broken else self.bill
+        line = bill.setdefault(model, Counter())
+        line["requests"] += 1
+        line.update(usage)
+
+    def stats(self) -> dict[str, Any]:
+        """What `GET /__stats` shows."""
+        return {
+            "counts": dict(self.counts),
+            "paths": dict(self.paths),
+            "bill": {model: dict(line) for model, line in self.bill.items()},
+            "bill_broken": {
+                model: dict(line) for model, line in self.bill_broken.items()
+            },
+            "tags": list(self._tags),
+            "requests": list(self._requests),
+        }
