@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from comptroller.core.usage import Reading
+from comptroller.wire.anthropic_messages import MessagesReader
+from comptroller.wire.bodies import BodyMeter
+from comptroller.wire.gemini_content import ContentReader
 from comptroller.wire.meter import Meter
-from comptroller.wire.openai_chat import ChatBody
+from comptroller.wire.openai_chat import ChatReader
+from comptroller.wire.openai_embeddings import EmbeddingsReader
+from comptroller.wire.openai_responses import ResponsesReader
+from comptroller.wire.reader import Reader
 from comptroller.wire.routes import Operation, Route
+from comptroller.wire.streams import StreamMeter
 
 
 class Unmetered:
-    """Passes everything on and reads nothing."""
+    """Passes everything on and reads nothing: the operation consumes nothing."""
 
     def feed(self, data: bytes) -> bytes:
         """Returns the bytes as they came."""
@@ -18,6 +27,16 @@ class Unmetered:
     def finish(self) -> tuple[bytes, Reading]:
         """Ends the reply; there is no usage."""
         return b"", Reading((), None, None, None, (), None, 0, complete=True)
+
+
+_READERS: Final[dict[Operation, type[Reader]]] = {
+    Operation.CHAT: ChatReader,
+    Operation.RESPONSES: ResponsesReader,
+    Operation.EMBEDDINGS: EmbeddingsReader,
+    Operation.MESSAGES: MessagesReader,
+    Operation.GENERATE_CONTENT: ContentReader,
+    Operation.STREAM_GENERATE_CONTENT: ContentReader,
+}
 
 
 def meter_for(
@@ -30,9 +49,23 @@ def meter_for(
         streaming: whether the request asked for a stream; decides only where the
             content type does not.
         content_type: of the reply; empty when it has none.
-        strip_usage: whether the usage chunk of a chat stream is taken out.
+        strip_usage: whether the usage chunk of a chat stream is taken out, as
+            `request.prepare` said.
     """
-    del streaming, content_type, strip_usage
-    if route.operation is Operation.CHAT:
-        return ChatBody()
-    return Unmetered()
+    reader = _READERS.get(route.operation)
+    if reader is None:
+        return Unmetered()
+    if is_event_stream(content_type, streaming=streaming):
+        return StreamMeter(reader(), strip_usage=strip_usage)
+    return BodyMeter(reader())
+
+
+def is_event_stream(content_type: bytes, *, streaming: bool) -> bool:
+    """Whether a reply is a stream of server-sent events.
+
+    Gemini without `alt=sse` streams a JSON array, which is a body here.
+    """
+    kind = content_type.lower()
+    if b"text/event-stream" in kind:
+        return True
+    return streaming and b"json" not in kind

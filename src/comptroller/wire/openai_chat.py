@@ -2,47 +2,197 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import msgspec
 
 from comptroller.core.usage import Pass, Reading
+from comptroller.wire.counts import block, text_bytes, text_or_none
+from comptroller.wire.openai_usage import read_usage, stated_cost
+from comptroller.wire.reader import decode
+
+_NULL: Final = msgspec.Raw(b"null")
+_NOTHING_BYTES: Final = len(b"null")
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+class _Call(msgspec.Struct, gc=False):
+    name: str | None = None
+    arguments: str | None = None
+    input: str | None = None
 
 
-class _Reply(msgspec.Struct):
+class _Tool(msgspec.Struct, gc=False):
+    function: _Call | None = None
+    custom: _Call | None = None
+
+
+class _Text(msgspec.Struct, gc=False):
+    transcript: str | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    content: str | list[Any] | None = None
+    refusal: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[_Tool] | None = None
+    function_call: _Call | None = None
+    audio: _Text | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    delta: _Message | None = None
+    message: _Message | None = None
+    finish_reason: str | None = None
+
+
+class _Reply(msgspec.Struct, gc=False):
     id: str | None = None
     model: str | None = None
-    usage: msgspec.Raw = msgspec.Raw(b"{}")
+    choices: list[_Choice] | None = None
+    usage: msgspec.Raw = _NULL
+    x_groq: msgspec.Raw = _NULL
+    service_tier: str | None = None
 
 
-_REPLY = msgspec.json.Decoder(_Reply)
-_USAGE = msgspec.json.Decoder(_Usage)
+class _Bare(msgspec.Struct, gc=False):
+    """A reply of which nothing but the usage is as expected."""
+
+    id: Any = None
+    model: Any = None
+    choices: msgspec.Raw = _NULL
+    usage: msgspec.Raw = _NULL
+    x_groq: msgspec.Raw = _NULL
+    service_tier: Any = None
 
 
-class ChatBody:
-    """Reads a chat completion that is one JSON document."""
+_REPLY: Final = msgspec.json.Decoder(_Reply)
+_BARE: Final = msgspec.json.Decoder(_Bare)
+
+
+class ChatReader:
+    """Reads chat completions, whole or in chunks."""
+
+    __slots__ = ("_id", "_is_complete", "_model", "_output_bytes", "_raw", "_tier")
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._id: str | None = None
+        self._model: str | None = None
+        self._tier: str | None = None
+        self._raw = b""
+        self._output_bytes = 0
+        self._is_complete = False
 
-    def feed(self, data: bytes) -> bytes:
-        """Keeps the bytes and passes them on."""
-        self._parts.append(data)
-        return data
-
-    def finish(self) -> tuple[bytes, Reading]:
-        """Reads the usage from the whole body."""
+    def event(self, payload: bytes) -> bool:
+        """Reads one chunk; True: it has no choices and states the usage."""
+        if payload == b"[DONE]":
+            self._is_complete = True
+            return False
         try:
-            reply = _REPLY.decode(b"".join(self._parts))
-            raw = bytes(reply.usage)
-            usage = _USAGE.decode(raw)
-        except msgspec.MsgspecError:
-            return b"", Reading((), None, None, None, (), None, 0, complete=False)
-        counts = {"input": usage.prompt_tokens, "output": usage.completion_tokens}
-        passes = (Pass(reply.model, counts),)
-        return b"", Reading(
-            passes, reply.model, reply.id, None, (raw,), None, 0, complete=True
+            chunk = _REPLY.decode(payload)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            self._take(payload)
+            return False
+        choices = chunk.choices
+        if choices:
+            for choice in choices:
+                if choice.delta is not None:
+                    self._output_bytes += _message_bytes(choice.delta)
+                if choice.finish_reason is not None:
+                    self._is_complete = True
+        if not self._model:
+            # Azure's first chunk names neither.
+            self._model = chunk.model or None
+            self._id = chunk.id or None
+        if chunk.service_tier:
+            self._tier = chunk.service_tier
+        if len(chunk.usage) > _NOTHING_BYTES or len(chunk.x_groq) > _NOTHING_BYTES:
+            return self._take_usage(chunk.usage, chunk.x_groq) and choices == []
+        return False
+
+    def body(self, data: bytes) -> None:
+        """Reads a whole completion."""
+        self._is_complete = self._take(data) or self._is_complete
+
+    def reading(self) -> Reading:
+        """The last usage stated; growing counts are cumulative."""
+        raw = self._raw
+        stated = block(raw) if raw else None
+        usage = read_usage(stated) if stated is not None else None
+        if stated is None or usage is None:
+            return self._reading((), (), None)
+        tier = text_or_none(stated.get("service_tier"))
+        if self._tier is None:
+            self._tier = tier
+        return self._reading((Pass(self._model, usage),), (raw,), stated_cost(stated))
+
+    def _reading(
+        self, passes: tuple[Pass, ...], raw: tuple[bytes, ...], cost: int | None
+    ) -> Reading:
+        return Reading(
+            passes,
+            self._model,
+            self._id,
+            self._tier,
+            raw,
+            cost,
+            self._output_bytes,
+            self._is_complete,
         )
+
+    def _take(self, data: bytes) -> bool:
+        """Reads a document of any shape; True: it could be read."""
+        reply = decode(data, _REPLY, _BARE)
+        if reply is None:
+            return False
+        if isinstance(reply, _Bare):
+            self._output_bytes += len(reply.choices)
+        else:
+            for choice in reply.choices or ():
+                for message in (choice.message, choice.delta):
+                    if message is not None:
+                        self._output_bytes += _message_bytes(message)
+        self._id = text_or_none(reply.id) or self._id
+        self._model = text_or_none(reply.model) or self._model
+        self._tier = text_or_none(reply.service_tier) or self._tier
+        self._take_usage(reply.usage, reply.x_groq)
+        return True
+
+    def _take_usage(self, usage: msgspec.Raw, x_groq: msgspec.Raw) -> bool:
+        """Keeps the usage as written; True: the reply's own field states it."""
+        if len(usage) > _NOTHING_BYTES:
+            self._raw = bytes(usage)
+            return True
+        if not self._raw and len(x_groq) > _NOTHING_BYTES:
+            groq = decode(bytes(x_groq), _BARE)
+            if groq is not None and len(groq.usage) > _NOTHING_BYTES:
+                self._raw = bytes(groq.usage)
+        return False
+
+
+def _message_bytes(message: _Message) -> int:
+    """UTF-8 bytes of what was generated in a message or a delta."""
+    content = message.content
+    written = 0
+    if content is not None:
+        if type(content) is str:
+            written = text_bytes(content)
+        else:
+            written = len(msgspec.json.encode(content))
+    thought = message.reasoning_content or message.reasoning
+    if thought is not None:
+        written += text_bytes(thought)
+    if message.refusal is not None:
+        written += text_bytes(message.refusal)
+    if message.tool_calls is not None:
+        for tool in message.tool_calls:
+            written += _call_bytes(tool.function) + _call_bytes(tool.custom)
+    if message.audio is not None:
+        written += text_bytes(message.audio.transcript)
+    return written + _call_bytes(message.function_call)
+
+
+def _call_bytes(call: _Call | None) -> int:
+    if call is None:
+        return 0
+    return text_bytes(call.name) + text_bytes(call.arguments) + text_bytes(call.input)
