@@ -71,3 +71,9 @@ class RecordError(ComptrollerError):
     """A record in a journal cannot be understood."""
 
     code = "record"
+
+
+class InvalidArgumentError(ComptrollerError):
+    """What was asked cannot be meant so."""
+
+    code = "invalid_argument"

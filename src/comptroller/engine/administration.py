@@ -1,0 +1,440 @@
+"""Administration: what is applied, and which credentials exist.
+
+Every act is validated against the store, recorded durably in the control journal,
+projected, and published to the workers, in this order. An act that was recorded
+happened, even if the process dies before the rest: the next one projects and
+publishes it. An act that was not recorded changed nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from comptroller.core import credential as credentials
+from comptroller.core.credential import Credential, CredentialId, CredentialState
+from comptroller.core.difference import Change, RegistryValue, difference
+from comptroller.core.errors import (
+    ConflictError,
+    InvalidArgumentError,
+    NotFoundError,
+    StoreUnavailableError,
+)
+from comptroller.core.rates import RateCard
+from comptroller.core.registry import PersonId, Registry, ServiceId
+from comptroller.core.timestamps import rfc3339
+from comptroller.engine import records, snapshot
+from comptroller.engine.ports import Clock, Entropy, Ids, SnapshotStore, Store
+from comptroller.engine.records import Actor
+from comptroller.engine.registry_fold import encode_object, fold
+
+OVERLAP_DEFAULT_NS: Final = 24 * 3600 * 10**9
+OVERLAP_MAX_NS: Final = 90 * 24 * 3600 * 10**9
+REASON_CHARS_MAX: Final = 500
+
+
+class DurableJournal(Protocol):
+    """The control journal: what it took is on disk when it returns."""
+
+    source: str
+    sequence: int
+
+    def append_all(self, batch: Sequence[bytes]) -> None:
+        """Appends records in order; raises JournalUnavailableError."""
+
+
+class Parts(NamedTuple):
+    """What administration works with; bootstrap fills it in."""
+
+    journal: Callable[[], DurableJournal]
+    """The control journal; opened at the first act, so that a look costs no file."""
+    project: Callable[[str], None]
+    """Projects one source's journal to its end."""
+    store: Store
+    snapshots: SnapshotStore
+    compile_rates: Callable[[Registry, int], RateCard]
+    rates_source: str
+    """Where rates come from now; a card from elsewhere is compiled again."""
+    clock: Clock
+    ids: Ids
+    entropy: Entropy
+
+
+class AppliedResult(msgspec.Struct, frozen=True):
+    """A configuration took effect, or nothing in it was new."""
+
+    revision: int
+    changes: int
+    """0: it says what was applied already, so there is no new revision."""
+
+
+class IssuedSecret(msgspec.Struct, frozen=True):
+    """A new secret: shown once, never stored."""
+
+    credential_id: str
+    secret: str
+    service: str
+    person: str
+    expires_ns: int | None
+    old_until_ns: int | None = None
+    """After a rotation: until when the old secret works."""
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """A credential that no worker accepts any more."""
+
+    credential_id: str
+    revoked_ns: int
+    reason: str
+
+
+class Administration:
+    """The acts of administration, for the one process that holds the control lock."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._sequence = 0
+        self._card: tuple[int, RateCard] | None = None
+        """The compiled rate card and the revision for which it was compiled."""
+
+    def restore(self) -> None:
+        """Takes up the last publication and publishes what the store holds now.
+
+        A rate card that still holds is taken over: compiling costs half a second.
+
+        Raises:
+            StoreUnavailableError: the store or the snapshot's disk does not answer.
+        """
+        document = self._parts.snapshots.read_if_changed()
+        if document is not None:
+            try:
+                last = snapshot.decode(document)
+            except StoreUnavailableError:
+                # Another release wrote it: everything in it is in the store, too.
+                self._sequence = self._parts.clock.now_ns() // 1000
+            else:
+                self._sequence = last.sequence
+                if last.rate_card.source == self._parts.rates_source:
+                    self._card = (last.revision, last.rate_card)
+                if self.rates_are_due():
+                    self._card = None
+        self.publish()
+
+    def publish(self) -> None:
+        """Publishes the store's state to the workers; nothing before a first apply.
+
+        Raises:
+            StoreUnavailableError: the disk refuses; workers keep the last one.
+        """
+        registry = self.registry()
+        if registry is None:
+            return
+        revision = self._parts.store.revision()
+        if self._card is None or self._card[0] != revision:
+            self._card = (revision, self.compile(registry))
+        self._sequence += 1
+        document = snapshot.Snapshot(
+            sequence=self._sequence,
+            revision=revision,
+            registry=registry,
+            credentials=[row.credential for row in self._parts.store.credentials()],
+            rate_card=self._card[1],
+        )
+        self._parts.snapshots.publish(snapshot.encode(document))
+
+    def compile(self, registry: Registry) -> RateCard:
+        """Compiles the rate card of a registry at this moment; may take a second."""
+        return self._parts.compile_rates(registry, self._parts.clock.now_ns())
+
+    def rates_are_due(self) -> bool:
+        """Whether the catalogue's prices have changed since the card was compiled."""
+        changes_ns = self._card[1].changes_ns if self._card is not None else None
+        return changes_ns is not None and changes_ns <= self._parts.clock.now_ns()
+
+    def adopt(self, revision: int, card: RateCard) -> None:
+        """Publishes a newly compiled rate card, unless it is no news."""
+        if self._card is not None and self._card == (revision, card):
+            return
+        if revision == self._parts.store.revision():
+            self._card = (revision, card)
+            self.publish()
+
+    def card(self) -> RateCard | None:
+        """The rate card last published; None: none yet."""
+        return self._card[1] if self._card is not None else None
+
+    def registry(self) -> Registry | None:
+        """What is applied; None: nothing yet."""
+        return fold(self._parts.store.registry_objects())
+
+    def revision(self) -> int:
+        """The revision of what is applied; 0: nothing yet."""
+        return self._parts.store.revision()
+
+    def apply(
+        self,
+        after: Registry,
+        digest: str,
+        actor: Actor,
+        based_on: int | None = None,
+    ) -> AppliedResult:
+        """Makes a configuration take effect, as a whole.
+
+        Args:
+            after: the configuration.
+            digest: `sha256:` of its text.
+            actor: who does this.
+            based_on: the revision whose difference was looked at; None: any.
+
+        Raises:
+            ConflictError: somebody applied another configuration since.
+            NotFoundError: the actor's person is in neither configuration.
+            JournalUnavailableError: nothing was applied.
+        """
+        before = self.registry()
+        revision = self.revision()
+        if based_on is not None and based_on != revision:
+            raise ConflictError(
+                f"revision {revision} was applied meanwhile, after the revision"
+                f" {based_on} that this plan compares with: plan again"
+            )
+        people = {**(before.people if before else {}), **after.people}
+        _require(actor.person, people, "person")
+        changes = difference(before, after)
+        if not changes:
+            return AppliedResult(revision, 0)
+        self._check_credentials_owned(after)
+        batch = _Batch(self._parts)
+        for change in changes:
+            batch.add(*_object_record(change, revision + 1, actor))
+        applied = records.RegistryApplied(
+            revision=revision + 1, changes=len(changes), digest=digest, actor=actor
+        )
+        batch.add(records.REGISTRY_APPLIED, "registry", applied)
+        self._take_effect(batch)
+        return AppliedResult(revision + 1, len(changes))
+
+    def issue(
+        self, service: str, person: str, expires_ns: int | None, actor: Actor
+    ) -> IssuedSecret:
+        """Issues a credential of a service to a person.
+
+        Raises:
+            NotFoundError: no such service or person is declared.
+            InvalidArgumentError: it would expire in the past.
+            ConflictError: nothing is applied yet.
+        """
+        registry = self._applied()
+        _require(actor.person, registry.people, "person")
+        _require(service, registry.services, "service")
+        _require(person, registry.people, "person")
+        now_ns = self._parts.clock.now_ns()
+        if expires_ns is not None and expires_ns <= now_ns:
+            raise InvalidArgumentError(f"{rfc3339(expires_ns)} is in the past")
+        credential_id = self._unused_id()
+        secret = self._new_secret(credential_id)
+        issued = records.CredentialIssued(
+            credential_id=credential_id,
+            service=service,
+            person=person,
+            secret_sha256=credentials.hash_secret(secret),
+            not_before_ns=now_ns,
+            expires_ns=expires_ns,
+            actor=actor,
+        )
+        self._act(records.CREDENTIAL_ISSUED, credential_id, issued)
+        return IssuedSecret(credential_id, secret, service, person, expires_ns)
+
+    def rotate(self, credential_id: str, overlap_ns: int, actor: Actor) -> IssuedSecret:
+        """Gives a credential a new secret; the old ones work until the overlap ends.
+
+        Raises:
+            NotFoundError: there is no such credential.
+            ConflictError: it is revoked or expired.
+            InvalidArgumentError: the overlap is not between 0 and 90 days.
+        """
+        _require(actor.person, self._applied().people, "person")
+        if not 0 <= overlap_ns <= OVERLAP_MAX_NS:
+            raise InvalidArgumentError("an overlap is between 0 and 90 days long")
+        now_ns = self._parts.clock.now_ns()
+        found = self._active(credential_id, now_ns)
+        secret = self._new_secret(found.id)
+        rotated = records.CredentialRotated(
+            credential_id=found.id,
+            secret_sha256=credentials.hash_secret(secret),
+            not_before_ns=now_ns,
+            old_not_after_ns=now_ns + overlap_ns,
+            actor=actor,
+        )
+        self._act(records.CREDENTIAL_ROTATED, found.id, rotated)
+        return IssuedSecret(
+            found.id,
+            secret,
+            found.service,
+            found.person,
+            found.expires_ns,
+            now_ns + overlap_ns,
+        )
+
+    def revoke(self, credential_id: str, reason: str, actor: Actor) -> Revoked:
+        """Ends a credential with all its secrets, for good.
+
+        Raises:
+            NotFoundError: there is no such credential.
+            ConflictError: it is revoked already.
+            InvalidArgumentError: there is no reason, or it is too long.
+        """
+        _require(actor.person, self._applied().people, "person")
+        why = " ".join(reason.split())
+        if not 0 < len(why) <= REASON_CHARS_MAX:
+            raise InvalidArgumentError(
+                f"say why, in at most {REASON_CHARS_MAX} characters: --reason TEXT"
+            )
+        found = self._find(credential_id)
+        if found.revoked_ns is not None:
+            raise ConflictError(
+                f"credential {found.id} was revoked at {rfc3339(found.revoked_ns)}:"
+                f" {found.revoked_reason}"
+            )
+        now_ns = self._parts.clock.now_ns()
+        revoked = records.CredentialRevoked(
+            credential_id=found.id, reason=why, revoked_ns=now_ns, actor=actor
+        )
+        self._act(records.CREDENTIAL_REVOKED, found.id, revoked)
+        return Revoked(found.id, now_ns, why)
+
+    def _act(self, kind: str, credential_id: str, data: msgspec.Struct) -> None:
+        batch = _Batch(self._parts)
+        batch.add(kind, f"credential/{credential_id}", data)
+        self._take_effect(batch)
+
+    def _take_effect(self, batch: _Batch) -> None:
+        source = batch.commit()
+        self._parts.project(source)
+        self.publish()
+
+    def _applied(self) -> Registry:
+        registry = self.registry()
+        if registry is None:
+            raise ConflictError(
+                "nothing is applied yet: run comptroller apply --config FILE first"
+            )
+        return registry
+
+    def _check_credentials_owned(self, after: Registry) -> None:
+        """Refuses to take away a person who answers for a live credential."""
+        now_ns = self._parts.clock.now_ns()
+        for row in self._parts.store.credentials():
+            one = row.credential
+            live = credentials.state(one, now_ns) == CredentialState.ACTIVE
+            served = ServiceId(one.service) in after.services
+            if live and served and PersonId(one.person) not in after.people:
+                raise ConflictError(
+                    f"person {one.person} holds credential {one.id} of service"
+                    f" {one.service}: revoke it, or keep the person"
+                )
+
+    def _find(self, credential_id: str) -> Credential:
+        known = {
+            row.credential.id: row.credential for row in self._parts.store.credentials()
+        }
+        _require(credential_id, known, "credential")
+        return known[CredentialId(credential_id)]
+
+    def _active(self, credential_id: str, now_ns: int) -> Credential:
+        found = self._find(credential_id)
+        state = credentials.state(found, now_ns)
+        if state != CredentialState.ACTIVE:
+            raise ConflictError(
+                f"credential {found.id} is {state}: issue a new one with"
+                f" comptroller key issue {found.service} --for {found.person}"
+            )
+        return found
+
+    def _unused_id(self) -> CredentialId:
+        taken = {row.credential.id for row in self._parts.store.credentials()}
+        while True:
+            made = credentials.public_id(self._token())
+            if made not in taken:
+                return made
+
+    def _new_secret(self, credential_id: CredentialId) -> str:
+        return credentials.compose(credential_id, self._token())
+
+    def _token(self) -> bytes:
+        return self._parts.entropy.token(credentials.ENTROPY_BYTES_MIN)
+
+
+class _Batch:
+    """The records of one act, which become durable together."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._time = rfc3339(parts.clock.now_ns())
+        self._pending: list[tuple[str, str, msgspec.Struct]] = []
+
+    def add(self, kind: str, subject: str, data: msgspec.Struct) -> None:
+        self._pending.append((kind, subject, data))
+
+    def commit(self) -> str:
+        """Writes them with one wait for the disk.
+
+        Returns:
+            The journal's source.
+        """
+        journal = self._parts.journal()
+        first = journal.sequence
+        lines = [
+            records.encode(
+                {
+                    "specversion": "1.0",
+                    "id": self._parts.ids.new(),
+                    "source": journal.source,
+                    "type": kind,
+                    "time": self._time,
+                    "subject": subject,
+                    "sequence": str(first + number),
+                    "data": data,
+                }
+            )
+            for number, (kind, subject, data) in enumerate(self._pending)
+        ]
+        journal.append_all(lines)
+        journal.sequence = first + len(lines)
+        return journal.source
+
+
+def _object_record(
+    change: Change, revision: int, actor: Actor
+) -> tuple[str, str, records.ObjectChange]:
+    kind = records.OBJECT_CHANGED
+    if change.before is None:
+        kind = records.OBJECT_CREATED
+    elif change.after is None:
+        kind = records.OBJECT_REMOVED
+    data = records.ObjectChange(
+        revision=revision,
+        kind=change.kind,
+        id=change.id,
+        before=_raw(change.before),
+        after=_raw(change.after),
+        actor=actor,
+    )
+    return kind, f"{change.kind}/{change.id}", data
+
+
+def _raw(value: RegistryValue | None) -> msgspec.Raw | None:
+    return None if value is None else msgspec.Raw(encode_object(value))
+
+
+def _require(name: str | None, known: Iterable[str], noun: str) -> None:
+    """Refuses a name that is not known, with the nearest that is; None passes."""
+    names = list(known)
+    if name is None or name in names:
+        return
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise NotFoundError(f"there is no {noun} {name!r}{hint}")

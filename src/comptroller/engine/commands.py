@@ -1,0 +1,236 @@
+"""Commands: the acts of administration as values, the same in process and over RPC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias, TypeVar
+
+import msgspec
+
+from comptroller.core import errors
+from comptroller.core.registry import Registry
+from comptroller.engine.administration import (
+    OVERLAP_DEFAULT_NS,
+    Administration,
+    AppliedResult,
+    IssuedSecret,
+    Revoked,
+)
+from comptroller.engine.records import Actor
+
+
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """Asks whether anybody is there."""
+
+
+class Sync(msgspec.Struct, frozen=True, tag="sync"):
+    """Asks that everything recorded until now be in the store."""
+
+
+class AskStatus(msgspec.Struct, frozen=True, tag="status"):
+    """Asks how the control process is doing."""
+
+
+class Apply(msgspec.Struct, frozen=True, tag="apply"):
+    """Asks that a configuration take effect."""
+
+    registry: Registry
+    digest: str
+    based_on: int | None
+    by: str | None
+
+
+class Issue(msgspec.Struct, frozen=True, tag="issue"):
+    """Asks for a credential."""
+
+    service: str
+    person: str
+    expires_ns: int | None
+    by: str | None
+
+
+class Rotate(msgspec.Struct, frozen=True, tag="rotate"):
+    """Asks for a new secret of a credential."""
+
+    credential_id: str
+    overlap_ns: int
+    by: str | None
+
+
+class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
+    """Asks that a credential end."""
+
+    credential_id: str
+    reason: str
+    by: str | None
+
+
+Act: TypeAlias = Apply | Issue | Rotate | Revoke
+Command: TypeAlias = Ping | Sync | AskStatus | Act
+
+
+class Done(msgspec.Struct, frozen=True):
+    """An answer without content."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How the control process is doing."""
+
+    revision: int
+    workers: int
+    """Journals of workers that live now."""
+    lag_bytes: int
+    """Recorded and not yet projected."""
+    credentials: int
+    """Credentials that are neither revoked nor expired."""
+    rate_card: str | None
+    problems: list[str]
+    """What keeps it from its work now; empty: nothing."""
+
+
+_Result = TypeVar("_Result", bound=msgspec.Struct)
+Result: TypeAlias = Done | Status | AppliedResult | IssuedSecret | Revoked
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a command was not done."""
+
+    code: str
+    message: str
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of answer: a result, or an error."""
+
+    ok: msgspec.Raw | None = None
+    error: Failure | None = None
+
+
+RESULTS: Final[Mapping[type[Command], type[Result]]] = {
+    Ping: Done,
+    Sync: Done,
+    AskStatus: Status,
+    Apply: AppliedResult,
+    Issue: IssuedSecret,
+    Rotate: IssuedSecret,
+    Revoke: Revoked,
+}
+
+_COMMANDS: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
+_REPLIES: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)
+
+
+def decode_command(line: bytes) -> Command:
+    """Reads a command.
+
+    Raises:
+        InvalidArgumentError: it is none that this release knows.
+    """
+    try:
+        return _COMMANDS.decode(line)
+    except msgspec.DecodeError as error:
+        raise errors.InvalidArgumentError(f"not a command: {error}") from error
+
+
+def encode_result(result: Result) -> bytes:
+    """Writes a result as an answer of one line."""
+    return msgspec.json.encode(Reply(ok=msgspec.Raw(msgspec.json.encode(result))))
+
+
+def encode_error(error: errors.ComptrollerError) -> bytes:
+    """Writes an error as an answer of one line."""
+    return msgspec.json.encode(Reply(error=Failure(error.code, error.message)))
+
+
+def decode_reply(command: Command, line: bytes) -> Result:
+    """Reads the answer to a command.
+
+    Raises:
+        ComptrollerError: the error that the answer states, of its own class.
+        ControlUnavailableError: it is no answer of this release.
+    """
+    try:
+        reply = _REPLIES.decode(line)
+        if reply.error is None and reply.ok is not None:
+            result: Result = msgspec.json.decode(reply.ok, type=RESULTS[type(command)])
+            return result
+    except msgspec.DecodeError as error:
+        raise errors.ControlUnavailableError(
+            f"the control process answers what this release does not know: {error}"
+        ) from error
+    raise _raised(reply.error)
+
+
+def _raised(failure: Failure | None) -> errors.ComptrollerError:
+    if failure is None:
+        return errors.ControlUnavailableError("the control process answers nothing")
+    known = {one.code: one for one in errors.ComptrollerError.__subclasses__()}
+    return known.get(failure.code, errors.ComptrollerError)(failure.message)
+
+
+def perform(command: Act, administration: Administration, account: str) -> Result:
+    """Performs an act.
+
+    Args:
+        command: what to do.
+        administration: of the process that holds the control lock.
+        account: `user@host` of whoever asks, as the operating system has it.
+
+    Raises:
+        ComptrollerError: nothing was done.
+    """
+    actor = Actor(person=command.by, account=account)
+    match command:
+        case Apply(registry, digest, based_on):
+            return administration.apply(registry, digest, actor, based_on)
+        case Issue(service, person, expires_ns):
+            return administration.issue(service, person, expires_ns, actor)
+        case Rotate(credential_id, overlap_ns):
+            return administration.rotate(credential_id, overlap_ns, actor)
+        case Revoke(credential_id, reason):
+            return administration.revoke(credential_id, reason, actor)
+
+
+class Administrator:
+    """Administration for a person at a terminal, wherever it is performed.
+
+    Args:
+        send: performs a command here, or has the control process perform it.
+        by: the declared person who acts, where one was named.
+    """
+
+    def __init__(
+        self, send: Callable[[Command], Result], by: str | None = None
+    ) -> None:
+        self._send = send
+        self._by = by
+
+    def apply(
+        self, after: Registry, digest: str, based_on: int | None = None
+    ) -> AppliedResult:
+        """See `Administration.apply`."""
+        return self._ask(Apply(after, digest, based_on, self._by), AppliedResult)
+
+    def issue(
+        self, service: str, person: str, expires_ns: int | None = None
+    ) -> IssuedSecret:
+        """See `Administration.issue`."""
+        return self._ask(Issue(service, person, expires_ns, self._by), IssuedSecret)
+
+    def rotate(
+        self, credential_id: str, overlap_ns: int = OVERLAP_DEFAULT_NS
+    ) -> IssuedSecret:
+        """See `Administration.rotate`."""
+        return self._ask(Rotate(credential_id, overlap_ns, self._by), IssuedSecret)
+
+    def revoke(self, credential_id: str, reason: str) -> Revoked:
+        """See `Administration.revoke`."""
+        return self._ask(Revoke(credential_id, reason, self._by), Revoked)
+
+    def _ask(self, command: Act, kind: type[_Result]) -> _Result:
+        result = self._send(command)
+        if not isinstance(result, kind):
+            raise errors.ControlUnavailableError(
+                f"the answer to {type(command).__name__} is no {kind.__name__}"
+            )
+        return result

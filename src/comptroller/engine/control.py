@@ -1,0 +1,250 @@
+"""The control process: administers, projects, recovers; one thread, one writer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, Protocol
+
+from comptroller.core import credential as credentials
+from comptroller.core.credential import CredentialState
+from comptroller.core.errors import (
+    ComptrollerError,
+    JournalUnavailableError,
+    RecordError,
+    StoreUnavailableError,
+)
+from comptroller.engine import commands
+from comptroller.engine.administration import Administration
+from comptroller.engine.commands import (
+    Act,
+    AskStatus,
+    Done,
+    Ping,
+    Result,
+    Status,
+    Sync,
+)
+from comptroller.engine.ports import (
+    Clock,
+    JournalPosition,
+    JournalReader,
+    Store,
+)
+from comptroller.engine.records import RECORD_BYTES_MAX
+
+STEP_BYTES: Final = 256 * 1024
+"""So much is projected before a waiting command gets its turn: about 10 ms."""
+SOURCE_BYTES: Final = 1024 * 1024
+BUSY_WAIT_S: Final = 0.1
+IDLE_WAIT_S: Final = 0.5
+RECOVERY_EVERY_S: Final = 1.0
+RATES_EVERY_S: Final = 30.0
+RETRY_S: Final = 2.0
+
+
+_RETRIED: Final = (StoreUnavailableError, JournalUnavailableError, RecordError)
+
+
+class Projecting(Protocol):
+    """Brings the store up to the journals; engine/projection.py."""
+
+    def step(self, budget_bytes: int) -> int:
+        """Projects at most so much; how many records it was."""
+
+    def lag(self) -> int:
+        """Bytes recorded and not yet projected."""
+
+
+class ControlParts(NamedTuple):
+    """What the control process works with; bootstrap fills it in."""
+
+    administration: Administration
+    store: Store
+    reader: JournalReader
+    projector: Projecting
+    recover: Callable[[], int]
+    """Ends the open requests of dead workers; how many it ended."""
+    journal_failed: Callable[[], bool]
+    """Whether the control journal takes no more records."""
+    clock: Clock
+
+
+class Control:
+    """Answers commands and keeps the store up to date, until told to stop."""
+
+    def __init__(self, parts: ControlParts) -> None:
+        self._parts = parts
+        self._stop = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._problems: dict[str, str] = {}
+        self.failed: ComptrollerError | None = None
+        """Why it stopped by itself: only a new process can help."""
+
+    def stop(self) -> None:
+        """Asks `run` to return."""
+        self._stop.set()
+        self._wake.set()
+
+    async def answer(self, line: bytes, account: str) -> bytes:
+        """Does what a line asks and writes the line of the answer."""
+        try:
+            return commands.encode_result(await self._do(line, account))
+        except ComptrollerError as error:
+            return commands.encode_error(error)
+
+    async def run(self) -> None:
+        """Projects and recovers until `stop`."""
+        background = [
+            asyncio.create_task(self._project()),
+            asyncio.create_task(self._recover()),
+            asyncio.create_task(self._renew_rates()),
+        ]
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            # A task that ends has met what nobody foresaw: that ends the process.
+            await asyncio.wait(
+                [stopped, *background], return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in background:
+                if task.done():
+                    task.result()
+        finally:
+            for task in (stopped, *background):
+                task.cancel()
+            await asyncio.gather(stopped, *background, return_exceptions=True)
+
+    def status(self) -> Status:
+        """How it is doing.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
+        parts = self._parts
+        now_ns = parts.clock.now_ns()
+        active = [
+            row
+            for row in parts.store.credentials()
+            if credentials.state(row.credential, now_ns) == CredentialState.ACTIVE
+        ]
+        card = parts.administration.card()
+        return Status(
+            revision=parts.store.revision(),
+            workers=self._live_workers(),
+            lag_bytes=parts.projector.lag(),
+            credentials=len(active),
+            rate_card=card.version if card is not None else None,
+            problems=sorted(self._problems.values()),
+        )
+
+    async def _do(self, line: bytes, account: str) -> Result:
+        command = commands.decode_command(line)
+        match command:
+            case Ping():
+                return Done()
+            case Sync():
+                await self._sync()
+                return Done()
+            case AskStatus():
+                return self.status()
+            case _:
+                return self._act(command, account)
+
+    def _act(self, command: Act, account: str) -> Result:
+        try:
+            return commands.perform(command, self._parts.administration, account)
+        except (JournalUnavailableError, StoreUnavailableError) as error:
+            # What was recorded may not be projected or published yet; a process
+            # that starts anew does both before anything else.
+            self.failed = error
+            self.stop()
+            raise
+
+    async def _sync(self) -> None:
+        reader, store = self._parts.reader, self._parts.store
+        for source in reader.sources():
+            await _give_way()
+            for _ in catch_up(reader, store, source):
+                await _give_way()
+
+    async def _project(self) -> None:
+        wait_s = BUSY_WAIT_S
+        while True:
+            try:
+                done = self._parts.projector.step(STEP_BYTES)
+                self._problems.pop("projection", None)
+            except _RETRIED as error:
+                self._problems["projection"] = f"projection: {error.message}"
+                await asyncio.sleep(RETRY_S)
+                continue
+            if not done:
+                wait_s = min(wait_s * 1.5, IDLE_WAIT_S)
+            elif self._parts.projector.lag() > STEP_BYTES:
+                wait_s = 0.0
+            else:
+                # Larger batches cost less each: one commit pays for many records.
+                wait_s = BUSY_WAIT_S
+            await asyncio.sleep(wait_s)
+            wait_s = max(wait_s, BUSY_WAIT_S)
+
+    async def _recover(self) -> None:
+        while True:
+            try:
+                self._parts.recover()
+                self._problems.pop("recovery", None)
+            except _RETRIED as error:
+                if self._parts.journal_failed():
+                    self.failed = error
+                    self.stop()
+                self._problems["recovery"] = f"recovery: {error.message}"
+            await asyncio.sleep(RECOVERY_EVERY_S)
+
+    async def _renew_rates(self) -> None:
+        administration = self._parts.administration
+        while True:
+            await asyncio.sleep(RATES_EVERY_S)
+            registry = administration.registry()
+            if registry is None or not administration.rates_are_due():
+                continue
+            revision = administration.revision()
+            # In a thread: compiling takes half a second, commands do not wait.
+            card = await asyncio.to_thread(administration.compile, registry)
+            with contextlib.suppress(StoreUnavailableError):
+                administration.adopt(revision, card)
+
+    def _live_workers(self) -> int:
+        reader = self._parts.reader
+        return sum(
+            1
+            for source in reader.sources()
+            if source.split("/")[2].startswith("w") and not reader.is_dead(source)
+        )
+
+
+def catch_up(reader: JournalReader, store: Store, source: str) -> Iterator[None]:
+    """Projects one source up to where its journal stands now, or beyond.
+
+    Yields:
+        After each part, so that others get their turn.
+
+    Raises:
+        StoreUnavailableError: a part was not projected; repeat it.
+        RecordError: a record cannot be read.
+    """
+    short = 0
+    # A short part ends at the journal's end or at a segment's; two in a row, at
+    # the journal's, which a busy worker goes on moving.
+    while short < 2:
+        part = reader.read(source, store.position(source), SOURCE_BYTES)
+        if not part:
+            return
+        end = part[-1].offset + len(part[-1].line) + 1
+        store.project(part, JournalPosition(source, end))
+        is_full = end - part[0].offset > SOURCE_BYTES - RECORD_BYTES_MAX - 1
+        short = 0 if is_full else short + 1
+        yield
+
+
+async def _give_way() -> None:
+    await asyncio.sleep(0)
