@@ -1,0 +1,177 @@
+"""Reading all journals of a data directory, whoever writes them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from comptroller.adapters.journal.naming import JournalName, from_file, from_source
+from comptroller.adapters.journal.segments import SEGMENT_BYTES_MAX
+from comptroller.core.errors import JournalUnavailableError
+from comptroller.engine.ports import JournalPosition, JournalRecord
+from comptroller.engine.records import RECORD_BYTES_MAX
+
+HANDLES_MAX: Final = 64
+"""Segments kept open; the one read longest ago is closed first."""
+
+
+class DirectoryJournalReader:
+    """The JournalReader port on a directory of segments.
+
+    What `read` returns is on disk: a store that projects it never knows of more
+    than the journals hold, whatever power loss takes from them.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._names: list[str] = []
+        self._segments: dict[str, list[int]] = {}
+        self._handles: OrderedDict[tuple[str, int], int] = OrderedDict()
+
+    def sources(self) -> Sequence[str]:
+        """Every source that has a journal, oldest first."""
+        self._scan()
+        return list(self._segments)
+
+    def read(self, source: str, offset: int, bytes_max: int) -> Sequence[JournalRecord]:
+        """The complete records from an offset on; a torn tail is not returned.
+
+        Returns:
+            As many records as fit into bytes_max, but at least one if there is
+            one; none when there is nothing new.
+
+        Raises:
+            JournalUnavailableError: the journal is not there or cannot be read.
+        """
+        try:
+            found = self._read(source, offset, max(bytes_max, RECORD_BYTES_MAX + 1))
+            if found:
+                begin = self._begin(source, found[0].offset)
+                os.fdatasync(self._handle(source, begin))
+        except OSError as error:
+            raise _unreadable(source, error) from error
+        return found
+
+    def is_dead(self, source: str) -> bool:
+        """True when its process is gone for sure: its lock could be taken.
+
+        The lock is only tried, shared and without waiting, so a living process
+        neither loses it nor notices, and two readers do not mislead each other.
+
+        Raises:
+            JournalUnavailableError: the journal is not there or cannot be read.
+        """
+        try:
+            descriptor = os.open(self._path(source, 0), os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            finally:
+                os.close(descriptor)  # releases the lock, too
+        except OSError as error:
+            raise _unreadable(source, error) from error
+        return True
+
+    def record_at(self, position: JournalPosition) -> bytes:
+        """The exact bytes of the record that begins there.
+
+        Raises:
+            LookupError: no record begins there.
+        """
+        source, offset = position
+        try:
+            found = self._read(source, offset, RECORD_BYTES_MAX + 1)
+            begin = self._begin(source, offset)
+            before = b"\n"
+            if offset > begin:
+                handle = self._handle(source, begin)
+                before = os.pread(handle, 1, offset - begin - 1)
+        except (OSError, JournalUnavailableError) as error:
+            raise LookupError(f"{source} cannot be read: {error}") from error
+        if not found or before != b"\n":
+            raise LookupError(f"no record begins at byte {offset} of {source}")
+        return found[0].line
+
+    def close(self) -> None:
+        """Closes the files."""
+        while self._handles:
+            os.close(self._handles.popitem()[1])
+
+    # -- segments --------------------------------------------------------------
+
+    def _read(self, source: str, offset: int, bytes_max: int) -> list[JournalRecord]:
+        begin = self._begin(source, offset)
+        handle = self._handle(source, begin)
+        data = os.pread(handle, bytes_max, offset - begin)
+        if not data and offset - begin >= SEGMENT_BYTES_MAX:
+            self._scan()
+            if offset in self._begins(source):
+                data = os.pread(self._handle(source, offset), bytes_max, 0)
+        end = data.rfind(b"\n")
+        if end < 0:
+            return []
+        records = []
+        for line in data[:end].split(b"\n"):
+            records.append(JournalRecord(source, offset, line))
+            offset += len(line) + 1
+        return records
+
+    def _begin(self, source: str, offset: int) -> int:
+        begins = self._begins(source)
+        return begins[bisect_right(begins, offset) - 1]
+
+    def _begins(self, source: str) -> list[int]:
+        if source not in self._segments:
+            self._scan()
+        try:
+            return self._segments[source]
+        except KeyError:
+            raise JournalUnavailableError(
+                f"there is no journal of {source} in {self._directory}"
+            ) from None
+
+    def _scan(self) -> None:
+        """Lists the directory, and reads the names when they changed."""
+        try:
+            names = os.listdir(self._directory)  # noqa: PTH208  ten times a second
+        except FileNotFoundError:
+            return  # no process has started here yet
+        if names == self._names:
+            return
+        self._names = names
+        found: dict[JournalName, list[int]] = {}
+        for name in names:
+            segment = from_file(name)
+            if segment is not None:
+                found.setdefault(segment[0], []).append(segment[1])
+        oldest_first = sorted(found, key=lambda name: (name.boot, name))
+        self._segments = {
+            name.source: sorted(found[name])
+            for name in oldest_first
+            if 0 in found[name]
+        }
+
+    def _handle(self, source: str, begin: int) -> int:
+        key = (source, begin)
+        handle = self._handles.get(key)
+        if handle is None:
+            handle = os.open(self._path(source, begin), os.O_RDONLY)
+            self._handles[key] = handle
+            if len(self._handles) > HANDLES_MAX:
+                os.close(self._handles.popitem(last=False)[1])
+        else:
+            self._handles.move_to_end(key)
+        return handle
+
+    def _path(self, source: str, begin: int) -> Path:
+        return self._directory / from_source(source).file(begin)
+
+
+def _unreadable(source: str, error: OSError) -> JournalUnavailableError:
+    return JournalUnavailableError(f"cannot read the journal of {source}: {error}")

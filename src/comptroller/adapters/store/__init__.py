@@ -1,0 +1,1 @@
+"""The store: what journals say, projected into SQLite (design.md §2)."""

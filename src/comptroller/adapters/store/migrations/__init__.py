@@ -1,0 +1,1 @@
+"""Alembic's scripts, part of the package; run by `connecting.migrate`."""

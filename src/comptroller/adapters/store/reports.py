@@ -1,0 +1,266 @@
+"""Reads of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from sqlalchemy import Column, Connection, Engine, Row, func, select
+
+from comptroller.adapters.store import schema
+from comptroller.adapters.store.connecting import reading_engine, translated
+from comptroller.core.credential import Credential, CredentialId, Secret
+from comptroller.core.usage import USAGE_CLASSES, Usage
+from comptroller.engine.ports import (
+    CredentialRow,
+    JournalPosition,
+    RegistryObject,
+    RequestQuery,
+    RequestRow,
+    SpendRow,
+)
+
+HOUR_NS: Final = 3_600 * 1_000_000_000
+_AnyRow: TypeAlias = Row[Any]
+_usage: Final = msgspec.json.Decoder(dict[str, int]).decode
+_r: Final = schema.requests.c
+_DECIDED: Final = schema.journals.alias("decided")
+_ENDED: Final = schema.journals.alias("ended")
+_REQUEST_COLUMNS: Final = (
+    *(
+        _r[name]
+        for name in RequestRow._fields
+        if name not in {"decided_at", "ended_at"}
+    ),
+    _DECIDED.c.source.label("decided_source"),
+    _r.decided_offset,
+    _ENDED.c.source.label("ended_source"),
+    _r.ended_offset,
+)
+_REQUESTS: Final = select(*_REQUEST_COLUMNS).select_from(
+    schema.requests.join(_DECIDED, _DECIDED.c.id == _r.decided_journal).outerjoin(
+        _ENDED, _ENDED.c.id == _r.ended_journal
+    )
+)
+_SPEND_BY: Final = {
+    "owner": "owner_billing",
+    "unit": "unit",
+    "service": "service",
+    "model": "model",
+    "credential": "credential_id",
+}
+
+
+class SqliteReports:
+    """Reads of the database; any process may hold one.
+
+    Satisfies `engine.ports.Reports`.
+    """
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self._engine = engine
+        self._path = path
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteReports:
+        """Opens the database to read only.
+
+        Raises:
+            StoreUnavailableError: there is none, or its schema is not this release's.
+        """
+        return cls(reading_engine(path), path)
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._engine.dispose()
+
+    def requests(self, query: RequestQuery) -> Sequence[RequestRow]:
+        """The requests that match, newest first.
+
+        Raises:
+            StoreUnavailableError: the database cannot be read.
+        """
+        wanted = _REQUESTS
+        if query.service is not None:
+            wanted = wanted.where(_r.service == query.service)
+        if query.decision == "deny":
+            wanted = wanted.where(schema.is_refused)
+        elif query.decision is not None:
+            wanted = wanted.where(_r.decision == query.decision)
+        if query.since_ns is not None:
+            wanted = wanted.where(_r.time_ns >= query.since_ns)
+        wanted = wanted.order_by(_r.time_ns.desc(), _r.request_id.desc())
+        with self._reading() as connection:
+            rows = connection.execute(wanted.limit(query.limit))
+            return [_request_row(row) for row in rows]
+
+    def request(self, request_id: str) -> RequestRow | None:
+        """One request.
+
+        Raises:
+            StoreUnavailableError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            found = connection.execute(
+                _REQUESTS.where(_r.request_id == request_id)
+            ).first()
+        return None if found is None else _request_row(found)
+
+    def spend(self, by: str, since_ns: int | None) -> Sequence[SpendRow]:
+        """Spend by `owner` (billing), `unit`, `service`, `model` or `credential`.
+
+        Raises:
+            ValueError: by something else.
+            StoreUnavailableError: the database cannot be read.
+        """
+        if by not in _SPEND_BY:
+            raise ValueError(f"spend is told by {', '.join(_SPEND_BY)}, not by {by}")
+        with self._reading() as connection:
+            spent = _spend_of_hours(connection, _SPEND_BY[by], since_ns)
+            if since_ns is not None and since_ns % HOUR_NS:
+                for row in _spend_of_part(connection, _SPEND_BY[by], since_ns):
+                    spent[row.key] = _sum(spent.get(row.key), row)
+        return sorted(spent.values(), key=lambda row: (-row.cost_nano_usd, row.key))
+
+    def registry_objects(self) -> Sequence[RegistryObject]:
+        """Everything applied, at the revision of `revision()`.
+
+        Raises:
+            StoreUnavailableError: the database cannot be read.
+        """
+        table = schema.registry_objects
+        with self._reading() as connection:
+            rows = connection.execute(
+                select(table.c.kind, table.c.id, table.c.body).order_by(
+                    table.c.kind, table.c.id
+                )
+            )
+            return [RegistryObject(*row) for row in rows]
+
+    def revision(self) -> int:
+        """The revision of the last applied configuration; 0: none yet.
+
+        Raises:
+            StoreUnavailableError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            return last_revision(connection)
+
+    def credentials(self) -> Sequence[CredentialRow]:
+        """Every credential ever issued, oldest first.
+
+        Raises:
+            StoreUnavailableError: the database cannot be read.
+        """
+        table, uses = schema.credentials, schema.credential_uses
+        wanted = (
+            select(table, uses.c.last_used_ns)
+            .outerjoin(uses, uses.c.credential_id == table.c.id)
+            .order_by(table.c.issued_ns, table.c.id)
+        )
+        with self._reading() as connection:
+            secrets = _secrets(connection)
+            return [
+                CredentialRow(
+                    Credential(
+                        id=CredentialId(row.id),
+                        service=row.service,
+                        person=row.person,
+                        issued_ns=row.issued_ns,
+                        secrets=tuple(secrets[row.id]),
+                        revoked_ns=row.revoked_ns,
+                        revoked_reason=row.revoked_reason,
+                        expires_ns=row.expires_ns,
+                    ),
+                    row.last_used_ns,
+                )
+                for row in connection.execute(wanted)
+            ]
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """One consistent view."""
+        with translated(self._path), self._engine.begin() as connection:
+            yield connection
+
+
+def last_revision(connection: Connection) -> int:
+    """The revision of the last applied configuration; 0: none yet."""
+    return connection.scalar(select(func.max(schema.revisions.c.revision))) or 0
+
+
+def _request_row(row: _AnyRow) -> RequestRow:
+    values = row._asdict()
+    decided = JournalPosition(
+        values.pop("decided_source"), values.pop("decided_offset")
+    )
+    ended_source, ended_offset = values.pop("ended_source"), values.pop("ended_offset")
+    ended = (
+        None if ended_source is None else JournalPosition(ended_source, ended_offset)
+    )
+    values["usage"] = _usage(values["usage"])
+    return RequestRow(**values, decided_at=decided, ended_at=ended)
+
+
+def _spend_of_hours(
+    connection: Connection, column: str, since_ns: int | None
+) -> dict[str, SpendRow]:
+    """Spend from the roll-up, from the first hour that begins at or after."""
+    table = schema.spend
+    key: Column[str] = table.c[column]
+    counts = [func.sum(table.c[f"usage_{name}"]) for name in USAGE_CLASSES]
+    wanted = select(
+        key, func.sum(table.c.requests), func.sum(table.c.cost_nano_usd), *counts
+    ).group_by(key)
+    if since_ns is not None:
+        wanted = wanted.where(table.c.hour >= -(-since_ns // HOUR_NS))
+    return {
+        row[0]: SpendRow(
+            row[0],
+            row[1],
+            {n: c for n, c in zip(USAGE_CLASSES, row[3:], strict=True) if c},
+            row[2],
+        )
+        for row in connection.execute(wanted)
+    }
+
+
+def _spend_of_part(
+    connection: Connection, column: str, since_ns: int
+) -> Iterator[SpendRow]:
+    """Spend of what is left of the hour that had begun, request by request."""
+    wanted = select(_r[column], _r.usage, _r.cost_nano_usd).where(
+        _r.time_ns >= since_ns,
+        _r.time_ns < -(-since_ns // HOUR_NS) * HOUR_NS,
+        _r.ended_journal.is_not(None),
+    )
+    for key, usage, cost in connection.execute(wanted):
+        yield SpendRow(key or "", 1, _usage(usage), cost)
+
+
+def _sum(before: SpendRow | None, row: SpendRow) -> SpendRow:
+    if before is None:
+        return row
+    usage: Usage = dict(before.usage)
+    for name, count in row.usage.items():
+        usage[name] = usage.get(name, 0) + count
+    return SpendRow(
+        row.key,
+        before.requests + row.requests,
+        usage,
+        before.cost_nano_usd + row.cost_nano_usd,
+    )
+
+
+def _secrets(connection: Connection) -> dict[str, list[Secret]]:
+    table = schema.credential_secrets
+    found: dict[str, list[Secret]] = {}
+    wanted = select(table).order_by(table.c.credential_id, table.c.ordinal)
+    for row in connection.execute(wanted):
+        found.setdefault(row.credential_id, []).append(
+            Secret(row.sha256, row.not_before_ns, row.not_after_ns)
+        )
+    return found

@@ -1,0 +1,178 @@
+"""The store on SQLite; the control process alone writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from comptroller.adapters.store import schema
+from comptroller.adapters.store.acts import project_acts
+from comptroller.adapters.store.connecting import translated, writing_engine
+from comptroller.adapters.store.reports import SqliteReports
+from comptroller.adapters.store.requests import project_requests
+from comptroller.core.errors import RecordError
+from comptroller.engine.fold import Conflict, fold, hold_usage
+from comptroller.engine.ports import (
+    CredentialRow,
+    JournalPosition,
+    JournalRecord,
+    OpenRequest,
+    RegistryObject,
+    RequestQuery,
+    RequestRow,
+    SpendRow,
+)
+
+
+class SqliteStore:
+    """The database, opened to write.
+
+    Satisfies `engine.ports.Store`. Every write is durable when it returns.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens the database, creates it, and brings its schema up to date.
+
+        Raises:
+            StoreUnavailableError: it cannot be opened, or a newer release wrote it.
+        """
+        self._path = path
+        self._engine = writing_engine(path)
+        self._reports = SqliteReports(self._engine, path)
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._engine.dispose()
+
+    # -- writing -------------------------------------------------------------
+
+    def position(self, source: str) -> int:
+        """The offset up to which a source has been projected; 0: nothing yet.
+
+        Raises:
+            StoreUnavailableError: the database cannot be read.
+        """
+        table = schema.journals
+        wanted = select(table.c.position).where(table.c.source == source)
+        with translated(self._path), self._engine.begin() as connection:
+            return connection.scalar(wanted) or 0
+
+    def project(self, run: Sequence[JournalRecord], end: JournalPosition) -> None:
+        """Projects records of one source and moves its position, in one step.
+
+        Raises:
+            StoreUnavailableError: the database cannot be written; nothing was changed.
+            RecordError: a record cannot be understood, or contradicts what was
+                projected before; nothing was changed.
+        """
+        with translated(self._path):
+            try:
+                with self._engine.begin() as connection:
+                    _project(connection, run, end)
+            except IntegrityError as error:
+                raise RecordError(
+                    f"journal {end.source}, before byte {end.offset}: it repeats "
+                    f"what another record said: {error.orig}"
+                ) from error
+
+    def open_requests(self, source: str) -> Sequence[OpenRequest]:
+        """The allowed decisions of a source that have no end yet.
+
+        Raises:
+            StoreUnavailableError: the database cannot be read.
+        """
+        table = schema.requests
+        wanted = (
+            select(
+                table.c.request_id,
+                table.c.hold_nano_usd,
+                table.c.hold_input_tokens,
+                table.c.hold_output_tokens,
+            )
+            .join(schema.journals, schema.journals.c.id == table.c.decided_journal)
+            .where(schema.journals.c.source == source, schema.is_open)
+        )
+        with translated(self._path), self._engine.begin() as connection:
+            return [
+                OpenRequest(row[0], row[1], hold_usage(row[2], row[3]))
+                for row in connection.execute(wanted)
+            ]
+
+    def conflicts(self) -> int:
+        """How many ends came for requests that had ended already; always 0, we hope.
+
+        Raises:
+            StoreUnavailableError: the database cannot be read.
+        """
+        wanted = select(func.count()).select_from(schema.conflicts)
+        with translated(self._path), self._engine.begin() as connection:
+            return connection.scalar(wanted) or 0
+
+    # -- reading -------------------------------------------------------------
+
+    def requests(self, query: RequestQuery) -> Sequence[RequestRow]:
+        """See `SqliteReports.requests`."""
+        return self._reports.requests(query)
+
+    def request(self, request_id: str) -> RequestRow | None:
+        """See `SqliteReports.request`."""
+        return self._reports.request(request_id)
+
+    def spend(self, by: str, since_ns: int | None) -> Sequence[SpendRow]:
+        """See `SqliteReports.spend`."""
+        return self._reports.spend(by, since_ns)
+
+    def registry_objects(self) -> Sequence[RegistryObject]:
+        """See `SqliteReports.registry_objects`."""
+        return self._reports.registry_objects()
+
+    def revision(self) -> int:
+        """See `SqliteReports.revision`."""
+        return self._reports.revision()
+
+    def credentials(self) -> Sequence[CredentialRow]:
+        """See `SqliteReports.credentials`."""
+        return self._reports.credentials()
+
+
+def _project(
+    connection: Connection, run: Sequence[JournalRecord], end: JournalPosition
+) -> None:
+    journal, position = _journal(connection, end.source)
+    folded = fold([record for record in run if record.offset >= position])
+    more_conflicts = project_requests(connection, journal, folded)
+    _note_conflicts(connection, journal, [*folded.conflicts, *more_conflicts])
+    project_acts(connection, journal, folded.acts)
+    if end.offset > position:
+        table = schema.journals
+        connection.execute(
+            update(table).where(table.c.id == journal).values(position=end.offset)
+        )
+
+
+def _journal(connection: Connection, source: str) -> tuple[int, int]:
+    """The row of a journal and its position; made when it is new."""
+    table = schema.journals
+    found = connection.execute(
+        select(table.c.id, table.c.position).where(table.c.source == source)
+    ).first()
+    if found is not None:
+        return found.id, found.position
+    made = connection.execute(
+        insert(table).values(source=source, position=0).returning(table.c.id)
+    )
+    return made.scalar_one(), 0
+
+
+def _note_conflicts(
+    connection: Connection, journal: int, conflicts: Iterable[Conflict]
+) -> None:
+    rows = [
+        {"journal": journal, "offset": offset, "request_id": request_id}
+        for request_id, offset in conflicts
+    ]
+    if rows:
+        connection.execute(insert(schema.conflicts), rows)
