@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -11,6 +11,7 @@ from pydantic import (
     Field,
     PlainValidator,
     WithJsonSchema,
+    model_validator,
 )
 
 from comptroller.adapters.configfile.fieldtypes import (
@@ -22,9 +23,11 @@ from comptroller.adapters.configfile.fieldtypes import (
     Id,
     LimitText,
     ModelName,
+    ModelRef,
     PercentText,
     PersonName,
     RateText,
+    Ref,
     Reference,
     SizeText,
     Speaks,
@@ -35,6 +38,7 @@ from comptroller.adapters.configfile.fieldtypes import (
     UnitPrice,
     Version,
     one_of,
+    refuse,
 )
 from comptroller.core.registry import SERVICE_KINDS
 
@@ -78,6 +82,18 @@ class BudgetEntry(_Strict):
         default=[], description="Shares of the limit at which to alert."
     )
 
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        windows = [one.window for one in self.limit]
+        twice = next((one for one in windows if windows.count(one) > 1), None)
+        if twice is not None:
+            refuse(f'there are two limits for the window "{twice}"', "keep one of them")
+        shares = self.alert_at
+        again = next((one for one in shares if shares.count(one) > 1), None)
+        if again is not None:
+            refuse(f'"{again}%" is twice under alert_at', "keep one of them")
+        return self
+
 
 BudgetField = Annotated[
     BudgetEntry,
@@ -90,7 +106,7 @@ BudgetField = Annotated[
 class GatewayEntry(_Strict):
     """The shared gateway."""
 
-    owner: Id = Field(description="The person who operates the shared gateway.")
+    owner: Ref = Field(description="The person who operates the shared gateway.")
     body_max: SizeText = Field(
         default=32 * 2**20, description="The largest request body; 32MiB unless set."
     )
@@ -104,7 +120,7 @@ class GatewayEntry(_Strict):
     )
     drain_max: Count = Field(
         default=64,
-        description="Replies read on at the same time after their clients left; 64 unless set.",
+        description="Replies read on at once after their clients left; 64 unless set.",
     )
     drain_timeout: DurationText = Field(
         default=120, description="How long such a reply is read on; 2m unless set."
@@ -177,11 +193,17 @@ class PriceEntry(_Strict):
         default=None, description="What is counted and not tokens, in USD each."
     )
 
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set:
+            refuse("this price names no class", "such as {input: 0.10, output: 0.40}")
+        return self
+
 
 class ModelEntry(_Strict):
     """A model that callers may ask for."""
 
-    provider: Id = Field(description="The provider that runs it.")
+    provider: Ref = Field(description="The provider that runs it.")
     upstream: Text | None = Field(
         default=None,
         description="The provider's own name of it, where that is another.",
@@ -201,9 +223,9 @@ class ModelEntry(_Strict):
 class OwnersEntry(_Strict):
     """The three people who answer for a service."""
 
-    policy: Id = Field(description="The person who answers for what it may do.")
-    billing: Id = Field(description="The person who answers for what it costs.")
-    technical: Id = Field(description="The person who answers for how it works.")
+    policy: Ref = Field(description="The person who answers for what it may do.")
+    billing: Ref = Field(description="The person who answers for what it costs.")
+    technical: Ref = Field(description="The person who answers for how it works.")
 
 
 class LimitsEntry(_Strict):
@@ -226,7 +248,7 @@ class LimitsEntry(_Strict):
 class SandboxEntry(_Strict):
     """What makes a service a trial."""
 
-    sponsor: Id = Field(description="The person who pays for the trial.")
+    sponsor: Ref = Field(description="The person who pays for the trial.")
     budget: TotalText = Field(description="What it may cost in all: `500 USD`.")
     ends: Day = Field(description="Its last day: `2027-03-31`.")
 
@@ -242,10 +264,10 @@ class ServiceEntry(_Strict):
     ] = Field(description="Who uses it: internal, external, automation or agent.")
     environment: Id = Field(description="Where it runs, such as production.")
     owners: OwnersEntry = Field(description="The three people who answer for it.")
-    escalation: list[Id] = Field(
+    escalation: list[Ref] = Field(
         default=[], description="Whom to call when something is wrong, in order."
     )
-    models: list[ModelName] = Field(
+    models: list[ModelRef] = Field(
         description="The models that it may ask for.", min_length=1
     )
     budget: BudgetField | None = Field(
@@ -254,10 +276,10 @@ class ServiceEntry(_Strict):
     limits: LimitsEntry = Field(
         default=LimitsEntry(), description="Limits other than money."
     )
-    operator: Id | None = Field(
+    operator: Ref | None = Field(
         default=None, description="The person who runs the agent; for kind: agent."
     )
-    sponsor: Id | None = Field(
+    sponsor: Ref | None = Field(
         default=None,
         description="The person who wants the agent and pays; for kind: agent.",
     )
@@ -273,7 +295,7 @@ class ServiceEntry(_Strict):
 class UnitEntry(_Strict):
     """A business unit of a tenant."""
 
-    owner: Id = Field(description="The person who answers for the unit.")
+    owner: Ref = Field(description="The person who answers for the unit.")
     budget: BudgetField | None = Field(
         default=None, description="What all its services may spend together."
     )
@@ -285,7 +307,7 @@ class UnitEntry(_Strict):
 class TenantEntry(_Strict):
     """A tenant of the gateway."""
 
-    owner: Id | None = Field(
+    owner: Ref | None = Field(
         default=None, description="The person who answers for the tenant."
     )
     budget: BudgetField | None = Field(

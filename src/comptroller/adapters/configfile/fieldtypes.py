@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from comptroller.adapters.configfile.problems import did_you_mean, nearest
 from comptroller.adapters.configfile.timezones import timezone_problem
 from comptroller.core import quantities
 from comptroller.core.registry import DIALECT_PREFIXES, Rate, Window
@@ -156,8 +157,8 @@ def _dialects(value: object) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     for name in value:
         if not isinstance(name, str) or name not in DIALECT_PREFIXES:
-            known = ", ".join(DIALECT_PREFIXES)
-            refuse(f'"{name}" is not a dialect', f"the dialects are {known}")
+            hint = did_you_mean(str(name), DIALECT_PREFIXES, "the dialects")
+            refuse(f'"{name}" is not a dialect', hint)
         if name in seen:
             refuse(f'"{name}" is there twice', "name each dialect once")
         written = value[name] if isinstance(value, dict) else DIALECT_PREFIXES[name]
@@ -205,7 +206,9 @@ def one_of(names: tuple[str, ...]) -> Callable[[object], str]:
     def reading(value: object) -> str:
         text = _text(value)
         if text not in names:
-            refuse(f'"{text}" is not one of {", ".join(names)}')
+            what = f'"{text}" is not one of {", ".join(names)}'
+            near = nearest(text, names)
+            refuse(what, f'did you mean "{near}"?' if near else None)
         return text
 
     return reading
@@ -219,6 +222,9 @@ def _string(pattern: str | None = None, **more: object) -> WithJsonSchema:
 
 Text: TypeAlias = Annotated[str, PlainValidator(_text), _string(minLength=1)]
 Id: TypeAlias = Annotated[str, PlainValidator(_identifier), _string(_ID)]
+Ref: TypeAlias = Annotated[str, PlainValidator(_text), _string(_ID)]
+"""The id of something that is declared elsewhere; `references.py` follows it."""
+ModelRef: TypeAlias = Annotated[str, PlainValidator(_text), _string(_MODEL_ID)]
 ModelName: TypeAlias = Annotated[str, PlainValidator(_model_id), _string(_MODEL_ID)]
 Email: TypeAlias = Annotated[
     str, PlainValidator(_email), _string(_EMAIL, format="email")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_CHARS_MAX: Final = 400
+"""A message repeats what was written, and that may be of any length."""
 
 
 class Place(NamedTuple):
@@ -29,6 +32,11 @@ class Problem(NamedTuple):
         first = f"{self.place}: {self.what}"
         return f"{first}\n  hint: {self.hint}" if self.hint else first
 
+    def printable(self) -> Problem:
+        """The same, safe to print: without control characters, and not endless."""
+        hint = _printable(self.hint) if self.hint is not None else None
+        return Problem(self.place, _printable(self.what), hint)
+
     def as_dict(self) -> dict[str, str | int | None]:
         """Its parts, as `--json` prints them."""
         return {
@@ -38,6 +46,14 @@ class Problem(NamedTuple):
             "what": self.what,
             "hint": self.hint,
         }
+
+
+def _printable(text: str) -> str:
+    shown = "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii")
+        for one in text[:_CHARS_MAX]
+    )
+    return shown + "…" if len(text) > _CHARS_MAX else shown
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

@@ -84,7 +84,9 @@ def read_contents(
         files=tuple(name for name, _ in contents),
         digest=_digest(contents),
         registry=None if problems else registry,
-        problems=tuple(sorted(problems, key=lambda one: one.place)),
+        problems=tuple(
+            sorted((one.printable() for one in problems), key=lambda one: one.place)
+        ),
     )
 
 

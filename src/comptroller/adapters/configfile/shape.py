@@ -51,58 +51,67 @@ def check_shape(tree: Mapping) -> tuple[Document | None, list[Problem]]:
 
 
 def subject_at(path: Path) -> str:
-    """What a path belongs to, in words: `service "checkout-assistant"`."""
+    """What a path belongs to, such as `service "a"`; empty at the top level."""
+    return _split(path)[0]
+
+
+def _split(path: Path) -> tuple[str, Path]:
+    """What a path belongs to, and the rest of the path."""
     match path:
-        case ("tenants", _, "units", _, "services", service, *_):
-            return f'service "{service}"'
-        case ("tenants", tenant, "units", unit, *_):
-            return f'unit "{tenant}/{unit}"'
-        case ("tenants", tenant, *_):
-            return f'tenant "{tenant}"'
-        case ("people", name, *_):
-            return f'person "{name}"'
-        case (("providers" | "models") as section, name, *_):
-            return f'{section.removesuffix("s")} "{name}"'
-        case ("gateway", *_):
-            return "the gateway"
+        case ("tenants", _, "units", _, "services", service, *rest):
+            subject = f'service "{service}"'
+        case ("tenants", tenant, "units", unit, *rest):
+            subject = f'unit "{tenant}/{unit}"'
+        case (("people" | "providers" | "models" | "tenants") as section, name, *rest):
+            one = {"people": "person"}.get(str(section), str(section).removesuffix("s"))
+            subject = f'{one} "{name}"'
+        case ("gateway", *rest):
+            subject = "the gateway"
         case _:
-            return "the configuration"
+            subject, rest = "", list(path)
+    return subject, tuple(rest)
+
+
+def _said_of(path: Path, what: str) -> str:
+    """Puts before a message what it is about: `service "a": limits.tokens: …`."""
+    subject, rest = _split(path)
+    # An item of a list is known by its place; its number says nothing to people.
+    keys = ".".join(part for part in rest if isinstance(part, str))
+    return ": ".join(part for part in (subject, keys, what) if part)
 
 
 def _problem(tree: Mapping, error: ErrorDetails) -> Problem:
     path: Path = tuple(part for part in error["loc"] if part != "[key]")
     context: AnyMapping[str, Any] = error.get("ctx", {})
     name = str(path[-1]) if path else ""
+    hint = _EXAMPLES.get(name)
     match error["type"]:
+        case "told" if "[key]" in error["loc"]:
+            what = _said_of(path[:-1], context["what"])
+            return Problem(key_place_at(tree, path), what, context["hint"])
         case "told":
-            place = (key_place_at if "[key]" in error["loc"] else place_at)(tree, path)
-            return Problem(place, context["what"], context["hint"])
+            what, hint = context["what"], context["hint"]
         case "extra_forbidden":
-            known = _keys_at(path[:-1])
-            return Problem(
-                key_place_at(tree, path),
-                f'{subject_at(path)}: unknown key "{name}"',
-                did_you_mean(name, known, "keys that may stand here"),
-            )
+            hint = did_you_mean(name, _keys_at(path[:-1]), "what may stand here")
+            what = _said_of(path[:-1], f'unknown key "{name}"')
+            return Problem(key_place_at(tree, path), what, hint)
         case "missing":
             return _missing(tree, path)
         case "too_short":
-            what = f'"{name}" is empty, and must name one at least'
+            what = "this is empty, and must name one at least"
         case "model_type" | "model_attributes_type" | "dict_type":
-            what = f'"{name}" must hold keys with values'
+            what = "this must hold keys with values"
         case "list_type":
-            what = f'"{name}" must be a list'
+            what = "this must be a list"
+            hint = hint or "write it in brackets, such as [a, b]"
         case _:
-            what = f'"{name}": {error["msg"]}'
-    hint = _EXAMPLES.get(name)
-    if error["type"] == "list_type":
-        hint = hint or "write it in brackets, such as [a, b]"
-    return Problem(place_at(tree, path), what, hint)
+            what = error["msg"]
+    return Problem(place_at(tree, path), _said_of(path, what), hint)
 
 
 def _missing(tree: Mapping, path: Path) -> Problem:
     name = str(path[-1])
-    noun = _OWNERS.get(name, f'"{name}"') if "owners" in path else f'"{name}"'
+    noun = _OWNERS.get(name, name)
     description = _field_at(path[:-1], name)
     hint = f'add "{name}: …"'
     if name in _EXAMPLES:
@@ -111,7 +120,8 @@ def _missing(tree: Mapping, path: Path) -> Problem:
         hint += f": {description[0].lower()}{description[1:].rstrip('.')}"
     # The key of what lacks it says where to add it.
     place = key_place_at(tree, path[:-1])
-    return Problem(place, f"{subject_at(path)} has no {noun}", hint)
+    what = f"{subject_at(path[:-1]) or 'the configuration'} has no {noun}"
+    return Problem(place, what, hint)
 
 
 def _field_at(path: Path, name: str) -> str | None:

@@ -287,6 +287,8 @@ class _Reader:
                 )
             )
             return
+        if isinstance(tree, Scalar) and tree.value is None:
+            tree = Scalar(None, place)  # where nothing stands, only the key is seen
         parent.entries[name] = tree
         parent.keys[name] = place
         parent.size += 1 + _size(tree)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from comptroller.adapters.configfile.problems import Place, Problem
+from comptroller.adapters.configfile.reading import read_contents
+
+PRINTED = (Path(__file__).parent / "printed.yaml").read_text()
+
+
+class Case(NamedTuple):
+    """One slip: what is written instead, and the one problem that comes of it."""
+
+    name: str
+    old: str
+    new: str
+    at: str
+    """The problem is where this begins."""
+    what: str
+    hint: str | None
+
+
+CASES = [
+    Case(**slip)
+    for slip in yaml.safe_load((Path(__file__).parent / "slips.yaml").read_text())
+]
+
+
+def place(text: str, marker: str) -> tuple[int, int]:
+    """Line and column of a marker's first character that is not blank space."""
+    start = text.index(marker)
+    start += len(marker) - len(marker.lstrip("\n")) if "\t" not in marker else 0
+    before = text[:start]
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_each_slip_gives_one_problem_with_its_place_and_hint(case: Case) -> None:
+    """A slip gives exactly one problem: where, what, and what was meant."""
+    assert PRINTED.count(case.old) >= 1
+    text = PRINTED.replace(case.old, case.new, 1)
+    hint = case.hint
+    if hint is not None and "{line:" in hint:
+        marker = hint.partition("{line:")[2].partition("}")[0]
+        hint = hint.replace(f"{{line:{marker}}}", str(place(text, marker)[0]))
+
+    found = read_contents([("c.yaml", text.encode())])
+
+    expected = Problem(Place("c.yaml", *place(text, case.at)), case.what, hint)
+    assert list(found.problems) == [expected]
+    assert found.registry is None
+    assert "s3cr3t" not in "".join(str(one) for one in found.problems)
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    """Twenty slips in one file give twenty problems in the order of the file."""
+    slips = [
+        case
+        for case in CASES
+        if "yaml" not in case.name and PRINTED.count(case.old) == 1
+    ]
+    text, expected = PRINTED, []
+    for case in slips:
+        if text.count(case.old) == 1 and case.new.count("\n") == 0 and case.new:
+            text = text.replace(case.old, case.new, 1)
+            expected.append(case.what)
+
+    found = read_contents([("c.yaml", text.encode())])
+
+    said = [one.what for one in found.problems]
+    assert len(expected) >= 20
+    assert len(said) >= 20
+    assert [one.place for one in found.problems] == sorted(
+        one.place for one in found.problems
+    )
+
+
+def test_a_problem_reads_as_place_what_and_hint() -> None:
+    """It is printed as `file:line:column: what` with the hint on the next line."""
+    problem = Problem(Place("c.yaml", 3, 7), "this is wrong", 'did you mean "x"?')
+
+    assert str(problem) == 'c.yaml:3:7: this is wrong\n  hint: did you mean "x"?'
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    """A message shows an escape sequence as text, and a long value is cut."""
+    text = PRINTED.replace("Europe/Amsterdam", '"\\e[31m' + "x" * 1000 + '"')
+
+    (problem,) = read_contents([("c.yaml", text.encode())]).problems
+
+    assert problem.what.startswith('timezone: "\\x1b[31mxxx')
+    assert problem.what.endswith("…")
+    assert str(problem).isprintable() or "\n" in str(problem)
