@@ -1,0 +1,189 @@
+"""Configuration as code: `comptroller init`, `check`, `schema`, `plan`, `apply`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from comptroller.cli import options
+
+if TYPE_CHECKING:
+    from comptroller.adapters.configfile.reading import Configuration
+    from comptroller.core.registry import Registry
+    from comptroller.engine.planning import Plan
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("init")(init)
+    app.command("check")(check)
+    app.command("schema")(schema)
+    app.command("plan")(plan)
+    app.command("apply")(apply)
+
+
+def init(config: options.Config = None) -> None:
+    """Write a commented configuration file to start from."""
+    from comptroller.adapters.configfile import starter  # noqa: PLC0415  for --help
+
+    for path in options.config_paths(config):
+        starter.write_starter(path)
+        typer.echo(f"{path} is written. Replace the example people, then:")
+        typer.echo("  comptroller check    is it valid?")
+        typer.echo("  comptroller plan     what would it change?")
+        typer.echo("  comptroller apply    make it take effect")
+
+
+def check(config: options.Config = None, *, as_json: options.Json = False) -> None:
+    """Check the configuration; report every problem with its place."""
+    from comptroller import bootstrap  # noqa: PLC0415  --help must not load drivers
+
+    found = _read(config)
+    warnings = bootstrap.price_warnings(found.registry) if found.registry else []
+    if as_json:
+        problems = [one.as_dict() for one in found.problems]
+        _print_json(
+            {
+                "valid": found.registry is not None,
+                "files": found.files,
+                "digest": found.digest,
+                "problems": problems,
+                "warnings": warnings,
+            }
+        )
+    elif found.registry is not None:
+        for warning in warnings:
+            typer.echo(f"warning: {warning}")
+        typer.echo(f"{', '.join(found.files)}: valid ({_contents(found.registry)})")
+    else:
+        _print_problems(found, err=False)
+    if found.registry is None:
+        raise typer.Exit(1)
+
+
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    from comptroller.adapters.configfile import document  # noqa: PLC0415  for --help
+
+    _print_json(document.json_schema())
+
+
+def plan(
+    config: options.Config = None,
+    data: options.Data = options.DATA_DEFAULT,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Show in words what the configuration would change, and who answers for it."""
+    _, made = _plan(config, data, as_json=as_json)
+    if as_json:
+        _print_json(made.as_dict())
+    else:
+        _print_plan(made)
+
+
+def apply(
+    config: options.Config = None,
+    data: options.Data = options.DATA_DEFAULT,
+    by: options.By = None,
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask, even on a terminal.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Make the configuration take effect, as a whole, and record who did it."""
+    from comptroller import bootstrap  # noqa: PLC0415  --help must not load drivers
+
+    found, made = _plan(config, data, as_json=as_json)
+    if not as_json:
+        _print_plan(made)
+    if not made.changes:
+        if as_json:
+            _print_json({"revision": made.revision, "changes": 0})
+        return
+    if not yes and sys.stdin.isatty() and not typer.confirm("Apply?", err=True):
+        typer.echo("Nothing was applied.", err=True)
+        raise typer.Exit(1)
+    with bootstrap.open_administrator(data, by) as administrator:
+        result = administrator.apply(made.after, found.digest, made.revision)
+    if as_json:
+        _print_json({"revision": result.revision, "changes": result.changes})
+    else:
+        typer.echo(f"Applied as revision {result.revision}.")
+
+
+def _plan(
+    config: list[Path] | None, data: Path, *, as_json: bool
+) -> tuple[Configuration, Plan]:
+    """Reads the configuration and compares it with what is applied."""
+    from comptroller import bootstrap  # noqa: PLC0415  --help must not load drivers
+    from comptroller.engine.planning import make_plan  # noqa: PLC0415  likewise
+
+    found = _read(config)
+    if found.registry is None:
+        if as_json:
+            _print_refusal(found)
+        else:
+            _print_problems(found, err=True)
+        raise typer.Exit(1)
+    applied, revision = bootstrap.applied_registry(data)
+    return found, make_plan(applied, revision, found.registry)
+
+
+def _read(config: list[Path] | None) -> Configuration:
+    from comptroller.adapters.configfile import reading  # noqa: PLC0415  for --help
+
+    return reading.read_configuration(options.config_paths(config))
+
+
+def _print_plan(made: Plan) -> None:
+    if not made.changes:
+        typer.echo(f"Nothing to change: revision {made.revision} says this already.")
+        return
+    for line in made.in_words():
+        typer.echo(line)
+    answering = made.answering()
+    if answering:
+        typer.echo("\nWho answers for what this touches:")
+        for line in answering:
+            typer.echo(f"  {line}")
+    since = f"revision {made.revision}" if made.revision else "nothing applied yet"
+    typer.echo(f"\n{made.counts()}, compared with {since}.")
+
+
+def _print_problems(found: Configuration, *, err: bool) -> None:
+    for problem in found.problems:
+        typer.echo(str(problem), err=err)
+    count = len(found.problems)
+    typer.echo(f"{count} problem{'s' if count != 1 else ''}.", err=err)
+
+
+def _print_refusal(found: Configuration) -> None:
+    problems = [one.as_dict() for one in found.problems]
+    message = "\n".join(str(one) for one in found.problems)
+    error = {"code": "configuration", "message": message, "problems": problems}
+    typer.echo(json.dumps({"error": error}, ensure_ascii=False), err=True)
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _contents(registry: Registry) -> str:
+    counted = {
+        "people": len(registry.people),
+        "providers": len(registry.providers),
+        "models": len(registry.models),
+        "units": len(registry.units),
+        "services": len(registry.services),
+    }
+    singular = {"people": "person"}
+    return ", ".join(
+        f"{count} {name if count != 1 else singular.get(name, name.removesuffix('s'))}"
+        for name, count in counted.items()
+    )
