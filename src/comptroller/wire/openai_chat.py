@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from comptroller.core.usage import Pass, Reading
-from comptroller.wire.counts import block, text_bytes, text_or_none
+from comptroller.wire.counts import UNREADABLE, block, text_bytes, text_or_none
 from comptroller.wire.openai_usage import read_usage, stated_cost
 from comptroller.wire.reader import decode
 
@@ -55,6 +55,15 @@ class _Reply(msgspec.Struct, gc=False):
     service_tier: str | None = None
 
 
+class _Chunk(msgspec.Struct, gc=False):
+    """A chunk behind the first that names the model."""
+
+    choices: list[_Choice] | None = None
+    usage: msgspec.Raw = _NULL
+    x_groq: msgspec.Raw = _NULL
+    service_tier: str | None = None
+
+
 class _Bare(msgspec.Struct, gc=False):
     """A reply of which nothing but the usage is as expected."""
 
@@ -67,6 +76,7 @@ class _Bare(msgspec.Struct, gc=False):
 
 
 _REPLY: Final = msgspec.json.Decoder(_Reply)
+_CHUNK: Final = msgspec.json.Decoder(_Chunk)
 _BARE: Final = msgspec.json.Decoder(_Bare)
 
 
@@ -89,8 +99,15 @@ class ChatReader:
             self._is_complete = True
             return False
         try:
-            chunk = _REPLY.decode(payload)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+            if self._model is None:
+                reply = _REPLY.decode(payload)
+                # Azure's first chunk names neither.
+                self._model = reply.model or None
+                self._id = reply.id or self._id
+                chunk: _Reply | _Chunk = reply
+            else:
+                chunk = _CHUNK.decode(payload)
+        except UNREADABLE:
             self._take(payload)
             return False
         choices = chunk.choices
@@ -100,10 +117,6 @@ class ChatReader:
                     self._output_bytes += _message_bytes(choice.delta)
                 if choice.finish_reason is not None:
                     self._is_complete = True
-        if not self._model:
-            # Azure's first chunk names neither.
-            self._model = chunk.model or None
-            self._id = chunk.id or None
         if chunk.service_tier:
             self._tier = chunk.service_tier
         if len(chunk.usage) > _NOTHING_BYTES or len(chunk.x_groq) > _NOTHING_BYTES:

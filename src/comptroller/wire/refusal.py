@@ -95,37 +95,51 @@ def refusal_body(
 
 
 def cut_event(dialect: str, operation: str, code: str, message: str) -> bytes:
-    """Writes the event that ends a stream before its time, as the client shows it.
+    """Writes what ends a stream before its time, as the client shows it.
 
     Args:
         dialect: `openai`, `anthropic` or `gemini`.
-        operation: the route's operation; Responses has its own event.
+        operation: the route's operation; Responses has events of its own.
         code: our stable code, such as `revoked`.
         message: what happened and what to do.
     """
-    document: dict[str, Any]
-    name = b""
-    if dialect == Dialect.ANTHROPIC:
-        name = b"event: error\n"
-        document = {
-            "type": "error",
-            "error": {"type": "permission_error", "message": message, "code": code},
-        }
-    elif dialect == Dialect.GEMINI:
-        document = {
-            "error": {"code": 403, "message": message, "status": "PERMISSION_DENIED"}
-        }
-    elif operation == Operation.RESPONSES:
-        name = b"event: error\n"
-        document = {"type": "error", "code": code, "message": message, "param": None}
-    else:
-        document = {
-            "error": {
-                "message": message,
-                "type": "permission_error",
-                "code": code,
-                "param": None,
-            }
-        }
     # A cut may fall inside an event: the blank line ends that one first.
-    return b"\n\n" + name + b"data: " + msgspec.json.encode(document) + b"\n\n"
+    return b"\n\n" + b"".join(
+        (b"event: %b\n" % name if name else b"")
+        + b"data: "
+        + msgspec.json.encode(document)
+        + b"\n\n"
+        for name, document in _cut_documents(dialect, operation, code, message)
+    )
+
+
+def _cut_documents(
+    dialect: str, operation: str, code: str, message: str
+) -> list[tuple[bytes, dict[str, Any]]]:
+    """The names and the data of the events that end a stream."""
+    error: dict[str, Any]
+    if dialect == Dialect.ANTHROPIC:
+        error = {"type": "permission_error", "message": message, "code": code}
+        return [(b"error", {"type": "error", "error": error})]
+    if dialect == Dialect.GEMINI:
+        error = {"code": 403, "message": message, "status": "PERMISSION_DENIED"}
+        return [(b"", {"error": error})]
+    error = {
+        "message": message,
+        "type": "permission_error",
+        "code": code,
+        "param": None,
+    }
+    if operation != Operation.RESPONSES:
+        return [(b"", {"error": error})]
+    # Codex shows the error of a failed response; the SDKs raise for `error`.
+    failed = {
+        "object": "response",
+        "status": "failed",
+        "error": {"code": code, "message": message},
+    }
+    stop = {"type": "error", "code": code, "message": message, "param": None}
+    return [
+        (b"response.failed", {"type": "response.failed", "response": failed}),
+        (b"error", stop | {"error": error}),
+    ]

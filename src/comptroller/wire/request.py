@@ -1,8 +1,15 @@
-"""What a request asks for: the few fields that a decision needs."""
+"""What a request asks for: the few fields that a decision needs.
+
+Only the top level of a body is read, everything else is skipped. A field that
+decides must mean the same to us and to the provider, whose parser is another:
+so a field given twice, and a field that differs from one of ours in nothing but
+case (some servers match names regardless of it), is refused.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -14,57 +21,101 @@ from comptroller.wire.routes import Operation, Route
 class RequestFacts(NamedTuple):
     """What the body and the path of a request say; never any prompt text."""
 
-    model: str | None
-    """As the client names it; None only where the operation has no model."""
+    model: str
+    """As the client names it."""
     stream: bool
-    max_output_tokens: int | None
+    max_output_tokens: int | None = None
     """The client's own ceiling for one choice; None: it set none."""
-    choices: int
+    choices: int = 1
     """How many replies are generated, each up to the ceiling."""
-    include_usage: bool
+    include_usage: bool = False
     """Whether the client itself asked a stream to state its usage."""
-    session: str | None
+    session: str | None = None
     """The client's session id as it asserts it; correlation, not identity."""
-    service_tier: str | None
+    service_tier: str | None = None
     """The processing tier asked for."""
-    other_models: tuple[str, ...]
+    other_models: tuple[str, ...] = ()
     """Further models that the request may run: fallbacks, advisors, tools."""
-    stream_options: bytes | None
+    is_background: bool = False
+    """Whether the reply comes before the work is done, and without its usage."""
+    has_context_elsewhere: bool = False
+    """Whether the prompt holds more than the body: a stored conversation or
+    cached content. Then the body's size bounds no tokens."""
+    stream_options: bytes | None = None
     """The field as written; None: absent."""
 
 
-_CEILINGS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+MODEL_BYTES_MAX: Final = 256
+_SESSION_BYTES_MAX: Final = 128
+_SESSION_MARK: Final = "_session_"
+
+_Members: TypeAlias = dict[str, msgspec.Raw]
+
+_TEXT: Final[msgspec.json.Decoder[str | None]] = msgspec.json.Decoder(str | None)
+_WHOLE: Final[msgspec.json.Decoder[int | None]] = msgspec.json.Decoder(int | None)
+_FLAG: Final[msgspec.json.Decoder[bool | None]] = msgspec.json.Decoder(bool | None)
+
+
+class _Parameters(msgspec.Struct):
+    model: Any = None
+
+
+class _Tool(msgspec.Struct):
+    type: Any = None
+    model: Any = None
+    parameters: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Metadata(msgspec.Struct):
+    user_id: Any = None
+
+
+_PARAMETERS: Final = msgspec.json.Decoder(_Parameters)
+_TOOLS: Final = msgspec.json.Decoder(list[_Tool] | None)
+_MODELS: Final = msgspec.json.Decoder(list[str] | None)
+_FALLBACKS: Final = msgspec.json.Decoder(list[str | _Tool] | None)
+_METADATA: Final = msgspec.json.Decoder(_Metadata | None)
+
+_CONTROL: Final = frozenset(
+    {
+        "model",
+        "models",
+        "fallbacks",
+        "stream",
+        "stream_options",
+        "service_tier",
+        "n",
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "background",
+        "tools",
+        "generationconfig",
+        "generation_config",
+        "maxoutputtokens",
+        "candidatecount",
+        "candidate_count",
+        "cachedcontent",
+        "cached_content",
+    }
+)
+"""Fields that decide, in lower case."""
 
 
 def read_facts(route: Route, body: bytes) -> RequestFacts:
     """Reads what a decision needs from a request.
+
+    Args:
+        route: the request's route, not a local one.
+        body: the whole body, decoded.
 
     Raises:
         BadRequestError: the body is not a JSON object, a field that decides is
             of the wrong type, missing, or given more than once. The message
             names the field and never repeats a prompt.
     """
-    found = splice.members(body)
-    if not splice.is_compact(body, found):
-        splice.spans(body, found)
-    model = route.path_model or _text(found, "model")
-    if model is None and route.operation is not Operation.GEMINI_COUNT_TOKENS:
-        raise BadRequestError("the field 'model' is missing; name a model")
-    return RequestFacts(
-        model=model,
-        stream=_value(found, "stream") is True
-        or route.operation is Operation.STREAM_GENERATE_CONTENT,
-        max_output_tokens=max(
-            (n for n in (_count(found, name) for name in _CEILINGS) if n is not None),
-            default=None,
-        ),
-        choices=_count(found, "n") or 1,
-        include_usage=False,
-        session=None,
-        service_tier=_text(found, "service_tier"),
-        other_models=(),
-        stream_options=None,
-    )
+    found = _members(body, "the body", _EXACT_NAMES[route.operation])
+    return _READ[route.operation](route, found)
 
 
 def prepare(
@@ -87,23 +138,259 @@ def prepare(
         body = splice.put(body, "model", msgspec.json.encode(upstream_model))
     if route.operation is not Operation.CHAT or not facts.stream or facts.include_usage:
         return body, False
-    return splice.put(body, "stream_options", b'{"include_usage":true}'), True
+    options = facts.stream_options
+    if options is None:
+        # The body has a model, so it is not empty.
+        asked = b'{"include_usage":true}'
+        return splice.insert(body, "stream_options", asked, is_empty=False), True
+    if options == b"null":
+        options = b"{}"
+    options = splice.put(options, "include_usage", b"true")
+    return splice.put(body, "stream_options", options), True
 
 
-def _value(found: dict[str, msgspec.Raw], name: str) -> Any:  # noqa: ANN401
+def _members(data: bytes, what: str, names: frozenset[str]) -> _Members:
+    """Reads an object whose fields decide, each of them once and unmistakable."""
+    found = splice.members(data, what)
+    if not splice.is_compact(data, found):
+        splice.refuse_repeats(data, found)
+    for name in found:
+        if name not in names:
+            folded = name.casefold()
+            if folded != name and folded in _CONTROL:
+                raise BadRequestError(
+                    f"the field {name!r} is not one that this API has; "
+                    f"it is too much like {folded!r}"
+                )
+    return found
+
+
+def _chat(_: Route, found: _Members) -> RequestFacts:
+    options = found.get("stream_options")
+    is_stream = _flag(found, "stream")
+    include_usage = False
+    if options is not None and is_stream:
+        written = bytes(options)
+        if written != b"null":
+            asked = _members(written, "the field 'stream_options'", _NO_NAMES)
+            include_usage = _flag(asked, "include_usage")
+    return RequestFacts(
+        model=_model(found),
+        stream=is_stream,
+        max_output_tokens=_larger(
+            _whole(found, "max_completion_tokens"), _whole(found, "max_tokens")
+        ),
+        choices=_whole(found, "n") or 1,
+        include_usage=include_usage,
+        service_tier=_text(found, "service_tier"),
+        other_models=_other_models(found),
+        stream_options=None if options is None else bytes(options),
+    )
+
+
+def _responses(_: Route, found: _Members) -> RequestFacts:
+    return RequestFacts(
+        model=_model(found),
+        stream=_flag(found, "stream"),
+        max_output_tokens=_whole(found, "max_output_tokens"),
+        service_tier=_text(found, "service_tier"),
+        other_models=_other_models(found),
+        is_background=_flag(found, "background"),
+        has_context_elsewhere=_is_given(
+            found, "previous_response_id", "conversation", "prompt"
+        ),
+    )
+
+
+def _embeddings(_: Route, found: _Members) -> RequestFacts:
+    return RequestFacts(model=_model(found), stream=False)
+
+
+def _messages(_: Route, found: _Members) -> RequestFacts:
+    return RequestFacts(
+        model=_model(found),
+        stream=_flag(found, "stream"),
+        max_output_tokens=_whole(found, "max_tokens"),
+        session=_session(found),
+        service_tier=_text(found, "service_tier"),
+        other_models=_other_models(found),
+        has_context_elsewhere=_is_given(found, "container", "mcp_servers"),
+    )
+
+
+def _gemini(route: Route, found: _Members) -> RequestFacts:
+    model = route.path_model
+    if model is None:
+        raise BadRequestError("the path names no model")
+    stated = _text(found, "model")
+    if stated is not None and stated.removeprefix("models/") != model:
+        raise BadRequestError("the field 'model' names another model than the path")
+    ceiling = None
+    choices = 1
+    settings = _either(found, "generationConfig", "generation_config")
+    if settings is not None and bytes(settings) != b"null":
+        config = _members(
+            bytes(settings), "the field 'generationConfig'", _GEMINI_NAMES
+        )
+        ceiling = _whole_of(
+            "maxOutputTokens", _either(config, "maxOutputTokens", "max_output_tokens")
+        )
+        choices = (
+            _whole_of(
+                "candidateCount", _either(config, "candidateCount", "candidate_count")
+            )
+            or 1
+        )
+    return RequestFacts(
+        model=model,
+        stream=route.operation is Operation.STREAM_GENERATE_CONTENT,
+        max_output_tokens=ceiling,
+        choices=choices,
+        has_context_elsewhere=_is_given(found, "cachedContent", "cached_content"),
+    )
+
+
+_READ: Final[dict[Operation, Callable[[Route, _Members], RequestFacts]]] = {
+    Operation.CHAT: _chat,
+    Operation.RESPONSES: _responses,
+    Operation.EMBEDDINGS: _embeddings,
+    Operation.MESSAGES: _messages,
+    Operation.COUNT_TOKENS: _messages,
+    Operation.GENERATE_CONTENT: _gemini,
+    Operation.STREAM_GENERATE_CONTENT: _gemini,
+    Operation.GEMINI_COUNT_TOKENS: _gemini,
+}
+
+_NO_NAMES: Final[frozenset[str]] = frozenset()
+_GEMINI_NAMES: Final = frozenset(
+    {"generationConfig", "maxOutputTokens", "candidateCount", "cachedContent"}
+)
+_EXACT_NAMES: Final = {
+    operation: _GEMINI_NAMES if read is _gemini else _NO_NAMES
+    for operation, read in _READ.items()
+}
+"""Names that an operation really has although they are not in lower case."""
+
+
+def _model(found: _Members) -> str:
+    name = _text(found, "model")
+    if not name:
+        raise BadRequestError("the field 'model' is missing; name a model")
+    if len(name) > MODEL_BYTES_MAX or not name.isprintable():
+        raise BadRequestError("the field 'model' is not the name of a model")
+    return name
+
+
+def _text(found: _Members, name: str) -> str | None:
     raw = found.get(name)
-    return None if raw is None else msgspec.json.decode(raw)
+    if raw is None:
+        return None
+    try:
+        return _TEXT.decode(raw)
+    except (msgspec.MsgspecError, ValueError):
+        raise BadRequestError(f"the field {name!r} must be a string") from None
 
 
-def _text(found: dict[str, msgspec.Raw], name: str) -> str | None:
-    value = _value(found, name)
-    if value is None or isinstance(value, str):
-        return value
-    raise BadRequestError(f"the field {name!r} must be a string")
+def _whole(found: _Members, name: str) -> int | None:
+    raw = found.get(name)
+    return None if raw is None else _whole_of(name, raw)
 
 
-def _count(found: dict[str, msgspec.Raw], name: str) -> int | None:
-    value = _value(found, name)
-    if value is None or (type(value) is int and value >= 0):
-        return value
-    raise BadRequestError(f"the field {name!r} must be a whole number, 0 or more")
+def _whole_of(name: str, raw: msgspec.Raw | None) -> int | None:
+    if raw is None:
+        return None
+    try:
+        value = _WHOLE.decode(raw)
+    except (msgspec.MsgspecError, ValueError):
+        value = -1
+    if value is not None and not 0 <= value < 1 << 53:
+        raise BadRequestError(f"the field {name!r} must be a whole number, 0 or more")
+    return value
+
+
+def _flag(found: _Members, name: str) -> bool:
+    raw = found.get(name)
+    if raw is None:
+        return False
+    try:
+        return _FLAG.decode(raw) is True
+    except (msgspec.MsgspecError, ValueError):
+        raise BadRequestError(f"the field {name!r} must be true or false") from None
+
+
+def _either(found: _Members, name: str, other: str) -> msgspec.Raw | None:
+    """The field under either of the names that the API takes for it."""
+    if name in found and other in found:
+        raise BadRequestError(f"the field {name!r} is given more than once")
+    return found.get(name, found.get(other))
+
+
+def _is_given(found: _Members, *names: str) -> bool:
+    return any(name in found and bytes(found[name]) != b"null" for name in names)
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
+
+
+def _other_models(found: _Members) -> tuple[str, ...]:
+    """Models that the request names beside its own, in its own order."""
+    if not found.keys() & {"tools", "models", "fallbacks"}:
+        return ()
+    names: list[object] = []
+    for name, decoder in (("models", _MODELS), ("fallbacks", _FALLBACKS)):
+        raw = found.get(name)
+        if raw is not None:
+            try:
+                names += decoder.decode(raw) or ()
+            except (msgspec.MsgspecError, ValueError):
+                raise BadRequestError(
+                    f"the field {name!r} must be a list of models"
+                ) from None
+    raw = found.get("tools")
+    if raw is not None:
+        try:
+            names += _TOOLS.decode(raw) or ()
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise BadRequestError("the field 'tools' must be a list of tools") from None
+    found_models: dict[str, None] = {}
+    for one in names:
+        for model in _named(one):
+            found_models[model] = None
+    return tuple(found_models)
+
+
+def _named(one: object) -> tuple[str, ...]:
+    if isinstance(one, str):
+        return (one,)
+    if not isinstance(one, _Tool):
+        return ()
+    inner = None
+    if one.type != "function":
+        # A provider's own tool, not a function with a schema.
+        try:
+            inner = _PARAMETERS.decode(one.parameters).model
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            inner = None
+    return tuple(name for name in (one.model, inner) if isinstance(name, str))
+
+
+def _session(found: _Members) -> str | None:
+    """Claude Code puts its session into `metadata.user_id`."""
+    raw = found.get("metadata")
+    if raw is None:
+        return None
+    try:
+        metadata = _METADATA.decode(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    user = metadata.user_id if metadata is not None else None
+    if not isinstance(user, str):
+        return None
+    session = user.partition(_SESSION_MARK)[2]
+    is_plain = session.isascii() and session.isprintable()
+    return (
+        session if session and is_plain and len(session) <= _SESSION_BYTES_MAX else None
+    )

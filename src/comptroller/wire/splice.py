@@ -17,7 +17,7 @@ from comptroller.core.errors import BadRequestError
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KEY: Final = re.compile(
-    rb'[ \t\n\r]*[{,][ \t\n\r]*("(?:[^"\\]|\\.)*")[ \t\n\r]*:[ \t\n\r]*'
+    rb'[ \t\n\r]*[{,][ \t\n\r]*("[^"\\]*(?:\\.[^"\\]*)*")[ \t\n\r]*:[ \t\n\r]*'
 )
 _SPACE: Final = b" \t\n\r"
 
@@ -70,7 +70,7 @@ def spans(body: bytes, found: dict[str, msgspec.Raw]) -> dict[str, Span]:
         value = bytes(raw)
         if (
             key is None
-            or _text(key[1]) != name
+            or (key[1] != b'"%b"' % name.encode() and _text(key[1]) != name)
             or not body.startswith(value, key.end())
         ):
             raise BadRequestError(_given_twice(key, name))
@@ -81,6 +81,19 @@ def spans(body: bytes, found: dict[str, msgspec.Raw]) -> dict[str, Span]:
     if rest is not None:
         raise BadRequestError(_given_twice(rest, ""))
     return places
+
+
+def refuse_repeats(body: bytes, found: dict[str, msgspec.Raw]) -> None:
+    """Makes sure that no field is given more than once.
+
+    Args:
+        body: a JSON object.
+        found: its `members`.
+
+    Raises:
+        BadRequestError: a field is given more than once; the message names it.
+    """
+    spans(body, found)
 
 
 def put(body: bytes, name: str, value: bytes) -> bytes:

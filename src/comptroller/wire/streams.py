@@ -62,6 +62,12 @@ class StreamMeter:
         elif self._held:
             passed = self._resume(data)
         else:
+            if data.startswith(b"data: ") and data.endswith(b"\n\n"):
+                payload = data[6:-2]
+                if b"\n" not in payload and b"\r" not in payload:
+                    # Exactly one event, as most providers send them.
+                    is_usage = self._reader.event(payload)
+                    return b"" if is_usage and self._strips else data
             passed = self._take(data)
         return passed if self._strips else data
 
