@@ -6,7 +6,7 @@ Only what a store keeps is decoded, for this runs once a request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -26,26 +26,30 @@ def _named(name: str, default: Any = msgspec.NODEFAULT) -> Any:  # noqa: ANN401 
     return msgspec.field(name=name, default=default)
 
 
-class DecidedFacts(msgspec.Struct, frozen=True, gc=False):
-    """What a store keeps of `request.decided`; see `records.Decided`."""
+class DecidedFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a store keeps of `request.decided`; see `records.Decided`.
+
+    In the order in which the recorder writes the members, for then msgspec finds
+    each at once.
+    """
 
     decision_id: str
     path: str
-    result: Result
-    reason: str
-    tenant: str = _named("comptroller.tenant.id")
-    unit: str = _named("comptroller.unit.id")
     service: str = _named("service.name")
+    unit: str = _named("comptroller.unit.id")
+    tenant: str = _named("comptroller.tenant.id")
     credential: str = _named("comptroller.credential.id")
     person: str = _named("comptroller.credential.person")
     owner_policy: str = _named("comptroller.owner.policy")
     owner_billing: str = _named("comptroller.owner.billing")
     owner_technical: str = _named("comptroller.owner.technical")
+    rate_card: str | None = _named("comptroller.rate_card", None)
+    result: Result
+    reason: str
+    model: str | None = _named("gen_ai.request.model", None)
     hold_nano_usd: int = _named("comptroller.hold.nano_usd")
     hold_input_tokens: int = _named("comptroller.hold.input_tokens")
     hold_output_tokens: int = _named("comptroller.hold.output_tokens")
-    model: str | None = _named("gen_ai.request.model", None)
-    rate_card: str | None = _named("comptroller.rate_card", None)
 
     @property
     def is_allowed(self) -> bool:
@@ -57,26 +61,36 @@ class _Ended(msgspec.Struct, frozen=True, gc=False):
     """What a store keeps of `settled`, `released` and `abandoned`."""
 
     decision_id: str
-    cost_nano_usd: int = _named("comptroller.cost.nano_usd", 0)
+    model_answered: str | None = _named("gen_ai.response.model", None)
     usage: Usage = msgspec.field(name="comptroller.usage", default_factory=dict)
     usage_source: str | None = _named("comptroller.usage.source", None)
     rate_card: str | None = _named("comptroller.rate_card", None)
-    model_answered: str | None = _named("gen_ai.response.model", None)
+    cost_nano_usd: int = _named("comptroller.cost.nano_usd", 0)
     duration_us: int | None = _named("comptroller.duration_us", None)
 
 
-class _DecidedLine(msgspec.Struct, frozen=True, gc=False):
-    type: Literal["comptroller.request.decided.v1"]
+class _DecidedLine(
+    msgspec.Struct, frozen=True, gc=False, tag_field="type", tag=records.DECIDED
+):
     time: str
     data: DecidedFacts
 
 
-class _EndedLine(msgspec.Struct, frozen=True, gc=False):
-    type: Literal[
-        "comptroller.request.settled.v1",
-        "comptroller.request.released.v1",
-        "comptroller.request.abandoned.v1",
-    ]
+class _SettledLine(
+    msgspec.Struct, frozen=True, gc=False, tag_field="type", tag=records.SETTLED
+):
+    data: _Ended
+
+
+class _ReleasedLine(
+    msgspec.Struct, frozen=True, gc=False, tag_field="type", tag=records.RELEASED
+):
+    data: _Ended
+
+
+class _AbandonedLine(
+    msgspec.Struct, frozen=True, gc=False, tag_field="type", tag=records.ABANDONED
+):
     data: _Ended
 
 
@@ -137,11 +151,12 @@ class Folded:
     """In the order of the journal."""
 
 
-_TYPE: Final = b'"type":"'
-_TYPE_WITHIN: Final = 1024
 _KNOWN_CLASSES: Final = frozenset(USAGE_CLASSES)
 _NO_EFFECT: Final = frozenset(
     {records.UNAUTHENTICATED, records.JOURNAL_STARTED, records.JOURNAL_CLOSED}
+)
+_OF_REQUESTS: Final = frozenset(
+    {records.DECIDED, records.SETTLED, records.RELEASED, records.ABANDONED}
 )
 _ACTS: Final[dict[str, type[ActData]]] = {
     records.OBJECT_CREATED: records.ObjectChange,
@@ -153,8 +168,15 @@ _ACTS: Final[dict[str, type[ActData]]] = {
     records.CREDENTIAL_REVOKED: records.CredentialRevoked,
 }
 
-_decided_line: Final = msgspec.json.Decoder(_DecidedLine).decode
-_ended_line: Final = msgspec.json.Decoder(_EndedLine).decode
+_STATES: Final[dict[type, str]] = {
+    _SettledLine: "settled",
+    _ReleasedLine: "released",
+    _AbandonedLine: "abandoned",
+}
+
+_request_line: Final = msgspec.json.Decoder(
+    _DecidedLine | _SettledLine | _ReleasedLine | _AbandonedLine
+).decode
 _envelope: Final = msgspec.json.Decoder(records.Envelope).decode
 
 
@@ -167,14 +189,62 @@ def fold(run: Sequence[JournalRecord]) -> Folded:
     """
     folded = Folded()
     for record in run:
-        fold_one = _BY_TYPE.get(_type(record.line), _fold_other)
         try:
-            fold_one(folded, record)
+            _fold_one(folded, record)
         except (msgspec.DecodeError, ValueError) as error:
             raise RecordError(
                 f"journal {record.source}, byte {record.offset}: {error}"
             ) from error
     return folded
+
+
+def _fold_one(folded: Folded, record: JournalRecord) -> None:
+    try:
+        line = _request_line(record.line)
+    except msgspec.ValidationError as error:
+        _fold_other(folded, record.line, error)
+        return
+    data = line.data
+    request_id = data.decision_id
+    if type(line) is _DecidedLine:
+        if request_id in folded.decisions:
+            raise ValueError(f"request {request_id} was decided before")
+        folded.decisions[request_id] = Decision(
+            line.data, nanoseconds(line.time), record.offset
+        )
+        return
+    if not _KNOWN_CLASSES.issuperset(data.usage):
+        unknown = sorted(set(data.usage) - _KNOWN_CLASSES)
+        raise ValueError(f"unknown usage classes {unknown}: upgrade this release")
+    if request_id in folded.ends:
+        folded.conflicts.append(Conflict(request_id, record.offset))
+        return
+    folded.ends[request_id] = End(
+        request_id,
+        _STATES[type(line)],
+        record.offset,
+        data.cost_nano_usd,
+        data.usage,
+        data.usage_source,
+        data.rate_card,
+        data.model_answered,
+        data.duration_us,
+    )
+
+
+def _fold_other(folded: Folded, line: bytes, error: msgspec.ValidationError) -> None:
+    """Folds a record that is not a request's; error says why it is not."""
+    envelope = _envelope(line)
+    if envelope.type in _NO_EFFECT:
+        return
+    kind = _ACTS.get(envelope.type)
+    if kind is not None:
+        data = msgspec.json.decode(envelope.data, type=kind)
+        folded.acts.append(Act(data, nanoseconds(envelope.time)))
+        return
+    if envelope.type in _OF_REQUESTS:
+        raise error
+    raise ValueError(f"unknown type {envelope.type!r}: upgrade this release")
 
 
 def issued(data: records.CredentialIssued, time_ns: int) -> Credential:
@@ -193,68 +263,3 @@ def hold_usage(input_tokens: int, output_tokens: int) -> Usage:
     """The usage at which an abandoned request is booked: all that was held."""
     held = {"input": input_tokens, "output": output_tokens}
     return {name: count for name, count in held.items() if count}
-
-
-def _type(line: bytes) -> bytes:
-    """The record's type as our writers place it: a guess, which decoding checks."""
-    start = line.find(_TYPE, 0, _TYPE_WITHIN) + len(_TYPE)
-    return line[start : line.find(b'"', start, start + 64)]
-
-
-def _fold_decided(folded: Folded, record: JournalRecord) -> None:
-    line = _decided_line(record.line)
-    facts = line.data
-    if facts.decision_id in folded.decisions:
-        raise ValueError(f"request {facts.decision_id} was decided before")
-    folded.decisions[facts.decision_id] = Decision(
-        facts, nanoseconds(line.time), record.offset
-    )
-
-
-def _fold_ended(folded: Folded, record: JournalRecord) -> None:
-    line = _ended_line(record.line)
-    data = line.data
-    usage = data.usage
-    if not _KNOWN_CLASSES.issuperset(usage):
-        unknown = sorted(set(usage) - _KNOWN_CLASSES)
-        raise ValueError(f"unknown usage classes {unknown}: upgrade this release")
-    if data.decision_id in folded.ends:
-        folded.conflicts.append(Conflict(data.decision_id, record.offset))
-        return
-    folded.ends[data.decision_id] = End(
-        data.decision_id,
-        _STATES[line.type],
-        record.offset,
-        data.cost_nano_usd,
-        usage,
-        data.usage_source,
-        data.rate_card,
-        data.model_answered,
-        data.duration_us,
-    )
-
-
-def _fold_other(folded: Folded, record: JournalRecord) -> None:
-    envelope = _envelope(record.line)
-    if envelope.type in _NO_EFFECT:
-        return
-    kind = _ACTS.get(envelope.type)
-    if kind is not None:
-        data = msgspec.json.decode(envelope.data, type=kind)
-        folded.acts.append(Act(data, nanoseconds(envelope.time)))
-        return
-    fold_one = _BY_TYPE.get(envelope.type.encode())
-    if fold_one is None:
-        raise ValueError(f"unknown type {envelope.type!r}: upgrade this release")
-    fold_one(folded, record)
-
-
-_STATES: Final = {
-    records.SETTLED: "settled",
-    records.RELEASED: "released",
-    records.ABANDONED: "abandoned",
-}
-_BY_TYPE: Final[dict[bytes, Callable[[Folded, JournalRecord], None]]] = {
-    records.DECIDED.encode(): _fold_decided,
-    **{kind.encode(): _fold_ended for kind in _STATES},
-}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from comptroller.core.credential import Credential
+from comptroller.core.rates import RateCard
 from comptroller.core.usage import Usage
 
 
@@ -66,6 +67,22 @@ class Journal(Protocol):
         """Makes all durable and lets go of the lock."""
 
 
+class DurableJournal(Protocol):
+    """The journal of a process that may wait: what it took is on disk."""
+
+    source: str
+    """CloudEvents `source` of this journal: `/node/worker/boot`."""
+    sequence: int
+    """The sequence of the next record; whoever appends one counts it on."""
+
+    def append_all(self, batch: Sequence[bytes]) -> None:
+        """Appends records in order, with one wait for the disk.
+
+        Raises:
+            JournalUnavailableError: not all are durable; it has failed for good.
+        """
+
+
 class JournalPosition(NamedTuple):
     """A place in a journal."""
 
@@ -92,6 +109,9 @@ class JournalReader(Protocol):
     def read(self, source: str, offset: int, bytes_max: int) -> Sequence[JournalRecord]:
         """The complete records from an offset on; a torn tail is not returned."""
 
+    def size(self, source: str) -> int:
+        """Bytes in the source's stream, a torn tail included."""
+
     def is_dead(self, source: str) -> bool:
         """True when its process is gone for sure: its lock could be taken."""
 
@@ -107,6 +127,16 @@ class SnapshotStore(Protocol):
 
     def read_if_changed(self) -> bytes | None:
         """The snapshot when it changed since this reader's last call, else None."""
+
+
+class RateCards(Protocol):
+    """Every rate card that was ever in force, so that a cost can be shown again."""
+
+    def keep(self, card: RateCard) -> None:
+        """Keeps a card durably; keeping it again changes nothing."""
+
+    def card(self, version: str) -> RateCard | None:
+        """The card of a version; None: it is not kept here."""
 
 
 class SecretResolver(Protocol):
@@ -232,6 +262,9 @@ class Store(Reports, Protocol):
         Raises:
             StoreUnavailableError: nothing was changed.
         """
+
+    def open_sources(self) -> Sequence[str]:
+        """The sources that have allowed decisions without an end."""
 
     def open_requests(self, source: str) -> Sequence[OpenRequest]:
         """The allowed decisions of a source that have no end yet."""

@@ -104,6 +104,10 @@ class InMemoryJournals:
             taken.append(record)
         return taken
 
+    def size(self, source: str) -> int:
+        """Bytes in the source's stream."""
+        return self._journals[source].offset
+
     def is_dead(self, source: str) -> bool:
         """True when it was closed: in memory that is how a process ends."""
         return self._journals[source].closed

@@ -172,14 +172,19 @@ class InMemoryStore:
         for origin, change in self._changes:
             if origin != source or change.revision != revision:
                 continue
-            if change.after is None:
+            if change.body is None:
                 self._objects.pop((change.kind, change.id), None)
             else:
-                self._objects[change.kind, change.id] = bytes(change.after)
+                self._objects[change.kind, change.id] = change.body
         self._changes = [item for item in self._changes if item[1].revision > revision]
         self._revision = revision
 
     # -- reading -------------------------------------------------------------
+
+    def open_sources(self) -> Sequence[str]:
+        """The sources that have allowed decisions without an end."""
+        rows = self._requests.values()
+        return sorted({row.decided_at.source for row in rows if row.state == "open"})
 
     def open_requests(self, source: str) -> Sequence[OpenRequest]:
         """The allowed decisions of a source that have no end yet."""

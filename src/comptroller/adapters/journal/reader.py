@@ -57,6 +57,18 @@ class DirectoryJournalReader:
             raise _unreadable(source, error) from error
         return found
 
+    def size(self, source: str) -> int:
+        """Bytes in the source's stream, a torn tail included.
+
+        Raises:
+            JournalUnavailableError: the journal is not there or cannot be read.
+        """
+        last = self._begins(source)[-1]
+        try:
+            return last + os.fstat(self._handle(source, last)).st_size
+        except OSError as error:
+            raise _unreadable(source, error) from error
+
     def is_dead(self, source: str) -> bool:
         """True when its process is gone for sure: its lock could be taken.
 

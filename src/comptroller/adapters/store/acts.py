@@ -52,13 +52,12 @@ def project_acts(
 
 def _stage(connection: Connection, journal: int, change: records.ObjectChange) -> None:
     """Keeps a change aside until its revision is applied."""
-    body = None if change.after is None else bytes(change.after)
     statement = sqlite.insert(schema.registry_changes).values(
         journal=journal,
         revision=change.revision,
         kind=change.kind,
         id=change.id,
-        body=body,
+        body=change.body,
     )
     connection.execute(
         statement.on_conflict_do_update(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec.structs import astuple, replace
 from sqlalchemy import (
     ClauseElement,
     Connection,
@@ -34,6 +35,7 @@ _r: Final = schema.requests.c
 _json: Final = msgspec.json.Encoder().encode
 _SUMS: Final = ("requests", "cost_nano_usd", *(f"usage_{n}" for n in USAGE_CLASSES))
 _PLACE: Final = {name: place for place, name in enumerate(USAGE_CLASSES, start=2)}
+_NOT_ENDED: Final = (0, "{}", None, None, None, None, None)
 _ZEROES: Final = [0] * len(_SUMS)
 
 
@@ -197,36 +199,25 @@ def _add(spent: dict[_Tuple, list[int]], key: _Tuple, end: End) -> None:
 
 def _row(journal: int, decision: Decision, end: End | None) -> _Tuple:
     """A new row in the order of the table's columns, ended already or not."""
-    facts = decision.facts
+    facts, time_ns, offset = decision
+    if end is None:
+        state = "open" if facts.is_allowed else "refused"
+        return (*astuple(facts), time_ns, journal, offset, state, *_NOT_ENDED)
+    if end.rate_card not in (None, facts.rate_card):
+        facts = replace(facts, rate_card=end.rate_card)
     return (
-        facts.decision_id,
-        decision.time_ns,
-        facts.tenant,
-        facts.unit,
-        facts.service,
-        facts.credential,
-        facts.person,
-        facts.owner_policy,
-        facts.owner_billing,
-        facts.owner_technical,
-        facts.result,
-        facts.reason,
-        facts.path,
-        facts.model,
-        end.model_answered if end is not None else None,
-        _json(end.usage).decode() if end is not None else "{}",
-        end.usage_source if end is not None else None,
-        end.cost_nano_usd if end is not None else 0,
-        facts.hold_nano_usd,
-        facts.hold_input_tokens,
-        facts.hold_output_tokens,
-        (end.rate_card or facts.rate_card) if end is not None else facts.rate_card,
-        end.state if end is not None else "open" if facts.is_allowed else "refused",
-        end.duration_us if end is not None else None,
+        *astuple(facts),
+        time_ns,
         journal,
-        decision.offset,
-        journal if end is not None else None,
-        end.offset if end is not None else None,
+        offset,
+        end.state,
+        end.cost_nano_usd,
+        _json(end.usage).decode(),
+        end.usage_source,
+        end.model_answered,
+        end.duration_us,
+        journal,
+        end.offset,
     )
 
 

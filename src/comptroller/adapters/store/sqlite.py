@@ -78,6 +78,18 @@ class SqliteStore:
                     f"what another record said: {error.orig}"
                 ) from error
 
+    def open_sources(self) -> Sequence[str]:
+        """The sources that have allowed decisions without an end.
+
+        Raises:
+            StoreUnavailableError: the database cannot be read.
+        """
+        table = schema.journals
+        busy = select(schema.requests.c.decided_journal).where(schema.is_open)
+        wanted = select(table.c.source).where(table.c.id.in_(busy))
+        with translated(self._path), self._engine.begin() as connection:
+            return sorted(connection.scalars(wanted))
+
     def open_requests(self, source: str) -> Sequence[OpenRequest]:
         """The allowed decisions of a source that have no end yet.
 
