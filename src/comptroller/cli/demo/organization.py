@@ -196,15 +196,26 @@ REVOKED: Final = "literature-agent"
 
 BURST_S: Final = 6.0
 BURST_SHARE: Final = 0.25
+QUIET_MIN: Final = 0.1
+CANDIDATES_MAX: Final = 1000
 
 
 def gap_s(habit: Habit, draw: Draw, number: int, elapsed_s: float) -> float:
-    """Until a service's next call: a Poisson process whose rate comes in bursts."""
-    in_burst = (elapsed_s / BURST_S) % 1.0 < BURST_SHARE
+    """Until a service's next call: a Poisson process whose rate comes in bursts.
+
+    By thinning: candidates come at the burst's rate, and outside a burst most of
+    them are passed over. So a long gap cannot jump over a burst.
+    """
     quiet = (1.0 - BURST_SHARE * habit.burst) / (1.0 - BURST_SHARE)
-    factor = habit.burst if in_burst else max(quiet, 0.1)
-    share = draw.share(f"{habit.service} gap {number}")
-    return -math.log(share) / (habit.per_second * factor)
+    gap = 0.0
+    for candidate in range(CANDIDATES_MAX):
+        name = f"{habit.service} {number} {candidate}"
+        gap -= math.log(draw.share(f"{name} gap")) / (habit.per_second * habit.burst)
+        in_burst = ((elapsed_s + gap) / BURST_S) % 1.0 < BURST_SHARE
+        factor = habit.burst if in_burst else max(quiet, QUIET_MIN)
+        if draw.share(f"{name} taken") < factor / habit.burst:
+            break
+    return gap
 
 
 def configuration(origin: str, key_file: str) -> str:
