@@ -12,7 +12,7 @@ SNIPPETS = [
     "no", "~", "null", "010", "0", "-1", "1e9", ".nan", "2026-11-21", "[]", "{}",
     "[[]]", "{a: 1}", "<<", "*x", "&x ", "!!int ", "!x ", "|", ">", "- ", "? ",
     ": ", "\t", "\n", "#", "'", '"', "%", "@", "`", "\x00", "\u2028", "é", "💥",
-    "sk-s3cr3ts3cr3ts3cr3t", "99999999999999999999", "1 USD", "1/minute", "100%",
+    "99999999999999999999", "1 USD", "1/minute", "100%",
     "env:", "https://[", "https://a:99999", "\\", "x" * 300, "  ",
 ]  # fmt: skip
 
@@ -52,7 +52,9 @@ def test_an_edited_file_gives_a_registry_or_problems(
 @settings(max_examples=150, deadline=None)
 @given(
     token=st.integers(0, 10**6),
-    replacement=st.sampled_from([one for one in SNIPPETS if one.strip()]),
+    replacement=st.sampled_from(
+        [*(one for one in SNIPPETS if one.strip()), "sk-s3cr3ts3cr3ts3cr3t"]
+    ),
 )
 def test_a_replaced_value_gives_a_registry_or_problems(
     token: int, replacement: str

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 _SHAPES: Final = (
-    ("an API key", re.compile(r"\bsk[-_]\S{12,}")),
+    ("an API key", re.compile(r"\bsk[-_](?=\S*[0-9A-Z])\S{12,}")),
     ("an API key", re.compile(r"\b(gsk_|xai-|pplx-|r8_|hf_|nvapi-)\w*\d\w{15,}")),
     ("a Google API key", re.compile(r"\bAIza[0-9A-Za-z_-]{20,}")),
     ("a Comptroller credential", re.compile(r"\bctl_[0-9A-Za-z]+_\S{12,}")),

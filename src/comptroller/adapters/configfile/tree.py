@@ -152,13 +152,16 @@ def _syntax_problem(file: str, text: str, error: yaml.MarkedYAMLError) -> Proble
     said = error.problem or "it cannot be read"
     lines = text.split("\n")
     line = lines[place.line - 1] if 0 < place.line <= len(lines) else ""
-    hint = "check indentation, brackets and quotes just before this place"
+    # The two that people meet most, in our words: parsers word them differently.
     if "\t" in line:
-        hint = "indent with spaces, not tabs"
+        said, hint = "a tab is in this line", "indent with spaces, not tabs"
     elif "mapping values are not allowed" in said:
+        said = "no key can stand here"
         hint = "check the indentation, or put a text that contains ': ' in quotes"
     elif "cannot start any token" in said:
         hint = "put the text in quotes"
+    else:
+        hint = "check indentation, brackets and quotes just before this place"
     return Problem(place, f"this is not YAML: {said}", hint)
 
 
