@@ -112,14 +112,53 @@ def bound(
             although some were asked for, or not the dearer tier asked for.
     """
     generated = output_tokens * choices
+    return bound_by(ceilings(rates, asked_tier), input_tokens, generated)
+
+
+class Ceiling(NamedTuple):
+    """The dearest that one step of one tier can be."""
+
+    above_input_tokens: int
+    input_pico_usd: int
+    """Per token of the prompt."""
+    output_pico_usd: int | None
+    """Per generated token; None: the model prices none."""
+    request_pico_usd: int
+    model: str
+
+
+def ceilings(rates: ModelRates, asked_tier: str | None) -> tuple[Ceiling, ...]:
+    """The ceilings of every step and tier that a request can reach.
+
+    They depend on the model and the tier only, so that a caller may keep them.
+
+    Raises:
+        UnpricedError: the model prices no prompt token, or not the tier asked for.
+    """
+    return tuple(
+        _ceiling(rates, step)
+        for steps in _reachable(rates, asked_tier)
+        for step in steps
+    )
+
+
+def bound_by(
+    reachable: tuple[Ceiling, ...], input_tokens: int, generated: int
+) -> NanoUsd:
+    """The most that a request can cost, rounded up, from its ceilings.
+
+    Raises:
+        UnpricedError: output is asked for and a ceiling prices none.
+    """
     dearest = 0
-    for steps in _reachable(rates, asked_tier):
-        for step in steps:
-            if step.above_input_tokens and step.above_input_tokens >= input_tokens:
-                break
-            cost = _at_most(rates, step, input_tokens, generated)
-            dearest = max(dearest, cost)
-    return nano_from_pico_ceiling(dearest + rates.request_pico_usd)
+    for above, input_rate, output_rate, fee, model in reachable:
+        if above and above >= input_tokens:
+            continue
+        if output_rate is None and generated:
+            raise UnpricedError(f"model {model!r} has no rate for output")
+        cost = input_tokens * input_rate + generated * (output_rate or 0) + fee
+        dearest = max(dearest, cost)
+    return nano_from_pico_ceiling(dearest)
 
 
 def units_bound(rates: ModelRates, usage_class: str, count: int) -> NanoUsd:
@@ -154,15 +193,16 @@ def _reachable(
     return (rates.steps, *offered)
 
 
-def _at_most(rates: ModelRates, step: Step, prompt: int, generated: int) -> int:
-    """The most that so many tokens cost in one step, in pico-USD."""
+def _ceiling(rates: ModelRates, step: Step) -> Ceiling:
     table = step.rates
-    input_rate = max([table[name] for name in PROMPT_CLASSES if name in table] or [-1])
-    if input_rate < 0:
+    prompt = [table[name] for name in PROMPT_CLASSES if name in table]
+    if not prompt:
         raise UnpricedError(f"model {rates.model!r} has no rate for input")
-    output_rate = max(
-        [table[name] for name in GENERATED_CLASSES if name in table] or [-1]
+    output = [table[name] for name in GENERATED_CLASSES if name in table]
+    return Ceiling(
+        step.above_input_tokens,
+        max(prompt),
+        max(output, default=None),
+        rates.request_pico_usd,
+        rates.model,
     )
-    if output_rate < 0 and generated:
-        raise UnpricedError(f"model {rates.model!r} has no rate for output")
-    return prompt * input_rate + generated * max(output_rate, 0)

@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from comptroller.core.bound import bound, input_tokens_bound, output_tokens_bound
+from comptroller.core.bound import bound_by, ceilings, input_tokens_bound
 from comptroller.core.credential import Credential
-from comptroller.core.errors import BadRequestError
+from comptroller.core.errors import BadRequestError, UnpricedError
 from comptroller.core.registry import Service
 from comptroller.engine import refusals
 from comptroller.engine.desk import Desk, Entitlement, controls, refused_data
 from comptroller.engine.refusals import Refusal
 from comptroller.wire.request import RequestFacts, prepare, read_facts
-from comptroller.wire.routes import Operation, Route
+from comptroller.wire.routes import Route
 
 json = msgspec.json.Encoder().encode
 
@@ -32,7 +32,7 @@ _CONTROL_OF = {
 """The control that a refusal's code belongs to."""
 
 
-class Ask(NamedTuple):
+class Ask(msgspec.Struct, frozen=True):
     """What a client asks, as the gateway parsed it."""
 
     route: Route
@@ -41,7 +41,7 @@ class Ask(NamedTuple):
     body: bytes
 
 
-class Hold(NamedTuple):
+class Hold(msgspec.Struct, frozen=True, gc=False):
     """The most that the request can cost, and the tokens that this rests on."""
 
     nano_usd: int
@@ -49,7 +49,10 @@ class Hold(NamedTuple):
     output_tokens: int
 
 
-class Admitted(NamedTuple):
+_NO_HOLD = Hold(0, 0, 0)
+
+
+class Admitted(msgspec.Struct, frozen=True):
     """A request that goes on."""
 
     entitlement: Entitlement
@@ -63,7 +66,7 @@ class Admitted(NamedTuple):
     """The members of its decision record."""
 
 
-class Refused(NamedTuple):
+class Refused(msgspec.Struct, frozen=True):
     """A request that goes no further."""
 
     refusal: Refusal
@@ -118,35 +121,45 @@ class Admission:
         known = self.identify(ask.secret, now_ns, ask.route)
         if isinstance(known, Refused):
             return known
-        route = ask.route
+        service = known.service
         try:
-            facts = read_facts(route, ask.body)
+            facts = read_facts(ask.route, ask.body)
         except BadRequestError as error:
-            return self._refused(known, route, refusals.bad_request(error.message))
-        credential, service = known
+            return self._refused(known, ask.route, refusals.bad_request(error.message))
         if facts.model is None:
-            return self._refused(known, route, refusals.model_missing(service))
-        entitlement = self.desk.entitlement(credential, service, facts.model, route)
+            return self._refused(known, ask.route, refusals.model_missing(service))
+        entitlement = self.desk.entitlement(
+            known.credential, service, facts.model, ask.route
+        )
         if entitlement is None:
-            refusal = refusals.model_not_allowed(
-                facts.model, service, self.desk.registry
-            )
-            return self._refused(known, route, refusal)
-        if entitlement.refusal is not None:
-            data = self._data(
-                entitlement.data, facts, entitlement.refusal, (Hold(0, 0, 0), ask.body)
-            )
-            return Refused(entitlement.refusal, data)
+            registry = self.desk.registry
+            refusal = refusals.model_not_allowed(facts.model, service, registry)
+            return self._refused(known, ask.route, refusal)
+        return self._entitled(entitlement, facts, ask)
+
+    def _entitled(
+        self, entitlement: Entitlement, facts: RequestFacts, ask: Ask
+    ) -> Admitted | Refused:
+        """Decides on a request for a model that the service may use."""
+        refusal = entitlement.refusal
         model = entitlement.model
-        body, strip = prepare(route, facts, ask.body, model.upstream)
-        hold = _hold(entitlement, facts, len(body))
-        data = self._data(entitlement.data, facts, None, (hold, ask.body))
-        return Admitted(entitlement, facts, body, strip, hold, data)
+        if refusal is None:
+            body, strip = prepare(ask.route, facts, ask.body, model.upstream)
+            try:
+                hold = _hold(entitlement, facts, len(body))
+            except UnpricedError:
+                service = entitlement.service
+                refusal = refusals.unpriced(model.id, service, self.desk.registry)
+            else:
+                data = self._data(entitlement.data, facts, None, (hold, ask.body))
+                return Admitted(entitlement, facts, body, strip, hold, data)
+        sizes = (_NO_HOLD, ask.body)
+        return Refused(refusal, self._data(entitlement.data, facts, refusal, sizes))
 
     def _refused(self, known: Known, route: Route, refusal: Refusal) -> Refused:
         credential, service = known
         shared = refused_data(credential, service, self.desk.snapshot, route)
-        return Refused(refusal, self._data(shared, None, refusal, (Hold(0, 0, 0), b"")))
+        return Refused(refusal, self._data(shared, None, refusal, (_NO_HOLD, b"")))
 
     def _data(
         self,
@@ -195,17 +208,23 @@ def _shortened(model: str | None) -> str | None:
 
 
 def _hold(entitlement: Entitlement, facts: RequestFacts, body_bytes: int) -> Hold:
-    """The most that the request can cost (design.md §4)."""
+    """The most that the request can cost (design.md §4).
+
+    Raises:
+        UnpricedError: the service tier that it asks for has no price.
+    """
     rates = entitlement.rates
     if rates is None:
-        return Hold(0, 0, 0)
-    model = entitlement.model
-    tokens_in = input_tokens_bound(body_bytes, model.context_window_tokens, rates)
-    tokens_out = 0
-    if entitlement.route.operation is not Operation.EMBEDDINGS:
-        limit = entitlement.service.limits.output_tokens
-        tokens_out = output_tokens_bound(
-            facts.max_output_tokens, limit, model.max_output_tokens
-        ).tokens
-    nano_usd = bound(rates, tokens_in, tokens_out, facts.choices, facts.service_tier)
-    return Hold(nano_usd, tokens_in, tokens_out * facts.choices)
+        return _NO_HOLD
+    window = entitlement.model.context_window_tokens
+    tokens_in = input_tokens_bound(body_bytes, window, rates)
+    tokens_out = entitlement.output_tokens_max
+    asked = facts.max_output_tokens
+    if asked is not None and asked < tokens_out:
+        tokens_out = asked
+    tokens_out *= facts.choices
+    reachable = entitlement.ceilings
+    if facts.service_tier is not None:
+        reachable = ceilings(rates, facts.service_tier)
+    nano_usd = bound_by(reachable, tokens_in, tokens_out)
+    return Hold(nano_usd, tokens_in, tokens_out)

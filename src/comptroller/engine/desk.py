@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from comptroller.core.bound import Ceiling, ceilings, output_tokens_bound
 from comptroller.core.credential import Credential, Secret
 from comptroller.core.decision import ControlOutcome, Outcome
-from comptroller.core.errors import ComptrollerError
+from comptroller.core.errors import ComptrollerError, UnpricedError
 from comptroller.core.rates import ModelRates, RateCard
 from comptroller.core.registry import (
     Model,
@@ -28,7 +29,7 @@ from comptroller.engine import refusals
 from comptroller.engine.ports import SecretResolver, UpstreamTarget
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.snapshot import Snapshot
-from comptroller.wire.routes import Route, upstream_path
+from comptroller.wire.routes import Operation, Route, upstream_path
 
 ENTITLEMENTS_MAX: Final = 50_000
 """Remembered combinations; strangers' model names are never remembered."""
@@ -60,7 +61,7 @@ class Held(NamedTuple):
     secret: Secret
 
 
-class Entitlement(NamedTuple):
+class Entitlement(msgspec.Struct, frozen=True):
     """What one credential gets when it asks for a model by a route."""
 
     credential: Credential
@@ -72,8 +73,12 @@ class Entitlement(NamedTuple):
     rates: ModelRates | None
     """None: the route is free of charge."""
     card: RateCard
-    rate_card: bytes
-    """JSON of the rate card's version."""
+    rate_card: str | None
+    """Its version; None: nothing is priced."""
+    ceilings: tuple[Ceiling, ...]
+    """What bounds the cost of a request that asks for no service tier."""
+    output_tokens_max: int
+    """Bound of one choice's output where the request states none."""
     target: UpstreamTarget
     path: bytes
     """Where to call the provider, without a query."""
@@ -145,6 +150,12 @@ class Desk:
         if refusal is None and prefix is None:
             speaks = tuple(provider.speaks)
             refusal = refusals.dialect_not_spoken(model.id, route.dialect, speaks)
+        reachable: tuple[Ceiling, ...] = ()
+        if rates is not None:
+            try:
+                reachable = ceilings(rates, None)
+            except UnpricedError:
+                rates = None
         if refusal is None and rates is None and route.metered:
             refusal = refusals.unpriced(model.id, service, self.registry)
         head = b""
@@ -166,7 +177,9 @@ class Desk:
             refusal=refusal,
             rates=rates,
             card=card,
-            rate_card=json(card.version if rates else None),
+            rate_card=card.version if rates else None,
+            ceilings=reachable,
+            output_tokens_max=_output_tokens_max(service, model, route),
             target=_target(provider),
             path=upstream_path(route, prefix or "", model.upstream).encode(),
             head=head,
@@ -181,6 +194,13 @@ class Desk:
         # The meter reads the reply as it passes; a coding would hide it.
         lines.append("accept-encoding: identity")
         return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+
+
+def _output_tokens_max(service: Service, model: Model, route: Route) -> int:
+    if route.operation is Operation.EMBEDDINGS:
+        return 0
+    limit = service.limits.output_tokens
+    return output_tokens_bound(None, limit, model.max_output_tokens).tokens
 
 
 class _Asked(NamedTuple):
@@ -286,4 +306,5 @@ def controls(version: int, denied_by: str | None) -> bytes:
         ControlOutcome(name, str(version), False, Outcome.DISABLED)  # noqa: FBT003
         for name in _LATER
     ]
-    return json([outcome._asdict() for outcome in outcomes])
+    said = [outcome._asdict() for outcome in outcomes]
+    return json([{k: v for k, v in one.items() if v is not None} for one in said])

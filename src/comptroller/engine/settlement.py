@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+import msgspec
+
 from comptroller.core.bound import bound
 from comptroller.core.errors import UnpricedError
 from comptroller.core.rates import ModelRates, price
@@ -20,8 +22,8 @@ from comptroller.core.usage import (
 from comptroller.engine import records
 from comptroller.engine.admission import Admitted
 from comptroller.engine.desk import Entitlement
-from comptroller.engine.recording import Ending
-from comptroller.wire.estimate import estimate
+from comptroller.engine.recording import raw_usage
+from comptroller.wire.estimate import estimate_usage
 
 _AGREED: Final = ("declared", "contract")
 """Rates that somebody agreed to for the model asked for: they hold whoever answers."""
@@ -29,10 +31,14 @@ _AGREED: Final = ("declared", "contract")
 NOTHING_READ: Final = Reading((), None, None, None, (), None, 0, complete=False)
 """The reading of a reply that never began."""
 
+_GENERATED: Final = frozenset(GENERATED_CLASSES)
+_PROMPT: Final = frozenset(PROMPT_CLASSES)
 
-class Reply(NamedTuple):
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """How the upstream's part of a request went."""
 
+    request_id: str
     outcome: str
     """`completed`, `upstream_error`, `client_left`, `cut`, `upstream_broke`."""
     status: int | None
@@ -49,13 +55,13 @@ class Bill(NamedTuple):
     usage_source: UsageSource
     cost_nano_usd: int
     cost_source: str
-    passes: tuple[records.Pass, ...] = ()
+    passes: list[records.Pass]
 
 
-_NOTHING_OWED: Final = Bill({}, UsageSource.PROVIDER, 0, "none")
+_NOTHING_OWED: Final = Bill({}, UsageSource.PROVIDER, 0, "none", [])
 
 
-def settle(admitted: Admitted, reply: Reply) -> Ending:
+def settle(admitted: Admitted, reply: Reply) -> records.Settled:
     """Ends an allowed request with the truth, or with a flagged estimate.
 
     Never a silent zero: nothing is owed only where the provider itself refused
@@ -63,14 +69,23 @@ def settle(admitted: Admitted, reply: Reply) -> Ending:
     """
     bill = _bill(admitted, reply)
     reading = reply.reading
-    return Ending(
+    input_tokens = output_tokens = 0
+    for name, count in bill.usage.items():
+        if name in _GENERATED:
+            output_tokens += count
+        elif name in _PROMPT:
+            input_tokens += count
+    return records.Settled(
+        decision_id=reply.request_id,
         outcome=reply.outcome,
         status=reply.status,
         model_answered=reading.model_answered,
         response_id=reading.response_id,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
         usage=bill.usage,
         usage_source=bill.usage_source,
-        usage_raw=reading.raw,
+        usage_raw=raw_usage(reading.raw),
         passes=bill.passes,
         service_tier=reading.service_tier,
         rate_card=admitted.entitlement.rate_card,
@@ -95,11 +110,11 @@ def _bill(admitted: Admitted, reply: Reply) -> Bill:
         return _estimated(admitted, rates, reading, merge(passes))
     if reading.stated_cost_nano_usd is not None:
         cost, source = reading.stated_cost_nano_usd, "provider"
-        return Bill(merge(passes), UsageSource.PROVIDER, cost, source)
+        return Bill(merge(passes), UsageSource.PROVIDER, cost, source, [])
     if len(passes) == 1:
         one = passes[0]
         cost, source = _cost(entitlement, rates, one, reading)
-        return Bill(one.usage, UsageSource.PROVIDER, cost, source)
+        return Bill(one.usage, UsageSource.PROVIDER, cost, source, [])
     return _summed(entitlement, rates, reading)
 
 
@@ -114,7 +129,7 @@ def _summed(entitlement: Entitlement, rates: ModelRates, reading: Reading) -> Bi
             source = found
     cost = sum(one.cost_nano_usd for one in booked)
     usage = merge(reading.passes)
-    return Bill(usage, UsageSource.PROVIDER, cost, source, tuple(booked))
+    return Bill(usage, UsageSource.PROVIDER, cost, source, booked)
 
 
 def _cost(
@@ -144,7 +159,8 @@ def _estimated(
     admitted: Admitted, rates: ModelRates, reading: Reading, seen: Usage
 ) -> Bill:
     """A reply without its final usage: at least what was seen of it."""
-    guess = estimate(len(admitted.body), reading.output_bytes)
+    operation = admitted.entitlement.route.operation
+    guess = estimate_usage(operation, len(admitted.body), reading.output_bytes)
     usage = dict(seen)
     if not total(usage, PROMPT_CLASSES):
         usage["input"] = guess["input"]
@@ -155,4 +171,4 @@ def _estimated(
         cost: int = price(rates, usage, reading.service_tier)
     except UnpricedError:
         cost = _at_most(rates, usage)
-    return Bill(usage, UsageSource.ESTIMATED, cost, "estimated")
+    return Bill(usage, UsageSource.ESTIMATED, cost, "estimated", [])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
@@ -18,8 +18,7 @@ from comptroller.engine.refusals import Refusal
 from comptroller.gateway import heads
 from comptroller.gateway.inbound import (
     CREDENTIALS,
-    OWN_PREFIX,
-    WITHHELD,
+    REQUEST_HEADERS,
     Inbound,
     secret_of,
     split_target,
@@ -40,6 +39,7 @@ HEAD_S: Final = 10
 BODY_S: Final = 30
 BODY_BYTES_PER_S_MIN: Final = 16 * 1024
 BLOCKED_S: Final = 60
+_withheld = REQUEST_HEADERS.withheld
 _ORDINARY_HOPS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te", b""})
 LINGER_S: Final = 2
 """How long what a refused client still sends is read and thrown away: closing with
@@ -79,9 +79,9 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the transport; bounds what may wait in it."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        # uvloop's transports have the interface, not the base class.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._floor.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
@@ -144,7 +144,6 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._forget_request()
         self.phase = Phase.HEAD
         self._since_tick = self._floor.tick
 
@@ -154,14 +153,13 @@ class ClientConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Sorts a header: forwarded, ours, or a credential."""
-        lower = name.lower()
-        if lower not in WITHHELD:
-            if not lower.startswith(OWN_PREFIX):
-                self._lines.append(b"%b: %b" % (name, value))
-        elif lower in CREDENTIALS:
-            self._secrets.append(secret_of(lower, value))
+        withheld = _withheld(name)
+        if not withheld:
+            self._lines.append(b"%b: %b" % (name, value))
+        elif withheld in CREDENTIALS:
+            self._secrets.append(secret_of(withheld, value))
         else:
-            self._judge(lower, value)
+            self._judge(withheld, value)
 
     def on_headers_complete(self) -> None:
         """Judges the head before any of the body is taken."""

@@ -56,6 +56,21 @@ class Stage(IntEnum):
 class Exchange:
     """One request; a sink for its upstream reply (port: ReplySink)."""
 
+    # Defaults; most requests change few of them.
+    stage = Stage.NEW
+    admitted: Admitted | None = None
+    drain_until_s: float | None = None
+    """Set while the reply of a client that left is drained."""
+    _first_byte_us: int | None = None
+    _route: Route | None = None
+    _call: UpstreamCall | None = None
+    _meter: Meter | None = None
+    _status: int | None = None
+    _head = b""
+    _held_bytes = 0
+    _chunked = False
+    _cut: Refusal | None = None
+
     def __init__(
         self, floor: Floor, client: ClientConnection, inbound: Inbound
     ) -> None:
@@ -63,21 +78,8 @@ class Exchange:
         self._client: ClientConnection | None = client
         self._inbound = inbound
         self._began_s = floor.now_s()
-        self._first_byte_us: int | None = None
-        self._route: Route | None = None
-        self._call: UpstreamCall | None = None
-        self._meter: Meter | None = None
-        self._status: int | None = None
-        self._head = b""
         self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._chunked = False
-        self._cut: Refusal | None = None
-        self.stage = Stage.NEW
         self.request_id = floor.new_id()
-        self.admitted: Admitted | None = None
-        self.drain_until_s: float | None = None
-        """Set while the reply of a client that left is drained."""
 
     # -- before the provider -----------------------------------------------
 
@@ -160,13 +162,8 @@ class Exchange:
         assert self.admitted is not None  # noqa: S101
         self._status = status
         self._first_byte_us = self._elapsed_us()
-        content_type = coding = b""
-        for name, value in headers:
-            lower = name.lower()
-            if lower == b"content-type":
-                content_type = value
-            elif lower == b"content-encoding":
-                coding = value
+        head = heads.reply_head(headers)
+        content_type, coding = head.content_type, head.coding
         route = self.admitted.entitlement.route
         is_stream = (
             content_type.startswith(b"text/event-stream")
@@ -176,8 +173,8 @@ class Exchange:
         meter = meter_for(
             route, streaming=is_stream, content_type=content_type, strip_usage=strip
         )
-        self._meter = decoding(coding, meter)
-        self._head = heads.passed_on(headers)
+        self._meter = decoding(coding, meter) if coding else meter
+        self._head = head.lines
         self.stage = Stage.HOLDING
         if is_stream:
             self._send_head()
@@ -407,17 +404,22 @@ class Exchange:
         """
         assert self.admitted is not None  # noqa: S101
         reply = Reply(
-            outcome, self._status, reading, self._elapsed_us(), self._first_byte_us
+            self.request_id,
+            outcome,
+            self._status,
+            reading,
+            self._elapsed_us(),
+            self._first_byte_us,
         )
-        ending = settle(self.admitted, reply)
+        settled = settle(self.admitted, reply)
         try:
-            self._floor.recorder.settled(self.request_id, ending)
+            self._floor.recorder.settled(settled)
         except JournalUnavailableError:
             return None
         finally:
             if self._client is None:
                 self._end()
-        return ending.cost_nano_usd
+        return settled.cost_nano_usd
 
     def _release(self, reason: str) -> None:
         """Nothing was sent, nothing is owed."""

@@ -44,7 +44,7 @@ class Floor:
         self.plain = plain
         """Whether clients speak plain HTTP: a half-closed TLS client is gone."""
         self.new_id = ids.new
-        self.now_s = self._loop.time
+        self.now_s = clock.monotonic_s
         self.soon = self._loop.call_soon
         self.tick = 0
         self.stopping = False

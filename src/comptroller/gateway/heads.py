@@ -5,9 +5,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
+import msgspec
+
 from comptroller.engine.desk import Entitlement
 from comptroller.engine.refusals import Refusal
-from comptroller.gateway.inbound import HOP_BY_HOP, OWN_PREFIX, Inbound
+from comptroller.gateway.inbound import HOP_BY_HOP, HeaderNames, Inbound
 
 REQUEST_ID: Final = b"x-comptroller-request-id"
 COST: Final = b"x-comptroller-cost-nano-usd"
@@ -17,7 +19,10 @@ _STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, phrase)
     for status, phrase in _PHRASES.items()
 }
-_NOT_PASSED_ON: Final = HOP_BY_HOP | {b"content-length"}
+_READ: Final = frozenset({b"content-type", b"content-encoding"})
+_ORDINARY: Final = frozenset({b"keep-alive", b"close", b"Keep-Alive", b"Close"})
+_REPLY_HEADERS: Final = HeaderNames(HOP_BY_HOP | _READ | {b"content-length"})
+_reply_name = _REPLY_HEADERS.withheld
 
 
 def status_line(status: int) -> bytes:
@@ -39,23 +44,36 @@ def upstream_head(inbound: Inbound, entitlement: Entitlement, body_bytes: int) -
     )
 
 
-def passed_on(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """The provider's headers as lines, without those of its connection."""
-    named: tuple[bytes, ...] = ()
+class ReplyHead(msgspec.Struct, gc=False):
+    """What the provider's headers say, and those to pass on."""
+
+    lines: bytes
+    content_type: bytes
+    coding: bytes
+
+
+def reply_head(headers: list[tuple[bytes, bytes]]) -> ReplyHead:
+    """Reads the provider's headers; those of its connection are not passed on."""
     lines = []
+    hops: tuple[bytes, ...] = ()
+    content_type = coding = b""
     for name, value in headers:
-        lower = name.lower()
-        if lower in _NOT_PASSED_ON:
-            if lower == b"connection":
-                named = tuple(part.strip().lower() for part in value.split(b","))
-            continue
-        if lower.startswith(OWN_PREFIX):
-            continue
-        lines.append(b"%b: %b\r\n" % (name, value))
-    if named and named not in {(b"keep-alive",), (b"close",)}:
-        prefixes = tuple(name + b":" for name in named)
-        lines = [line for line in lines if not line.lower().startswith(prefixes)]
-    return b"".join(lines)
+        known = _reply_name(name)
+        if known == b"connection":
+            if value not in _ORDINARY:
+                hops = tuple(part.strip().lower() for part in value.split(b","))
+        elif not known:
+            lines.append(b"%b: %b\r\n" % (name, value))
+        elif known in _READ:
+            lines.append(b"%b: %b\r\n" % (name, value))
+            if known == b"content-type":
+                content_type = value
+            else:
+                coding = value
+    if hops:
+        named = tuple(name + b":" for name in hops)
+        lines = [line for line in lines if not line.lower().startswith(named)]
+    return ReplyHead(b"".join(lines), content_type, coding)
 
 
 def refusal_reply(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import unquote_to_bytes
+
+import msgspec
 
 from comptroller.engine import refusals
 from comptroller.engine.refusals import Refusal
@@ -28,13 +30,40 @@ CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"x-goog-api-key
 _OURS: Final = frozenset(
     {b"host", b"content-length", b"expect", b"accept-encoding", b"content-encoding"}
 )
-WITHHELD: Final = HOP_BY_HOP | CREDENTIALS | _OURS
-"""Request headers that are not forwarded as they are."""
-
 OWN_PREFIX: Final = b"x-comptroller-"
+"""Of our own headers: they are for the gateway or from it, never passed on."""
+
+_WITHHELD: Final = HOP_BY_HOP | CREDENTIALS | _OURS
+_NAMES_MAX: Final = 1024
 
 
-class Inbound(NamedTuple):
+class HeaderNames:
+    """What a header's name means, remembered by its exact bytes.
+
+    Clients send the same few names again and again; remembering what each means
+    saves folding its case every time. Bounded, as names are the client's choice.
+    """
+
+    def __init__(self, withheld: frozenset[bytes]) -> None:
+        self._withheld = withheld
+        self._known: dict[bytes, bytes] = {}
+
+    def withheld(self, name: bytes) -> bytes:
+        """The name in lower case if the header is not passed on, else nothing."""
+        known = self._known.get(name)
+        if known is None:
+            lower = name.lower()
+            keep = lower not in self._withheld and not lower.startswith(OWN_PREFIX)
+            known = b"" if keep else lower
+            if len(self._known) < _NAMES_MAX:
+                self._known[name] = known
+        return known
+
+
+REQUEST_HEADERS: Final = HeaderNames(_WITHHELD)
+
+
+class Inbound(msgspec.Struct, frozen=True):
     """A whole request."""
 
     method: bytes
@@ -119,7 +148,7 @@ def decoded(inbound: Inbound, bytes_max: int) -> Inbound | Refusal:
         return refusals.bad_request("the body is not what its Content-Encoding says")
     if inflate.unconsumed_tail or not inflate.eof:
         return too_large(bytes_max)
-    return inbound._replace(body=body)
+    return msgspec.structs.replace(inbound, body=body)
 
 
 def too_large(bytes_max: int) -> Refusal:
