@@ -28,6 +28,7 @@ JOURNAL_STARTED: Final = "comptroller.journal.started.v1"
 JOURNAL_CLOSED: Final = "comptroller.journal.closed.v1"
 
 RECORD_BYTES_MAX: Final = 65_535
+NULL: Final = msgspec.Raw(b"null")
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -187,9 +188,15 @@ class ObjectChange(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     kind: str
     id: str
-    before: msgspec.Raw | None
-    after: msgspec.Raw | None
+    before: msgspec.Raw = NULL
+    after: msgspec.Raw = NULL
     actor: Actor
+
+    @property
+    def body(self) -> bytes | None:
+        """The object's JSON after the change; None: it was removed."""
+        # msgspec cannot decode `Raw | None`: it takes only the null of the two.
+        return None if self.after == NULL else bytes(self.after)
 
 
 class RegistryApplied(msgspec.Struct, frozen=True, kw_only=True):
