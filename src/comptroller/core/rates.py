@@ -151,6 +151,11 @@ class RateCard(_Memo):
         return None
 
 
+def version_of(card: RateCard) -> str:
+    """The version that a card's content gives, whatever it says it is."""
+    return rate_card(card.source, card.models, card.matchers).version
+
+
 def rate_card(
     source: str,
     models: dict[str, dict[str, ModelRates]],
@@ -163,6 +168,29 @@ def rate_card(
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     version = "rc-" + hashlib.sha256(canonical.encode()).hexdigest()[:16]
     return RateCard(version, source, models, rules, changes_ns)
+
+
+def billed_rates(
+    card: RateCard, asked: tuple[str, str], answered: str | None, *, is_alone: bool
+) -> ModelRates | None:
+    """The rates at which a reply, or one of several passes inside it, is billed.
+
+    The model that answered decides, where the card knows it: it may be dearer or
+    cheaper than the alias that was asked for. An agreed price for the model asked
+    for holds whichever snapshot of it answers, but not for another model that ran
+    inside the same reply.
+
+    Args:
+        card: in force when the request was decided.
+        asked: the provider's id, and its name of the model that was asked for.
+        answered: the name in the reply or pass, if any.
+        is_alone: whether one model gave the whole reply.
+    """
+    rates = card.find(*asked)
+    if is_alone and rates is not None and rates.source in AGREED_SOURCES:
+        return rates
+    own = card.find(asked[0], answered) if answered is not None else None
+    return own or rates
 
 
 def price(rates: ModelRates, usage: Usage, tier: str | None = None) -> NanoUsd:

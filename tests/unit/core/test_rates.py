@@ -14,10 +14,12 @@ from comptroller.core.rates import (
     ModelRates,
     RateCard,
     Step,
+    billed_rates,
     price,
     price_lines,
     rate_card,
     rate_class,
+    version_of,
 )
 from comptroller.core.usage import USAGE_CLASSES, Usage
 
@@ -234,3 +236,37 @@ def test_a_version_names_the_content() -> None:
     assert one.version != other.version
     assert one.version.startswith("rc-")
     assert len(one.version) == len("rc-") + 16
+
+
+def test_the_model_that_answered_is_billed() -> None:
+    """A dearer model behind an alias has its own price; an unknown one, the alias's."""
+    listed = {
+        name: ModelRates(name, MINI.steps, source="genai-prices 0")
+        for name in ("alias", "dear")
+    }
+    prices = rate_card("s", {"p": listed})
+    asked = ("p", "alias")
+
+    assert billed_rates(prices, asked, "dear", is_alone=True) == listed["dear"]
+    assert billed_rates(prices, asked, "unheard-of", is_alone=True) == listed["alias"]
+    assert billed_rates(prices, asked, None, is_alone=True) == listed["alias"]
+    assert billed_rates(prices, ("p", "gone"), None, is_alone=True) is None
+
+
+def test_an_agreed_price_is_for_the_model_it_names() -> None:
+    """It holds for whatever answers alone, not for another model inside the reply."""
+    agreed = ModelRates("ours", MINI.steps, source="contract")
+    other = ModelRates("other", LONG.steps, source="genai-prices 0")
+    prices = rate_card("s", {"p": {"ours": agreed, "other": other}})
+
+    assert billed_rates(prices, ("p", "ours"), "other", is_alone=True) == agreed
+    assert billed_rates(prices, ("p", "ours"), "other", is_alone=False) == other
+    assert billed_rates(prices, ("p", "ours"), "ours", is_alone=False) == agreed
+
+
+def test_a_version_can_be_checked() -> None:
+    """A card that was changed no longer has the version that it states."""
+    changed = RateCard(card().version, "declared", {"openai": {"gpt-5-mini": LONG}})
+
+    assert version_of(card()) == card().version
+    assert version_of(changed) != changed.version

@@ -1,0 +1,133 @@
+"""Answers: `comptroller spend`, `requests` and `explain`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Annotated, Final, TypeAlias
+
+import typer
+
+from comptroller.cli import options
+from comptroller.cli.answer_pages import explain_lines, request_rows, spend_rows
+from comptroller.cli.tables import print_table
+from comptroller.engine.ports import RequestQuery
+from comptroller.engine.reporting import Reporting
+
+OpenReporting: TypeAlias = Callable[[Path], AbstractContextManager[Reporting]]
+"""Opens a data directory for reading, after everything recorded was projected."""
+
+LIMIT_DEFAULT: Final = 100
+
+By: TypeAlias = Annotated[
+    str,
+    typer.Option("--by", help="owner (billing), unit, service, model or credential."),
+]
+Since: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="WHEN",
+        help="From then on: 24h, 7d, 2026-11-01 (a day of the organization).",
+    ),
+]
+
+
+def register(app: typer.Typer, open_reporting: OpenReporting | None = None) -> None:
+    """Adds the commands.
+
+    Args:
+        app: the command line.
+        open_reporting: None: as bootstrap wires it, loaded when a command runs.
+    """
+    opener = open_reporting or _open
+    app.command("spend")(_spend(opener))
+    app.command("requests")(_requests(opener))
+    app.command("explain")(_explain(opener))
+
+
+def _open(data: Path) -> AbstractContextManager[Reporting]:
+    from comptroller import bootstrap
+
+    return bootstrap.open_reporting(data)
+
+
+def _spend(opener: OpenReporting) -> Callable[..., None]:
+    def spend(
+        by: By = "owner",
+        since: Since = None,
+        data: options.Data = options.DATA_DEFAULT,
+        *,
+        as_json: options.Json = False,
+    ) -> None:
+        """Show what was spent, dearest first."""
+        with opener(data) as reporting:
+            spent = reporting.spend(by, reporting.since_ns(since))
+        if as_json:
+            typer.echo(json.dumps(spent, ensure_ascii=False))
+        elif spent:
+            print_table(*spend_rows(by, spent))
+        else:
+            typer.echo("Nothing was spent.")
+
+    return spend
+
+
+def _requests(opener: OpenReporting) -> Callable[..., None]:
+    def requests(
+        service: Annotated[
+            str | None, typer.Option("--service", help="Only of this service.")
+        ] = None,
+        decision: Annotated[
+            str | None, typer.Option("--decision", help="Only allow, or only deny.")
+        ] = None,
+        since: Since = None,
+        data: options.Data = options.DATA_DEFAULT,
+        limit: Annotated[
+            int, typer.Option("--limit", min=1, help="At most so many, newest first.")
+        ] = LIMIT_DEFAULT,
+        *,
+        show_all: Annotated[
+            bool, typer.Option("--all", help="All of them, whatever --limit says.")
+        ] = False,
+        as_json: options.Json = False,
+    ) -> None:
+        """List requests, newest first."""
+        most = None if show_all else limit
+        with opener(data) as reporting:
+            since_ns = reporting.since_ns(since)
+            listed = reporting.requests(RequestQuery(service, decision, since_ns, most))
+        if as_json:
+            typer.echo(json.dumps(listed, ensure_ascii=False))
+            return
+        if not listed:
+            typer.echo("No request matches.")
+            return
+        print_table(*request_rows(listed))
+        if len(listed) == most:
+            typer.echo(f"The newest {most}; --limit N or --all shows more.")
+
+    return requests
+
+
+def _explain(opener: OpenReporting) -> Callable[..., None]:
+    def explain(
+        request_id: Annotated[
+            str, typer.Argument(help="From the header x-comptroller-request-id.")
+        ],
+        data: options.Data = options.DATA_DEFAULT,
+        *,
+        as_json: options.Json = False,
+    ) -> None:
+        """Explain one request: who, which model, every control, cost, records."""
+        with opener(data) as reporting:
+            document = reporting.explain(request_id)
+        if as_json:
+            typer.echo(json.dumps(document, ensure_ascii=False))
+            return
+        for line in explain_lines(document):
+            typer.echo(line)
+
+    return explain

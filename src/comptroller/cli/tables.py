@@ -1,0 +1,77 @@
+"""Tables of text: fitted to a terminal, whole in a pipe."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import typer
+
+WIDTH_MAX: Final = 100
+"""A wider terminal does not make a table wider: lines stay easy to follow."""
+
+_GAP: Final = "  "
+_CELL_MIN: Final = 6
+
+
+class Column(NamedTuple):
+    """A column's heading and how it is laid out."""
+
+    heading: str
+    is_number: bool = False
+    may_shrink: bool = False
+    """Whether a narrow terminal may cut it; a pipe never does."""
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows: fitted and with a bold heading on a terminal, else whole."""
+    if not sys.stdout.isatty():
+        for line in plain(columns, rows):
+            typer.echo(line)
+        return
+    width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
+    heading, *lines = plain(columns, rows, width)
+    typer.secho(heading, bold=True)
+    for line in lines:
+        typer.echo(line)
+
+
+def plain(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None = None
+) -> list[str]:
+    """Lays a heading and rows out as aligned text.
+
+    Args:
+        columns: what the cells are.
+        rows: cells of text.
+        width: shrinkable columns are cut to fit it, as far as possible; None: none.
+    """
+    headings = [column.heading for column in columns]
+    widths = [max(map(len, cells)) for cells in zip(headings, *rows, strict=True)]
+    if width is not None:
+        _shrink(columns, widths, width)
+    return [
+        _GAP.join(
+            _fit(cell, space, is_number=column.is_number)
+            for column, space, cell in zip(columns, widths, row, strict=True)
+        ).rstrip()
+        for row in [headings, *rows]
+    ]
+
+
+def _shrink(columns: Sequence[Column], widths: list[int], width: int) -> None:
+    """Takes from the widest shrinkable column until all fit."""
+    places = [place for place, column in enumerate(columns) if column.may_shrink]
+    while places and sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+        widest = max(places, key=lambda place: widths[place])
+        if widths[widest] <= _CELL_MIN:
+            return
+        widths[widest] -= 1
+
+
+def _fit(cell: str, width: int, *, is_number: bool) -> str:
+    if len(cell) > width:
+        cell = cell[: width - 1] + "…"
+    return cell.rjust(width) if is_number else cell.ljust(width)

@@ -1,0 +1,144 @@
+"""Reporting: what was spent, which requests there were, and why each was as it was."""
+
+from __future__ import annotations
+
+from datetime import UTC, tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from comptroller.core import quantities
+from comptroller.core.errors import InvalidArgumentError, NotFoundError, RecordError
+from comptroller.core.registry import Registry
+from comptroller.core.timestamps import rfc3339
+from comptroller.engine import explanation, records
+from comptroller.engine.explanation import Case, Document, Standing
+from comptroller.engine.ports import (
+    Clock,
+    JournalPosition,
+    JournalReader,
+    RateCards,
+    Reports,
+    RequestQuery,
+    RequestRow,
+)
+from comptroller.engine.registry_fold import fold
+
+SPEND_BY: Final = ("owner", "unit", "service", "model", "credential")
+DECISIONS: Final = ("allow", "deny")
+
+
+class Reporting:
+    """Answers questions from the store, the journals and the kept rate cards."""
+
+    def __init__(
+        self, reports: Reports, journals: JournalReader, cards: RateCards, clock: Clock
+    ) -> None:
+        self._reports = reports
+        self._journals = journals
+        self._cards = cards
+        self._clock = clock
+
+    def since_ns(self, text: str | None) -> int | None:
+        """Reads the beginning of a span: `24h`, `7d`, or a day of the organization.
+
+        Raises:
+            InvalidArgumentError: it is none of these.
+        """
+        if text is None:
+            return None
+        try:
+            return quantities.since_ns(text, self._clock.now_ns(), self._zone())
+        except quantities.QuantityError as error:
+            raise InvalidArgumentError(f"--since: {error}") from error
+
+    def spend(self, by: str, since_ns: int | None) -> list[Document]:
+        """Spend by one of SPEND_BY, dearest first (`spend --json`).
+
+        Raises:
+            InvalidArgumentError: it cannot be asked so.
+        """
+        _expect_one_of("--by", by, SPEND_BY)
+        registry = self._registry() if by == "owner" else None
+        spent = []
+        for row in self._reports.spend(by, since_ns):
+            document = row._asdict()
+            if by == "owner":
+                who = explanation.named(registry, row.key)
+                document |= {"name": who["name"], "email": who["email"]}
+            spent.append(document)
+        return spent
+
+    def requests(self, query: RequestQuery) -> list[Document]:
+        """The requests that match, newest first (`requests --json`).
+
+        Raises:
+            InvalidArgumentError: it cannot be asked so.
+        """
+        if query.decision is not None:
+            _expect_one_of("--decision", query.decision, DECISIONS)
+        return [_request(row) for row in self._reports.requests(query)]
+
+    def explain(self, request_id: str) -> Document:
+        """One request with its people, controls, cost and records.
+
+        Raises:
+            NotFoundError: there is no such request.
+            RecordError: its record is not where the store says, or unreadable.
+        """
+        row = self._reports.request(request_id.strip())
+        if row is None:
+            raise NotFoundError(
+                f"there is no request {request_id!r}; the id is in the reply's header "
+                "x-comptroller-request-id, and `comptroller requests` lists them"
+            )
+        ended = None if row.ended_at is None else self._standing(row.ended_at)
+        case = Case(
+            row,
+            self._standing(row.decided_at),
+            ended,
+            self._registry(),
+            self._reports.revision(),
+            self._cards.card,
+        )
+        try:
+            return _request(row) | explanation.explain(case)
+        except msgspec.DecodeError as error:
+            raise RecordError(f"a record of {row.request_id}: {error}") from error
+
+    def _standing(self, position: JournalPosition) -> Standing:
+        try:
+            line = self._journals.record_at(position)
+            envelope = msgspec.json.decode(line, type=records.Envelope)
+        except (LookupError, OSError, msgspec.DecodeError) as error:
+            place = f"{position.source} at {position.offset}"
+            raise RecordError(f"no record begins in {place}: {error}") from error
+        return Standing(position.source, position.offset, line, envelope)
+
+    def _registry(self) -> Registry | None:
+        return fold(self._reports.registry_objects())
+
+    def _zone(self) -> tzinfo:
+        """Where the organization's day begins; UTC before anything was applied."""
+        registry = self._registry()
+        if registry is None:
+            return UTC
+        try:
+            return ZoneInfo(registry.timezone)
+        except ZoneInfoNotFoundError:
+            return UTC
+
+
+def _request(row: RequestRow) -> Document:
+    """A row as `requests --json` shows it."""
+    document = row._asdict()
+    for internal in ("time_ns", "decided_at", "ended_at"):
+        del document[internal]
+    return {"request_id": row.request_id, "time": rfc3339(row.time_ns)} | document
+
+
+def _expect_one_of(option: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        choices = ", ".join(known)
+        raise InvalidArgumentError(f"{option}: {given!r} is not one of {choices}")

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from comptroller.cli import answers
+from comptroller.core.errors import InvalidArgumentError, NotFoundError
+from comptroller.engine.reporting import Reporting
+from comptroller.testing.answered import recorded_day
+
+SETTLED, REFUSED, OPEN = "A" * 26, "B" * 26, "C" * 26
+
+
+@contextmanager
+def opened(data: Path) -> Iterator[Reporting]:
+    assert data == Path("somewhere")
+    yield recorded_day().reporting
+
+
+def app() -> typer.Typer:
+    built = typer.Typer()
+    answers.register(built, opened)
+    return built
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app(), [*arguments, "--data", "somewhere"])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_spend_shows_who_spent_what() -> None:
+    """Key, requests, tokens and dollars, with the sum; plain in a pipe."""
+    assert run("spend").splitlines() == [
+        "OWNER                 REQUESTS  TOKENS IN  TOKENS OUT       USD",
+        "grace (Grace Hopper)         1      1,000         500  0.001250",
+        "total                        1      1,000         500  0.001250",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("by", "key"),
+    [
+        ("owner", "grace"),
+        ("unit", "retail"),
+        ("service", "checkout-assistant"),
+        ("model", "gpt-5-mini"),
+        ("credential", "cred_1"),
+    ],
+)
+def test_spend_can_be_told_by_each_key(by: str, key: str) -> None:
+    """`--by` accepts the five keys of design.md §8, and `--json` has its members."""
+    (row,) = json.loads(run("spend", "--by", by, "--json"))
+
+    assert row["key"] == key
+    assert {"key", "requests", "usage", "cost_nano_usd"} <= set(row)
+
+
+def test_spend_since_a_later_time_is_nothing() -> None:
+    """Nothing to show is said in words, and is an empty array as JSON."""
+    assert run("spend", "--since", "1s") == "Nothing was spent.\n"
+    assert json.loads(run("spend", "--since", "1s", "--json")) == []
+
+
+def test_requests_lists_newest_first() -> None:
+    """One line a request, with its state or the reason of its refusal."""
+    lines = run("requests").splitlines()
+
+    assert [line.split()[2] for line in lines[1:]] == [OPEN, REFUSED, SETTLED]
+    assert "model_not_allowed" in lines[2]
+    assert lines[3].endswith("gpt-5-mini  settled             1,500  0.001250")
+
+
+def test_requests_says_when_there_may_be_more() -> None:
+    """A list that was cut off is not taken for the whole."""
+    assert "--all shows more" in run("requests", "--limit", "1")
+    assert "--all" not in run("requests", "--limit", "1", "--all")
+    assert run("requests", "--service", "other") == "No request matches.\n"
+
+
+def test_requests_as_json() -> None:
+    """`--json` is an array; `--decision` and `--limit` narrow it."""
+    denied = json.loads(run("requests", "--decision", "deny", "--json"))
+
+    assert [row["request_id"] for row in denied] == [REFUSED]
+    assert len(json.loads(run("requests", "--json", "--limit", "2"))) == 2
+
+
+def test_explain_shows_everything_about_a_request() -> None:
+    """People with addresses, tokens, the calculation, controls, the exact record."""
+    page = run("explain", SETTLED)
+
+    for expected in (
+        "acme / retail / checkout-assistant  (internal, production)",
+        "policy owner      Ada Lovelace <ada@acme.example>  (ada)",
+        "technical owner   Alan Turing <alan@acme.example>  (alan)",
+        "asked             gpt-5-mini of openai",
+        "reasoning         200",
+        "cost              0.001250000 USD",
+        "reasoning    200             2.00   0.0004  gpt-5-mini (genai-prices",
+        "held before       0.010000000 USD",
+        "model_allowed  pass     gpt-5-mini",
+        "/node/worker-1/boot at byte",
+        '"type":"comptroller.request.settled.v1"',
+    ):
+        assert expected in page, page
+
+
+@pytest.mark.parametrize("request_id", [REFUSED, OPEN])
+def test_explain_shows_requests_without_an_end(request_id: str) -> None:
+    """A refusal and an open request have a page, too."""
+    assert "end               none yet" in run("explain", request_id)
+
+
+def test_explain_as_json_has_the_records() -> None:
+    """People, controls, decision and settlement record: design.md §8."""
+    found = json.loads(run("explain", SETTLED, "--json"))
+
+    assert {"people", "controls", "records", "cost", "hold"} <= set(found)
+    assert found["records"]["end"]["data"]["comptroller.cost.nano_usd"] == 1_250_000
+
+
+def test_what_is_unknown_is_an_error_for_the_outermost_handler() -> None:
+    """Unknown ids and choices leave the command as our own errors."""
+    with pytest.raises(NotFoundError):
+        run("explain", "nope")
+    with pytest.raises(InvalidArgumentError):
+        run("spend", "--by", "team")
+
+
+@pytest.mark.parametrize("columns", [84, 100, 200])
+def test_a_terminal_shows_whole_request_ids(columns: int) -> None:
+    """On a terminal the table fits its width and never cuts an id or an amount."""
+    code = (
+        "import typer, sys\n"
+        "from contextlib import contextmanager\n"
+        "from comptroller.cli import answers\n"
+        "from comptroller.testing.answered import recorded_day\n"
+        "@contextmanager\n"
+        "def opened(data):\n"
+        "    yield recorded_day().reporting\n"
+        "app = typer.Typer()\n"
+        "answers.register(app, opened)\n"
+        "app(args=['requests'])\n"
+    )
+    shown = on_terminal([sys.executable, "-c", code], columns=columns)
+
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+    assert all(len(line) <= min(columns, 100) for line in lines), lines
+    for request_id in (SETTLED, REFUSED, OPEN):
+        assert request_id in shown
+    assert "0.001250" in shown
+    assert "TOKENS" in shown
+
+
+def on_terminal(command: list[str], columns: int) -> str:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    environment.pop("COLUMNS", None)
+    with subprocess.Popen(command, stdout=theirs, env=environment) as process:
+        os.close(theirs)
+        seen = b""
+        try:
+            while chunk := os.read(ours, 65_536):
+                seen += chunk
+        except OSError:
+            pass  # how Linux says that the other end was closed
+        assert process.wait() == 0
+    os.close(ours)
+    return seen.decode()
