@@ -1,1 +1,7 @@
-"""The control plane: what the control process answers."""
+"""The console: the control plane's status over HTTP; its pages come later."""
+
+from __future__ import annotations
+
+from comptroller.console.status import StatusServer
+
+__all__ = ["StatusServer"]

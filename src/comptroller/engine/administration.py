@@ -9,8 +9,8 @@ publishes it. An act that was not recorded changed nothing.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -27,23 +27,21 @@ from comptroller.core.rates import RateCard
 from comptroller.core.registry import PersonId, Registry, ServiceId
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records, snapshot
-from comptroller.engine.ports import Clock, Entropy, Ids, SnapshotStore, Store
+from comptroller.engine.ports import (
+    Clock,
+    DurableJournal,
+    Entropy,
+    Ids,
+    RateCards,
+    SnapshotStore,
+    Store,
+)
 from comptroller.engine.records import Actor
 from comptroller.engine.registry_fold import encode_object, fold
 
 OVERLAP_DEFAULT_NS: Final = 24 * 3600 * 10**9
 OVERLAP_MAX_NS: Final = 90 * 24 * 3600 * 10**9
 REASON_CHARS_MAX: Final = 500
-
-
-class DurableJournal(Protocol):
-    """The control journal: what it took is on disk when it returns."""
-
-    source: str
-    sequence: int
-
-    def append_all(self, batch: Sequence[bytes]) -> None:
-        """Appends records in order; raises JournalUnavailableError."""
 
 
 class Parts(NamedTuple):
@@ -55,6 +53,8 @@ class Parts(NamedTuple):
     """Projects one source's journal to its end."""
     store: Store
     snapshots: SnapshotStore
+    cards: RateCards
+    """Every card is kept before a worker may price by it."""
     compile_rates: Callable[[Registry, int], RateCard]
     rates_source: str
     """Where rates come from now; a card from elsewhere is compiled again."""
@@ -135,6 +135,7 @@ class Administration:
         revision = self._parts.store.revision()
         if self._card is None or self._card[0] != revision:
             self._card = (revision, self.compile(registry))
+        self._parts.cards.keep(self._card[1])
         self._sequence += 1
         document = snapshot.Snapshot(
             sequence=self._sequence,
@@ -426,8 +427,8 @@ def _object_record(
     return kind, f"{change.kind}/{change.id}", data
 
 
-def _raw(value: RegistryValue | None) -> msgspec.Raw | None:
-    return None if value is None else msgspec.Raw(encode_object(value))
+def _raw(value: RegistryValue | None) -> msgspec.Raw:
+    return records.NULL if value is None else msgspec.Raw(encode_object(value))
 
 
 def _require(name: str | None, known: Iterable[str], noun: str) -> None:

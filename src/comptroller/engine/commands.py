@@ -16,7 +16,7 @@ from comptroller.engine.administration import (
     IssuedSecret,
     Revoked,
 )
-from comptroller.engine.records import Actor
+from comptroller.engine.records import NULL, Actor
 
 
 class Ping(msgspec.Struct, frozen=True, tag="ping"):
@@ -102,7 +102,7 @@ class Failure(msgspec.Struct, frozen=True):
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of answer: a result, or an error."""
 
-    ok: msgspec.Raw | None = None
+    ok: msgspec.Raw = NULL
     error: Failure | None = None
 
 
@@ -151,7 +151,7 @@ def decode_reply(command: Command, line: bytes) -> Result:
     """
     try:
         reply = _REPLIES.decode(line)
-        if reply.error is None and reply.ok is not None:
+        if reply.error is None and reply.ok != NULL:
             result: Result = msgspec.json.decode(reply.ok, type=RESULTS[type(command)])
             return result
     except msgspec.DecodeError as error:
@@ -199,9 +199,7 @@ class Administrator:
         by: the declared person who acts, where one was named.
     """
 
-    def __init__(
-        self, send: Callable[[Command], Result], by: str | None = None
-    ) -> None:
+    def __init__(self, send: Callable[[Act], Result], by: str | None = None) -> None:
         self._send = send
         self._by = by
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from comptroller.core import credential as credentials
 from comptroller.core.credential import CredentialState
@@ -26,17 +26,11 @@ from comptroller.engine.commands import (
     Status,
     Sync,
 )
-from comptroller.engine.ports import (
-    Clock,
-    JournalPosition,
-    JournalReader,
-    Store,
-)
-from comptroller.engine.records import RECORD_BYTES_MAX
+from comptroller.engine.ports import Clock, JournalReader, Store
+from comptroller.engine.projection import Projector, is_administrative
 
 STEP_BYTES: Final = 256 * 1024
 """So much is projected before a waiting command gets its turn: about 10 ms."""
-SOURCE_BYTES: Final = 1024 * 1024
 BUSY_WAIT_S: Final = 0.1
 IDLE_WAIT_S: Final = 0.5
 RECOVERY_EVERY_S: Final = 1.0
@@ -47,23 +41,13 @@ RETRY_S: Final = 2.0
 _RETRIED: Final = (StoreUnavailableError, JournalUnavailableError, RecordError)
 
 
-class Projecting(Protocol):
-    """Brings the store up to the journals; engine/projection.py."""
-
-    def step(self, budget_bytes: int) -> int:
-        """Projects at most so much; how many records it was."""
-
-    def lag(self) -> int:
-        """Bytes recorded and not yet projected."""
-
-
 class ControlParts(NamedTuple):
     """What the control process works with; bootstrap fills it in."""
 
     administration: Administration
     store: Store
     reader: JournalReader
-    projector: Projecting
+    projector: Projector
     recover: Callable[[], int]
     """Ends the open requests of dead workers; how many it ended."""
     journal_failed: Callable[[], bool]
@@ -77,7 +61,6 @@ class Control:
     def __init__(self, parts: ControlParts) -> None:
         self._parts = parts
         self._stop = asyncio.Event()
-        self._wake = asyncio.Event()
         self._problems: dict[str, str] = {}
         self.failed: ComptrollerError | None = None
         """Why it stopped by itself: only a new process can help."""
@@ -85,7 +68,6 @@ class Control:
     def stop(self) -> None:
         """Asks `run` to return."""
         self._stop.set()
-        self._wake.set()
 
     async def answer(self, line: bytes, account: str) -> bytes:
         """Does what a line asks and writes the line of the answer."""
@@ -101,7 +83,7 @@ class Control:
             asyncio.create_task(self._recover()),
             asyncio.create_task(self._renew_rates()),
         ]
-        stopped = asyncio.create_task(self._stop.wait())
+        stopped = asyncio.create_task(self._until_stopped())
         try:
             # A task that ends has met what nobody foresaw: that ends the process.
             await asyncio.wait(
@@ -162,11 +144,9 @@ class Control:
             raise
 
     async def _sync(self) -> None:
-        reader, store = self._parts.reader, self._parts.store
-        for source in reader.sources():
-            await _give_way()
-            for _ in catch_up(reader, store, source):
-                await _give_way()
+        for _ in self._parts.projector.catch_up():
+            await asyncio.sleep(0)
+        self._parts.recover()
 
     async def _project(self) -> None:
         wait_s = BUSY_WAIT_S
@@ -213,38 +193,13 @@ class Control:
             with contextlib.suppress(StoreUnavailableError):
                 administration.adopt(revision, card)
 
+    async def _until_stopped(self) -> None:
+        await self._stop.wait()
+
     def _live_workers(self) -> int:
         reader = self._parts.reader
         return sum(
             1
             for source in reader.sources()
-            if source.split("/")[2].startswith("w") and not reader.is_dead(source)
+            if not is_administrative(source) and not reader.is_dead(source)
         )
-
-
-def catch_up(reader: JournalReader, store: Store, source: str) -> Iterator[None]:
-    """Projects one source up to where its journal stands now, or beyond.
-
-    Yields:
-        After each part, so that others get their turn.
-
-    Raises:
-        StoreUnavailableError: a part was not projected; repeat it.
-        RecordError: a record cannot be read.
-    """
-    short = 0
-    # A short part ends at the journal's end or at a segment's; two in a row, at
-    # the journal's, which a busy worker goes on moving.
-    while short < 2:
-        part = reader.read(source, store.position(source), SOURCE_BYTES)
-        if not part:
-            return
-        end = part[-1].offset + len(part[-1].line) + 1
-        store.project(part, JournalPosition(source, end))
-        is_full = end - part[0].offset > SOURCE_BYTES - RECORD_BYTES_MAX - 1
-        short = 0 if is_full else short + 1
-        yield
-
-
-async def _give_way() -> None:
-    await asyncio.sleep(0)

@@ -21,28 +21,20 @@ class ControlClient:
         self._path = path
         self._answer_timeout_s = answer_timeout_s
 
-    def is_there(self) -> bool:
-        """Whether a control process accepts connections now."""
-        try:
-            self._connect().close()
-        except OSError:
-            return False
-        return True
-
-    def ask(self, line: bytes) -> bytes:
+    def ask(self, line: bytes) -> bytes | None:
         """Sends a line and waits for the line of the answer.
 
+        Returns:
+            None when nobody is there, so that nothing was sent.
+
         Raises:
-            ControlUnavailableError: nobody is there, or the answer did not come;
-                the message says whether the command may have been done.
+            ControlUnavailableError: the answer did not come; what was asked may
+                have been done, and the message says where to look.
         """
         try:
             connection = self._connect()
-        except OSError as error:
-            raise ControlUnavailableError(
-                f"the control process does not answer at {self._path}:"
-                f" {error.strerror or error}; nothing was done"
-            ) from error
+        except OSError:
+            return None
         with connection:
             connection.settimeout(self._answer_timeout_s)
             try:

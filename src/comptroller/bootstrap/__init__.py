@@ -1,0 +1,27 @@
+"""The wiring: the only room that knows which adapter stands behind which port.
+
+Every process of ours begins here and loads only what it needs, so some imports
+stand inside functions: a worker never loads the store, `--help` loads neither.
+"""
+
+from __future__ import annotations
+
+from comptroller.bootstrap.administering import (
+    applied_registry,
+    credential_list,
+    open_administrator,
+    open_reporting,
+    open_reports,
+    price_warnings,
+)
+from comptroller.bootstrap.place import Place
+
+__all__ = [
+    "Place",
+    "applied_registry",
+    "credential_list",
+    "open_administrator",
+    "open_reporting",
+    "open_reports",
+    "price_warnings",
+]

@@ -1,0 +1,155 @@
+"""Wiring for commands: administration and answers, wherever they are performed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from comptroller.adapters.system import SystemClock
+from comptroller.bootstrap.place import Place
+from comptroller.core.errors import ControlUnavailableError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from comptroller.adapters.store.reports import SqliteReports
+    from comptroller.core.registry import Registry
+    from comptroller.engine.commands import Act, Administrator, Result, Sync
+    from comptroller.engine.identity import CredentialLine
+    from comptroller.engine.reporting import Reporting
+
+CONTROL_WAIT_S: Final = 10.0
+"""How long a command waits for a control process that is starting."""
+CONTROL_POLL_S: Final = 0.05
+
+
+@contextmanager
+def open_administrator(data: Path, by: str | None = None) -> Iterator[Administrator]:
+    """Administration of a data directory, by whichever process may write it.
+
+    The control lock is held for each act only, never while a person thinks.
+
+    Args:
+        data: the data directory; made at the first act.
+        by: the declared person who acts, where one was named.
+    """
+    from comptroller.engine.commands import Administrator
+
+    place = Place(data)
+    yield Administrator(lambda command: _send(place, command), by)
+
+
+@contextmanager
+def open_reports(data: Path) -> Iterator[SqliteReports]:
+    """The store to read from, with everything in it that is recorded by now.
+
+    Raises:
+        StoreUnavailableError: nothing was ever applied there.
+        ControlUnavailableError: a control process is there and does not answer.
+    """
+    from comptroller.adapters.store.reports import SqliteReports
+    from comptroller.engine.commands import Sync
+
+    place = Place(data)
+    if not place.store.exists():
+        raise StoreUnavailableError(
+            f"there is nothing in {data} yet: apply a configuration first, or name"
+            " another directory with --data"
+        )
+    _send(place, Sync())
+    reports = SqliteReports.open(place.store)
+    try:
+        yield reports
+    finally:
+        reports.close()
+
+
+@contextmanager
+def open_reporting(data: Path) -> Iterator[Reporting]:
+    """The answers to questions, from a fresh store.
+
+    Raises:
+        StoreUnavailableError: nothing was ever applied there.
+        ControlUnavailableError: a control process is there and does not answer.
+    """
+    from comptroller.adapters.journal.reader import DirectoryJournalReader
+    from comptroller.adapters.prices.archive import CardArchive
+    from comptroller.engine.reporting import Reporting
+
+    place = Place(data)
+    with open_reports(data) as reports:
+        reader = DirectoryJournalReader(place.journal)
+        try:
+            yield Reporting(reports, reader, CardArchive(place.cards), SystemClock())
+        finally:
+            reader.close()
+
+
+def applied_registry(data: Path) -> tuple[Registry | None, int]:
+    """What is applied and its revision; None and 0 where nothing ever was.
+
+    Raises:
+        ControlUnavailableError: a control process is there and does not answer.
+    """
+    from comptroller.engine.registry_fold import fold
+
+    if not Place(data).store.exists():
+        return None, 0
+    with open_reports(data) as reports:
+        return fold(reports.registry_objects()), reports.revision()
+
+
+def credential_list(data: Path) -> list[CredentialLine]:
+    """Every credential ever issued, oldest first, with what it is now.
+
+    Raises:
+        StoreUnavailableError: nothing was ever applied there.
+        ControlUnavailableError: a control process is there and does not answer.
+    """
+    from comptroller.engine.identity import credential_lines
+    from comptroller.engine.registry_fold import fold
+
+    with open_reports(data) as reports:
+        registry = fold(reports.registry_objects())
+        now_ns = SystemClock().now_ns()
+        return credential_lines(reports.credentials(), registry, now_ns)
+
+
+def price_warnings(registry: Registry) -> list[str]:
+    """What is doubtful about the prices of a configuration, in words."""
+    from comptroller.adapters.prices import compile_card
+
+    compiled = compile_card(registry, SystemClock().now_ns())
+    return [f"{warning.subject}: {warning.message}" for warning in compiled.warnings]
+
+
+def _send(place: Place, command: Act | Sync) -> Result:
+    """Performs a command here, or has the control process perform it."""
+    from comptroller.adapters.control import ControlClient, ControlLock
+    from comptroller.engine.commands import decode_reply
+
+    place.prepare()
+    lock, client = ControlLock(place.lock), ControlClient(place.socket)
+    deadline_s = time.monotonic() + CONTROL_WAIT_S
+    while True:
+        if lock.take():
+            from comptroller.bootstrap.site import Site
+
+            try:
+                with Site.open(place, "cli") as site:
+                    return site.perform(command)
+            finally:
+                lock.release()
+        answer = client.ask(msgspec.json.encode(command))
+        if answer is not None:
+            return decode_reply(command, answer)
+        if time.monotonic() > deadline_s:
+            raise ControlUnavailableError(
+                f"a process holds {place.lock} and does not answer at"
+                f" {place.socket}; nothing was done: try again, or look whether"
+                " comptroller serve runs"
+            )
+        time.sleep(CONTROL_POLL_S)

@@ -1,0 +1,106 @@
+"""Wiring of the control process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from comptroller.adapters.control import ControlLock, ControlServer
+from comptroller.adapters.processes import HOPELESS, Lifeline
+from comptroller.bootstrap.administering import CONTROL_POLL_S, CONTROL_WAIT_S
+from comptroller.bootstrap.place import Place, say
+from comptroller.bootstrap.site import Site
+from comptroller.console import StatusServer
+from comptroller.core.errors import (
+    ComptrollerError,
+    ConfigurationError,
+    ControlUnavailableError,
+)
+from comptroller.engine.control import Control, ControlParts
+
+
+class ControlOptions(msgspec.Struct, frozen=True):
+    """What the control process is told on its command line, as JSON."""
+
+    data: str
+    console_host: str
+    console_port: int
+    lifeline: int | None = None
+
+
+def main(options: str) -> None:
+    """Runs the control process until SIGTERM or the supervisor's death."""
+    told = msgspec.json.decode(options, type=ControlOptions)
+    try:
+        asyncio.run(_run(told))
+    except ConfigurationError as error:
+        say(f"control process: {error.message}")
+        sys.exit(HOPELESS)
+    except ComptrollerError as error:
+        say(f"control process: {error.message}")
+        sys.exit(1)
+
+
+async def _run(told: ControlOptions) -> None:
+    place = Place(Path(told.data))
+    lifeline = Lifeline(told.lifeline)
+    lifeline.watch()
+    lock = ControlLock(place.lock)
+    deadline_s = time.monotonic() + CONTROL_WAIT_S
+    while not lock.take():  # a command may hold it for a moment
+        if time.monotonic() > deadline_s:
+            raise ControlUnavailableError(
+                f"another process holds {place.lock}: does another comptroller serve"
+                " this directory?"
+            )
+        await asyncio.sleep(CONTROL_POLL_S)
+    with Site.open(place, "control") as site:
+        await _administer(site, place, told, lifeline)
+
+
+async def _administer(
+    site: Site, place: Place, told: ControlOptions, lifeline: Lifeline
+) -> None:
+    control = Control(
+        ControlParts(
+            administration=site.administration,
+            store=site.store,
+            reader=site.reader,
+            projector=site.projector,
+            recover=site.recover,
+            journal_failed=site.journal_failed,
+            clock=site.clock,
+        )
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, control.stop)
+    server = ControlServer(place.socket, control.answer)
+    console = StatusServer(control.status)
+    await server.start()
+    try:
+        await _open_console(console, told)
+        lifeline.ready()
+        await control.run()
+    finally:
+        await server.close()
+        await console.close()
+    if control.failed is not None:
+        raise control.failed
+    # Workers stop before this process does: their last records are in by this.
+    site.sync()
+
+
+async def _open_console(console: StatusServer, told: ControlOptions) -> None:
+    try:
+        await console.start(told.console_host, told.console_port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the console cannot listen at {told.console_host}:{told.console_port}:"
+            f" {error.strerror}; choose another address with --console"
+        ) from error

@@ -1,0 +1,64 @@
+"""Where everything stands in a data directory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from comptroller.core.errors import StoreUnavailableError
+
+
+class Place(NamedTuple):
+    """A data directory and what stands where in it."""
+
+    data: Path
+
+    @property
+    def journal(self) -> Path:
+        """The folder of the journals."""
+        return self.data / "journal"
+
+    @property
+    def store(self) -> Path:
+        """The store's database."""
+        return self.data / "store.sqlite3"
+
+    @property
+    def snapshot(self) -> Path:
+        """What workers serve from."""
+        return self.data / "snapshot.json"
+
+    @property
+    def cards(self) -> Path:
+        """The folder of all rate cards."""
+        return self.data / "rate-cards"
+
+    @property
+    def lock(self) -> Path:
+        """Whose `flock` allows to write the store."""
+        return self.data / "control.lock"
+
+    @property
+    def socket(self) -> Path:
+        """Where the control process is asked."""
+        return self.data / "control.sock"
+
+    def prepare(self) -> None:
+        """Makes the directory, for this account only.
+
+        Raises:
+            StoreUnavailableError: it cannot be made.
+        """
+        try:
+            self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"the data directory {self.data} cannot be made: {error.strerror}"
+            ) from error
+
+
+def say(line: str) -> None:
+    """Tells people something, on standard error."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()

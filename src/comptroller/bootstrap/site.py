@@ -1,0 +1,122 @@
+"""Wiring of the one process that may write the store."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+from comptroller.adapters.control.server import account_of
+from comptroller.adapters.journal.naming import journal_name
+from comptroller.adapters.journal.reader import DirectoryJournalReader
+from comptroller.adapters.journal.writer import SyncJournal
+from comptroller.adapters.prices import compile_card
+from comptroller.adapters.prices.archive import CardArchive
+from comptroller.adapters.snapshot import FileSnapshotStore
+from comptroller.adapters.store.sqlite import SqliteStore
+from comptroller.adapters.system import SystemClock, SystemEntropy, UlidIds
+from comptroller.bootstrap.place import Place
+from comptroller.engine import commands
+from comptroller.engine.administration import Administration, Parts
+from comptroller.engine.commands import Act, Result, Sync
+from comptroller.engine.projection import Projector, is_administrative
+from comptroller.engine.recovery import recover
+
+
+def account() -> str:
+    """`user@host` of this process, as records name it."""
+    return account_of(os.geteuid())
+
+
+class Site:
+    """The parts of the one process that may write a data directory's store."""
+
+    def __init__(self, place: Place, writer: str) -> None:
+        self._place = place
+        self._writer = writer
+        self.clock = SystemClock()
+        self.ids = UlidIds(self.clock, SystemEntropy())
+        self.store = SqliteStore(place.store)
+        self.reader = DirectoryJournalReader(place.journal)
+        self.projector = Projector(self.reader, self.store)
+        self._journal: SyncJournal | None = None
+        self.administration = Administration(
+            Parts(
+                journal=self.journal,
+                project=self.project,
+                store=self.store,
+                snapshots=FileSnapshotStore(place.snapshot),
+                cards=CardArchive(place.cards),
+                compile_rates=lambda registry, now: compile_card(registry, now).card,
+                rates_source=_rates_source(),
+                clock=self.clock,
+                ids=self.ids,
+                entropy=SystemEntropy(),
+            )
+        )
+
+    @classmethod
+    @contextmanager
+    def open(cls, place: Place, writer: str) -> Iterator[Site]:
+        """A site whose store holds every act that was ever recorded.
+
+        Args:
+            place: the data directory, whose control lock this process holds.
+            writer: `control` or `cli`, for the name of the journal.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
+        site = cls(place, writer)
+        try:
+            site.project(*filter(is_administrative, site.reader.sources()))
+            site.administration.restore()
+            yield site
+        finally:
+            site.close()
+
+    def journal(self) -> SyncJournal:
+        """The control journal, opened at the first call: most commands only look."""
+        if self._journal is None:
+            name = journal_name(socket.gethostname(), self._writer, self.ids.new())
+            self._journal = SyncJournal(self._place.journal, name, self.clock, self.ids)
+        return self._journal
+
+    def journal_failed(self) -> bool:
+        """Whether the control journal takes no more records."""
+        return self._journal is not None and self._journal.failed
+
+    def project(self, *sources: str) -> None:
+        """Projects journals up to where they stand now."""
+        for _ in self.projector.catch_up(sources):
+            pass
+
+    def recover(self) -> int:
+        """Ends the open requests of dead workers; how many it ended."""
+        return recover(self.reader, self.store, self.journal, self.clock, self.ids)
+
+    def perform(self, command: Act | Sync) -> Result:
+        """Performs a command in this process."""
+        if not isinstance(command, Sync):
+            return commands.perform(command, self.administration, account())
+        self.sync()
+        return commands.Done()
+
+    def sync(self) -> None:
+        """Projects everything that is recorded, and ends what dead workers left."""
+        self.project(*self.reader.sources())
+        self.recover()
+
+    def close(self) -> None:
+        """Closes the journal and the store."""
+        if self._journal is not None:
+            self._journal.close()
+        self.reader.close()
+        self.store.close()
+
+
+def _rates_source() -> str:
+    """What the installed price catalogue calls itself, without loading it."""
+    return f"genai-prices {version('genai-prices')}"

@@ -1,0 +1,82 @@
+"""Wiring of a gateway worker."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import uvloop
+
+from comptroller.adapters.journal.naming import journal_name
+from comptroller.adapters.journal.writer import GroupCommitJournal
+from comptroller.adapters.processes import HOPELESS, Lifeline
+from comptroller.adapters.snapshot import FileSnapshotStore
+from comptroller.adapters.system import (
+    EnvFileSecretResolver,
+    SystemClock,
+    SystemEntropy,
+    UlidIds,
+)
+from comptroller.adapters.upstreams.pool import UpstreamPool
+from comptroller.bootstrap.place import Place, say
+from comptroller.bootstrap.tls import tls_context
+from comptroller.core.errors import ComptrollerError, ConfigurationError
+from comptroller.gateway.worker import WorkerParts, run_worker
+
+
+class WorkerOptions(msgspec.Struct, frozen=True):
+    """What a worker is told on its command line, as JSON."""
+
+    data: str
+    name: str
+    """`w0`, `w1` …"""
+    host: str
+    port: int
+    durability: Literal["disk", "process"]
+    grace_s: float
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    lifeline: int | None = None
+
+
+def main(options: str) -> None:
+    """Runs one worker until SIGTERM or the supervisor's death."""
+    told = msgspec.json.decode(options, type=WorkerOptions)
+    try:
+        uvloop.run(_work(told))
+    except ConfigurationError as error:
+        say(f"worker {told.name}: {error.message}")
+        sys.exit(HOPELESS)
+    except ComptrollerError as error:
+        say(f"worker {told.name}: {error.message}")
+        sys.exit(1)
+
+
+async def _work(told: WorkerOptions) -> None:
+    place = Place(Path(told.data))
+    clock = SystemClock()
+    ids = UlidIds(clock, SystemEntropy())
+    lifeline = Lifeline(told.lifeline)
+    lifeline.watch()
+    name = journal_name(socket.gethostname(), told.name, ids.new())
+    await run_worker(
+        WorkerParts(
+            host=told.host,
+            port=told.port,
+            tls=tls_context(told.tls_cert, told.tls_key),
+            journal=lambda: GroupCommitJournal(
+                place.journal, name, clock, ids, told.durability
+            ),
+            snapshots=FileSnapshotStore(place.snapshot),
+            upstreams=UpstreamPool,
+            clock=clock,
+            ids=ids,
+            secrets=EnvFileSecretResolver(os.environ, Path.cwd()),
+            grace_s=told.grace_s,
+            on_ready=lifeline.ready,
+        )
+    )

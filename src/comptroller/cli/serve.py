@@ -1,0 +1,97 @@
+"""`comptroller serve`: gateway workers and the control process."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from comptroller.cli import options
+
+if TYPE_CHECKING:
+    from comptroller.bootstrap.serving import Address
+
+
+class Durability(StrEnum):
+    """What a record that was waited for survives."""
+
+    DISK = "disk"
+    PROCESS = "process"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("serve")(serve)
+
+
+def serve(  # noqa: PLR0917  typer's options
+    config: options.Config = None,
+    data: options.Data = options.DATA_DEFAULT,
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where clients connect.")
+    ] = "127.0.0.1:4000",
+    console: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where the status is shown.")
+    ] = "127.0.0.1:4001",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Gateway processes. [default: one a core]"),
+    ] = None,
+    durability: Annotated[
+        Durability,
+        typer.Option(
+            help="A decision is on disk before its request goes on, or handed to the"
+            " operating system: then it survives a kill, not a power loss."
+        ),
+    ] = Durability.DISK,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificate chain (PEM) for clients."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its private key (PEM).")
+    ] = None,
+    grace: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="How long requests under way may take to end after SIGTERM.",
+        ),
+    ] = 30.0,
+) -> None:
+    """Serve: gateway workers and the control process, until SIGTERM.
+
+    Applies the configuration first when nothing was ever applied. Later changes
+    take effect by `comptroller apply` only.
+    """
+    from comptroller.bootstrap import serving
+
+    status = serving.serve(
+        serving.ServeOptions(
+            data=data,
+            config=options.config_paths(config),
+            listen=_address(listen, "--listen"),
+            console=_address(console, "--console"),
+            workers=workers or serving.default_workers(),
+            durability=durability.value,
+            grace_s=grace,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+        )
+    )
+    raise typer.Exit(status)
+
+
+def _address(text: str, option: str) -> Address:
+    from comptroller.bootstrap.serving import Address
+
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (colon and host and port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise typer.BadParameter(
+            f"{text!r} is not HOST:PORT, such as 127.0.0.1:4000", param_hint=option
+        )
+    return Address(host, int(port))
