@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import httptools
 
 from comptroller.engine import refusals
 from comptroller.engine.refusals import Refusal
 from comptroller.gateway import heads
+from comptroller.gateway.exchange import Exchange
+from comptroller.gateway.floor import Floor
 from comptroller.gateway.inbound import (
     CREDENTIALS,
     REQUEST_HEADERS,
@@ -27,10 +29,6 @@ from comptroller.gateway.inbound import (
 )
 from comptroller.wire.refusal import refusal_body
 from comptroller.wire.routes import dialect_of
-
-if TYPE_CHECKING:
-    from comptroller.gateway.exchange import Exchange
-    from comptroller.gateway.floor import Floor
 
 HEAD_BYTES_MAX: Final = 64 * 1024
 TARGET_BYTES_MAX: Final = 8 * 1024
@@ -334,7 +332,7 @@ class ClientConnection(asyncio.Protocol):
             inbound = self._waiting.popleft()
             if self._waiting:
                 self._stop_reading()
-            exchange = self._exchange = self._floor.exchange(self, inbound)
+            exchange = self._exchange = Exchange(self._floor, self, inbound)
             exchange.begin()
         elif self._refusal is not None:
             self._turn_away(self._refusal)

@@ -7,7 +7,7 @@ allowed request ends in exactly one of settled or released.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from comptroller.core.errors import JournalUnavailableError
 from comptroller.core.usage import Reading
@@ -18,6 +18,7 @@ from comptroller.engine.refusals import Refusal
 from comptroller.engine.settlement import NOTHING_READ, Reply, settle
 from comptroller.gateway import heads, local
 from comptroller.gateway.coding import decoding
+from comptroller.gateway.floor import Floor
 from comptroller.gateway.inbound import Inbound, decoded, one_secret
 from comptroller.wire.meter import Meter
 from comptroller.wire.meters import meter_for
@@ -30,13 +31,26 @@ from comptroller.wire.routes import (
     match,
 )
 
-if TYPE_CHECKING:
-    from comptroller.gateway.client import ClientConnection
-    from comptroller.gateway.floor import Floor
-
 WHOLE_BYTES_MAX: Final = 1024 * 1024
 """A reply that is not a stream is held back up to this size, so that its cost can
 go out with its head."""
+
+
+class Client(Protocol):
+    """What an exchange asks of its client's connection."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client does not read fast enough."""
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes, if the client is still there."""
+
+    def done(self, *, keep_alive: bool) -> None:
+        """The request is answered."""
+
+    def abort(self) -> None:
+        """Closes at once, so that a reply broken off is seen as such."""
 
 
 class Stage(IntEnum):
@@ -71,11 +85,9 @@ class Exchange:
     _chunked = False
     _cut: Refusal | None = None
 
-    def __init__(
-        self, floor: Floor, client: ClientConnection, inbound: Inbound
-    ) -> None:
+    def __init__(self, floor: Floor, client: Client, inbound: Inbound) -> None:
         self._floor = floor
-        self._client: ClientConnection | None = client
+        self._client: Client | None = client
         self._inbound = inbound
         self._began_s = floor.now_s()
         self._held: list[bytes] = []
@@ -367,7 +379,7 @@ class Exchange:
             return
         client.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
-    def _send_whole(self, client: ClientConnection, cost_nano_usd: int | None) -> None:
+    def _send_whole(self, client: Client, cost_nano_usd: int | None) -> None:
         body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
         cost = b""
         if cost_nano_usd is not None:

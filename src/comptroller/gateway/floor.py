@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from comptroller.core.errors import JournalUnavailableError
 from comptroller.core.registry import GatewaySettings, PersonId
 from comptroller.engine import refusals
-from comptroller.engine.admission import Admission
+from comptroller.engine.admission import Admission, Admitted
 from comptroller.engine.desk import Desk
 from comptroller.engine.ports import Clock, Ids, Journal, Upstreams
 from comptroller.engine.recording import Recorder
-from comptroller.gateway.client import ClientConnection
-from comptroller.gateway.exchange import Exchange
-from comptroller.gateway.inbound import Inbound
+from comptroller.engine.refusals import Refusal
 
 EXCHANGES_MAX: Final = 4096
 BODY_BYTES_ALL_MAX: Final = 512 * 1024 * 1024
 _DEFAULT_SETTINGS: Final = GatewaySettings(owner=PersonId(""))
+
+
+class Connection(Protocol):
+    """What the floor asks of a client's connection."""
+
+    def sweep(self, tick: int) -> None:
+        """Closes what took too long; one tick is a second."""
+
+    def close_if_idle(self) -> None:
+        """Closes a connection that waits for a next request."""
+
+    def abort(self) -> None:
+        """Closes at once."""
+
+
+class Running(Protocol):
+    """What the floor asks of an allowed request under way."""
+
+    admitted: Admitted | None
+    drain_until_s: float | None
+
+    def cut(self, refusal: Refusal) -> None:
+        """Ends it, in its dialect."""
+
+    def stop_draining(self) -> None:
+        """Leaves the provider; what was seen is settled."""
 
 
 class Floor:
@@ -48,8 +72,8 @@ class Floor:
         self.soon = self._loop.call_soon
         self.tick = 0
         self.stopping = False
-        self.connections: set[ClientConnection] = set()
-        self.exchanges: set[Exchange] = set()
+        self.connections: set[Connection] = set()
+        self.exchanges: set[Running] = set()
         """Allowed requests that have no end yet."""
         self.draining = 0
         self.body_bytes = 0
@@ -63,10 +87,6 @@ class Floor:
     def body_bytes_max(self) -> int:
         """The largest request body."""
         return self.settings.body_bytes_max
-
-    def exchange(self, client: ClientConnection, inbound: Inbound) -> Exchange:
-        """A new exchange for a request."""
-        return Exchange(self, client, inbound)
 
     def take(self, desk: Desk) -> None:
         """Serves from a new desk; what it no longer allows is cut."""

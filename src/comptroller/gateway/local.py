@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Final, NamedTuple
 
 from comptroller.core.registry import ModelId, Registry, Service
 from comptroller.engine import refusals
 from comptroller.engine.admission import Refused
 from comptroller.engine.refusals import Refusal
+from comptroller.gateway.floor import Floor
 from comptroller.wire import catalogue
 from comptroller.wire.routes import Dialect, Operation, Route
 
-if TYPE_CHECKING:
-    from comptroller.gateway.floor import Floor
-
-JSON = b"application/json"
+JSON: Final = b"application/json"
+_CREATED_S: Final = 1_700_000_000
+"""Clients want a time of creation; the configuration has none and nothing uses it."""
 
 
 class Answer(NamedTuple):
@@ -57,28 +57,30 @@ def _models(
     known = admission.identify(secret, floor.clock.now_ns(), route)
     if isinstance(known, Refused):
         return known.refusal
-    registry = admission.desk.registry
     dialect = route.dialect
     if dialect is Dialect.OPENAI and _is_anthropic(lines):
         dialect = Dialect.ANTHROPIC
-    names = _reachable(registry, known.service, dialect)
+    cards = _reachable(admission.desk.registry, known.service, dialect)
     if route.operation is Operation.MODELS:
-        return Answer(200, JSON, catalogue.listing(dialect, names))
-    asked = route.path_model or ""
-    if asked not in names:
-        return refusals.model_not_allowed(asked, known.service, registry)
-    return Answer(200, JSON, catalogue.entry(dialect, asked))
+        return Answer(200, JSON, catalogue.model_list_body(route.dialect, cards))
+    for card in cards:
+        if card.id == route.path_model:
+            return Answer(200, JSON, catalogue.model_body(route.dialect, card))
+    registry = admission.desk.registry
+    return refusals.model_not_allowed(route.path_model or "", known.service, registry)
 
 
 def _is_anthropic(lines: list[bytes]) -> bool:
     return any(line.lower().startswith(b"anthropic-version:") for line in lines)
 
 
-def _reachable(registry: Registry, service: Service, dialect: str) -> list[str]:
+def _reachable(
+    registry: Registry, service: Service, dialect: str
+) -> list[catalogue.ModelCard]:
     """The models that a service may use in a dialect, in the file's order."""
-    names = []
+    cards = []
     for name in service.models:
         model = registry.models[ModelId(name)]
         if dialect in registry.providers[model.provider].speaks:
-            names.append(str(name))
-    return names
+            cards.append(catalogue.ModelCard(str(name), _CREATED_S, model.provider))
+    return cards

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from comptroller.core.errors import StoreUnavailableError
 from comptroller.engine import refusals
 from comptroller.engine.desk import Desk
 from comptroller.engine.ports import (
@@ -22,6 +24,8 @@ from comptroller.engine.ports import (
 from comptroller.engine.snapshot import decode
 from comptroller.gateway.client import ClientConnection
 from comptroller.gateway.floor import Floor
+
+log = logging.getLogger(__name__)
 
 SNAPSHOT_EVERY_S: Final = 0.2
 """How often a worker looks for a new snapshot: revocation takes this long at most."""
@@ -113,10 +117,13 @@ class _Beat:
 
 
 def _refresh(floor: Floor, parts: WorkerParts) -> None:
-    """Takes a new snapshot where there is one."""
-    data = parts.snapshots.read_if_changed()
-    if data is not None:
-        floor.take(Desk(decode(data), parts.secrets))
+    """Takes a new snapshot where there is one; a bad one never replaces a good one."""
+    try:
+        data = parts.snapshots.read_if_changed()
+        if data is not None:
+            floor.take(Desk(decode(data), parts.secrets))
+    except StoreUnavailableError as error:
+        log.error("the snapshot cannot be taken: %s", error.message)  # noqa: TRY400  the message says it all
 
 
 async def _finish(floor: Floor, grace_s: float) -> None:

@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Callable
+from typing import Final, Protocol, cast
 
 import httptools
 
 from comptroller.engine.ports import ReplySink, UpstreamFailure, UpstreamRequest
 
-if TYPE_CHECKING:
-    from comptroller.adapters.upstreams.pool import Lane
-
 HEAD_BYTES_MAX: Final = 64 * 1024
 _NO_BODY: Final = (204, 304)
+
+
+class Keeper(Protocol):
+    """Who keeps connections between calls."""
+
+    now_s: Callable[[], float]
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """Takes a connection back for the next call."""
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """Drops a connection that is closed."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -27,7 +37,7 @@ class UpstreamConnection(asyncio.Protocol):
     reply is whole and the connection may be used again.
     """
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Keeper) -> None:
         self._lane = lane
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
