@@ -55,9 +55,13 @@ class Change(NamedTuple):
     before: RegistryValue | None
     after: RegistryValue | None
 
+    def subject(self) -> str:
+        """What changes: `service checkout-assistant`, or `gateway`."""
+        return self.kind if self.kind in SINGLE_KINDS else f"{self.kind} {self.id}"
+
     def in_words(self) -> list[str]:
         """Says what changes, a line for each difference, for people."""
-        subject = self.kind if self.kind in SINGLE_KINDS else f"{self.kind} {self.id}"
+        subject = self.subject()
         if self.after is None:
             return [f"{subject}: removed"]
         if self.before is None:

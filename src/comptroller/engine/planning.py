@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from comptroller.core.difference import Change, answerable, difference
 from comptroller.core.registry import PersonId, Registry
+
+_SUBJECTS_SHOWN: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +36,14 @@ class Plan:
 
     def answering(self) -> list[str]:
         """Every person who answers for something touched, with for what."""
-        touched: dict[PersonId, list[str]] = {}
+        touched: dict[PersonId, dict[str, list[str]]] = {}
         for change in self.changes:
-            subject = f"{change.kind} {change.id}"
             for role, person in self.answerable(change).items():
-                touched.setdefault(person, []).append(f"{role} ({subject})")
+                of_person = touched.setdefault(person, {})
+                of_person.setdefault(change.subject(), []).append(role)
         return [
-            f"{self._name(person)}: {_few(roles)}"
-            for person, roles in sorted(touched.items())
+            f"{self._name(person)}: {_few(of_person)}"
+            for person, of_person in sorted(touched.items())
         ]
 
     def answerable(self, change: Change) -> dict[str, PersonId]:
@@ -85,6 +87,10 @@ def _action(change: Change) -> str:
     return "remove" if change.after is None else "change"
 
 
-def _few(roles: list[str]) -> str:
-    shown = "; ".join(roles[:6])
-    return f"{shown}; and {len(roles) - 6} more" if len(roles) > 6 else shown
+def _few(roles_by_subject: dict[str, list[str]]) -> str:
+    said = [
+        f"{subject} ({', '.join(roles)})" for subject, roles in roles_by_subject.items()
+    ]
+    shown = "; ".join(said[:_SUBJECTS_SHOWN])
+    more = len(said) - _SUBJECTS_SHOWN
+    return f"{shown}; and {more} more" if more > 0 else shown
