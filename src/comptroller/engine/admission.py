@@ -24,8 +24,8 @@ _CONTROL_OF = {
     "credential_not_valid_yet": "credential",
     "unattributable": "attribution",
     "model_not_allowed": "model_selection",
-    "model_missing": "model_selection",
     "bad_request": "model_selection",
+    "background_not_metered": "price",
     "dialect_not_spoken": "dialect",
     "unpriced_model": "price",
 }
@@ -126,14 +126,20 @@ class Admission:
             facts = read_facts(ask.route, ask.body)
         except BadRequestError as error:
             return self._refused(known, ask.route, refusals.bad_request(error.message))
-        if facts.model is None:
-            return self._refused(known, ask.route, refusals.model_missing(service))
+        if facts.is_background:
+            return self._refused(known, ask.route, refusals.BACKGROUND)
         entitlement = self.desk.entitlement(
             known.credential, service, facts.model, ask.route
         )
+        asked = facts.model
+        if facts.other_models and entitlement is not None:
+            for other in facts.other_models:
+                if not self.desk.may_run(service, entitlement.model, other):
+                    asked, entitlement = other, None
+                    break
         if entitlement is None:
             registry = self.desk.registry
-            refusal = refusals.model_not_allowed(facts.model, service, registry)
+            refusal = refusals.model_not_allowed(asked, service, registry)
             return self._refused(known, ask.route, refusal)
         return self._entitled(entitlement, facts, ask)
 
@@ -217,7 +223,9 @@ def _hold(entitlement: Entitlement, facts: RequestFacts, body_bytes: int) -> Hol
     if rates is None:
         return _NO_HOLD
     window = entitlement.model.context_window_tokens
-    tokens_in = input_tokens_bound(body_bytes, window, rates)
+    tokens_in = input_tokens_bound(
+        body_bytes, window, rates, by_reference=facts.has_context_elsewhere
+    )
     tokens_out = entitlement.output_tokens_max
     asked = facts.max_output_tokens
     if asked is not None and asked < tokens_out:

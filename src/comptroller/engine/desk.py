@@ -124,6 +124,21 @@ class Desk:
             return "expired"
         return "valid" if now_ns >= secret.not_before_ns else "not valid yet"
 
+    def may_run(self, service: Service, asked: Model, other: str) -> bool:
+        """Whether a request may run a further model inside the one asked for.
+
+        Args:
+            service: whose request it is.
+            asked: the model asked for; the other one runs at its provider.
+            other: as the body names it: our name of it, or the provider's.
+        """
+        for name in service.models:
+            model = self.registry.models[name]
+            names = (model.id, model.upstream)
+            if other in names and model.provider == asked.provider:
+                return True
+        return False
+
     def entitlement(
         self, credential: Credential, service: Service, model: str, route: Route
     ) -> Entitlement | None:

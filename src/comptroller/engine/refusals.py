@@ -70,6 +70,12 @@ OVERLOADED = Refusal(
 STOPPING = Refusal(
     503, "stopping", "This gateway process is stopping; try again.", retry=True
 )
+BACKGROUND = Refusal(
+    400,
+    "background_not_metered",
+    "A background response answers before its work is done, so its usage could not "
+    "be accounted for. Ask without 'background'.",
+)
 CUT_REVOKED = Refusal(
     401,
     "credential_revoked",
@@ -93,14 +99,6 @@ def model_not_allowed(asked: str, service: Service, registry: Registry) -> Refus
         "model_not_allowed",
         f"Service {service.id} may not use model {asked!r}; it may use: {may}."
         + _ask(service, registry, "policy"),
-    )
-
-
-def model_missing(service: Service) -> Refusal:
-    """A request that names no model."""
-    may = ", ".join(service.models)
-    return Refusal(
-        400, "model_missing", f"The request names no model; use one of: {may}."
     )
 
 
