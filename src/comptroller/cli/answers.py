@@ -6,17 +6,17 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
 from comptroller.cli import options
-from comptroller.cli.answer_pages import explain_lines, request_rows, spend_rows
 from comptroller.cli.tables import print_table
-from comptroller.engine.ports import RequestQuery
-from comptroller.engine.reporting import Reporting
 
-OpenReporting: TypeAlias = Callable[[Path], AbstractContextManager[Reporting]]
+if TYPE_CHECKING:  # --help must not load the engine: each command loads its own part
+    from comptroller.engine.reporting import Reporting
+
+OpenReporting: TypeAlias = "Callable[[Path], AbstractContextManager[Reporting]]"
 """Opens a data directory for reading, after everything recorded was projected."""
 
 LIMIT_DEFAULT: Final = 100
@@ -63,6 +63,8 @@ def _spend(opener: OpenReporting) -> Callable[..., None]:
         as_json: options.Json = False,
     ) -> None:
         """Show what was spent, dearest first."""
+        from comptroller.cli.answer_pages import spend_rows
+
         with opener(data) as reporting:
             spent = reporting.spend(by, reporting.since_ns(since))
         if as_json:
@@ -95,6 +97,9 @@ def _requests(opener: OpenReporting) -> Callable[..., None]:
         as_json: options.Json = False,
     ) -> None:
         """List requests, newest first."""
+        from comptroller.cli.answer_pages import request_rows
+        from comptroller.engine.ports import RequestQuery
+
         most = None if show_all else limit
         with opener(data) as reporting:
             since_ns = reporting.since_ns(since)
@@ -122,6 +127,8 @@ def _explain(opener: OpenReporting) -> Callable[..., None]:
         as_json: options.Json = False,
     ) -> None:
         """Explain one request: who, which model, every control, cost, records."""
+        from comptroller.cli.answer_pages import explain_lines
+
         with opener(data) as reporting:
             document = reporting.explain(request_id)
         if as_json:
