@@ -52,7 +52,9 @@ _SESSION_MARK: Final = "_session_"
 _Members: TypeAlias = dict[str, msgspec.Raw]
 
 _TEXT: Final[msgspec.json.Decoder[str | None]] = msgspec.json.Decoder(str | None)
-_WHOLE: Final[msgspec.json.Decoder[int | None]] = msgspec.json.Decoder(int | None)
+_WHOLE: Final[msgspec.json.Decoder[int | float | None]] = msgspec.json.Decoder(
+    int | float | None
+)
 _FLAG: Final[msgspec.json.Decoder[bool | None]] = msgspec.json.Decoder(bool | None)
 
 
@@ -303,6 +305,9 @@ def _whole_of(name: str, raw: msgspec.Raw | None) -> int | None:
         value = _WHOLE.decode(raw)
     except (msgspec.MsgspecError, ValueError):
         value = -1
+    if isinstance(value, float):
+        # Some clients write every number as a float; 5.0 is five.
+        value = int(value) if value.is_integer() else -1
     if value is not None and not 0 <= value < 1 << 53:
         raise BadRequestError(f"the field {name!r} must be a whole number, 0 or more")
     return value

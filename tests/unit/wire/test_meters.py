@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+
+from comptroller.wire.bodies import BodyMeter
+from comptroller.wire.meters import Unmetered, is_event_stream, meter_for
+from comptroller.wire.routes import Route, match
+from comptroller.wire.streams import StreamMeter
+
+METERED = [
+    b"/v1/chat/completions",
+    b"/v1/responses",
+    b"/v1/embeddings",
+    b"/v1/messages",
+    b"/v1beta/models/g:generateContent",
+    b"/v1beta/models/g:streamGenerateContent",
+]
+
+
+def routed(path: bytes) -> Route:
+    route = match(b"POST", path)
+    assert route is not None
+    return route
+
+
+@pytest.mark.parametrize("path", METERED)
+def test_every_metered_route_has_a_meter(path: bytes) -> None:
+    """Whatever consumes tokens is read, as a stream and as a body."""
+    route = routed(path)
+    assert route.metered
+    stream = meter_for(
+        route, streaming=True, content_type=b"text/event-stream", strip_usage=False
+    )
+    body = meter_for(
+        route, streaming=True, content_type=b"application/json", strip_usage=False
+    )
+    assert isinstance(stream, StreamMeter)
+    assert isinstance(body, BodyMeter)
+
+
+@pytest.mark.parametrize(
+    "path", [b"/v1/messages/count_tokens", b"/v1beta/models/g:countTokens"]
+)
+def test_counting_tokens_consumes_none(path: bytes) -> None:
+    """Routes that generate nothing pass through a meter that reads nothing."""
+    route = routed(path)
+    assert not route.metered
+    meter = meter_for(
+        route, streaming=False, content_type=b"application/json", strip_usage=False
+    )
+    assert isinstance(meter, Unmetered)
+    data = b'{"input_tokens":11}'
+    assert meter.feed(data) is data
+    rest, reading = meter.finish()
+    assert (rest, reading.passes) == (b"", ())
+
+
+@pytest.mark.parametrize(
+    ("content_type", "streaming", "expected"),
+    [
+        (b"text/event-stream", False, True),
+        (b"Text/Event-Stream; charset=utf-8", True, True),
+        (b"application/json", True, False),
+        (b"application/json", False, False),
+        (b"", True, True),
+        (b"", False, False),
+        (b"text/plain", True, True),
+    ],
+)
+def test_the_content_type_tells_a_stream(
+    content_type: bytes, streaming: bool, expected: bool
+) -> None:
+    """The reply decides; the request only where the reply is silent."""
+    assert is_event_stream(content_type, streaming=streaming) is expected
