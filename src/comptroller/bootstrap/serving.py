@@ -69,6 +69,7 @@ class _Serving:
         self._place = Place(options.data)
         self._applied = asyncio.Event()
         self._listen = options.listen
+        self._console = options.console
 
     async def run(self) -> int:
         options = self._options
@@ -81,10 +82,11 @@ class _Serving:
         if is_first:
             self._check_configuration()
         self._check_certificate()
-        reserved = _reserve(options.listen)
-        with reserved:
-            port: int = reserved.getsockname()[1]
-            self._listen = Address(options.listen.host, port)
+        with _reserve(options.listen, "--listen") as reserved:
+            self._listen = options.listen._replace(port=reserved.getsockname()[1])
+            # The console's port is only looked at: one process opens it itself.
+            with _reserve(options.console, "--console") as looked:
+                self._console = options.console._replace(port=looked.getsockname()[1])
             supervisor = Supervisor(self._children(), say, options.grace_s)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -138,7 +140,7 @@ class _Serving:
         return lambda lifeline: _child("_worker", {**told, "lifeline": lifeline})
 
     def _control_command(self, lifeline: int) -> list[str]:
-        console = self._options.console
+        console = self._console
         told = {
             "data": str(self._options.data),
             "console_host": console.host,
@@ -213,11 +215,11 @@ class _Serving:
         workers = "1 worker" if count == 1 else f"{count} workers"
         return (
             f"comptroller is ready: {self._listen.url(scheme)} ({workers}),"
-            f" status {self._options.console.url()}/api/status"
+            f" status {self._console.url()}/api/status"
         )
 
 
-def _reserve(address: Address) -> socket.socket:
+def _reserve(address: Address, option: str) -> socket.socket:
     """Binds the port for as long as we live, so that no stranger shares it.
 
     The socket does not listen: connections go to the workers' own sockets.
@@ -241,7 +243,7 @@ def _reserve(address: Address) -> socket.socket:
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen at {address.host}:{address.port}: {error.strerror};"
-            " choose another address with --listen"
+            f" choose another address with {option}"
         ) from error
     return reserved
 

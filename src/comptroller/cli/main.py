@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Annotated, Final
 
 import typer
 
 from comptroller import __version__
-from comptroller.cli import answers, configuration, keys, serve
 from comptroller.core.errors import ComptrollerError
 
+_COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "comptroller.cli.demo": ("demo",),
+    "comptroller.cli.configuration": ("init", "check", "schema", "plan", "apply"),
+    "comptroller.cli.serve": ("serve",),
+    "comptroller.cli.keys": ("key",),
+    "comptroller.cli.answers": ("spend", "requests", "explain"),
+}
+"""Where each command is; only what is asked for is loaded, so that it starts soon."""
 _PIPE_CLOSED: Final = 141
 """What a shell reports of a program that a closed pipe ended."""
 
@@ -22,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 it failed, 2 it was asked wrongly."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        build_app()(args=given, prog_name="comptroller")
+        build_app(given[0] if given else None)(args=given, prog_name="comptroller")
     except ComptrollerError as error:
         _print_error(error, as_json="--json" in given)
         sys.exit(1)
@@ -34,8 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_PIPE_CLOSED)
 
 
-def build_app() -> typer.Typer:
-    """Puts the commands together; each loads what it needs when it runs."""
+def build_app(command: str | None = None) -> typer.Typer:
+    """Puts the command line together.
+
+    Args:
+        command: the only one that is needed; all are there where it is none of ours.
+    """
     app = typer.Typer(
         help="The AI gateway that can account for every request.",
         no_args_is_help=True,
@@ -45,10 +57,9 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    configuration.register(app)
-    serve.register(app)
-    keys.register(app)
-    answers.register(app)
+    wanted = [module for module, names in _COMMANDS.items() if command in names]
+    for module in wanted or _COMMANDS:
+        import_module(module).register(app)
     return app
 
 
