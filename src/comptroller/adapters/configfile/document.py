@@ -370,6 +370,8 @@ def _tidy(schema: Any) -> Any:  # noqa: ANN401  any part of a JSON document
         for key, value in schema.items()
         if key not in {"title", "default"}
     }
+    if "patternProperties" in tidied:
+        tidied["additionalProperties"] = False  # a key that is no id
     choices = tidied.get("anyOf", [])
     if len(choices) == 1:
         del tidied["anyOf"]
