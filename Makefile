@@ -5,7 +5,9 @@
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Debian's own build is optimised (PGO, LTO) and nearly twice as fast as a plain one.
+PYTHON ?= $(shell command -v /usr/bin/python3.11 || command -v python3.11 \
+  || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 SHARED ?= ../shared
