@@ -26,7 +26,7 @@ from comptroller.core.registry import (
 )
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records
-from comptroller.engine.ports import JournalPosition
+from comptroller.engine.ports import Journal, JournalPosition
 from comptroller.engine.registry_fold import registry_objects
 from comptroller.engine.reporting import Reporting
 from comptroller.testing.cards import InMemoryCards
@@ -88,15 +88,20 @@ def acme() -> Registry:
 
 
 class RecordedDay:
-    """Writes records of the real shapes and projects them, one call each."""
+    """Writes records of the real shapes, and projects them into a fake store.
 
-    def __init__(self) -> None:
+    Args:
+        journal: where to write instead; then somebody else projects.
+    """
+
+    def __init__(self, journal: Journal | None = None) -> None:
         self.clock = FakeClock()
         self.journals = InMemoryJournals()
         self.store = InMemoryStore()
         self.cards = InMemoryCards()
         self.cards.keep(CARD)
-        self.journal = self.journals.open("/node/worker-1/boot")
+        self.projected = self.journals.open("/node/worker-1/boot")
+        self.journal = journal or self.projected
         self.reporting = Reporting(self.store, self.journals, self.cards, self.clock)
 
     def apply(self, registry: Registry) -> None:
@@ -198,12 +203,11 @@ class RecordedDay:
             "sequence": f"{sequence}",
             "data": data,
         }
-        before = self.journal.offset
         self.journal.append(records.encode(envelope))
         self.journal.sequence = sequence + 1
-        new = [one for one in self.journal.records if one.offset >= before]
-        end = JournalPosition(self.journal.source, self.journal.offset)
-        self.store.project(new, end)
+        source = self.projected.source
+        new = self.journals.read(source, self.store.position(source), 2**20)
+        self.store.project(new, JournalPosition(source, self.projected.offset))
         self.clock.advance(1)
 
 
@@ -211,11 +215,23 @@ def recorded_day() -> RecordedDay:
     """One settled, one refused and one open request of `checkout-assistant`."""
     day = RecordedDay()
     day.apply(acme())
+    record_requests(day)
+    return day
+
+
+def record_requests(day: RecordedDay) -> None:
+    """Records the three requests of `recorded_day`."""
     day.decide("A" * 26)
     day.settle("A" * 26)
     day.decide("B" * 26, result="deny", reason="model_not_allowed", model="gpt-6-sol")
     day.decide("C" * 26)
-    return day
 
 
-__all__ = ["CARD", "START_NS", "RecordedDay", "acme", "recorded_day"]
+__all__ = [
+    "CARD",
+    "START_NS",
+    "RecordedDay",
+    "acme",
+    "record_requests",
+    "recorded_day",
+]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -270,3 +273,17 @@ def test_a_version_can_be_checked() -> None:
 
     assert version_of(card()) == card().version
     assert version_of(changed) != changed.version
+
+
+def test_the_reference_lists_every_parent() -> None:
+    """docs/reference/rate-cards.md says the same as the parent rule."""
+    page = Path(__file__).parents[3] / "docs" / "reference" / "rate-cards.md"
+    _, _, section = page.read_text().partition("## Classes without a rate")
+    rows = re.findall(r"^\| (.+) \| `([a-z0-9_]+)` \|$", section, re.MULTILINE)
+    documented = {
+        name: parent
+        for names, parent in rows
+        for name in re.findall(r"`([a-z0-9_]+)`", names)
+    }
+
+    assert documented == dict(PARENTS)

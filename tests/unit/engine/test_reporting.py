@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -246,7 +248,7 @@ def test_a_record_that_is_gone_is_an_error() -> None:
 
 def test_the_recorded_day_has_the_shapes_of_real_records() -> None:
     """What these tests explain is decoded by the records' own types."""
-    for record in recorded_day().journal.records:
+    for record in recorded_day().projected.records:
         envelope = msgspec.json.decode(record.line, type=records.Envelope)
         assert envelope.source == "/node/worker-1/boot"
 
@@ -265,3 +267,24 @@ def test_every_change_of_the_registry_can_be_read_back() -> None:
     read = msgspec.json.Decoder(records.ObjectChange).decode
     assert read(msgspec.json.encode(kept)).body == b'{"id": [1, 2]}'
     assert read(msgspec.json.encode(gone)).body is None
+
+
+def test_the_reference_names_every_member_of_an_answer() -> None:
+    """docs/reference/answers.md knows all members of `requests` and `explain`."""
+    page = Path(__file__).parents[3] / "docs" / "reference" / "answers.md"
+    documented = set(re.findall(r"`([a-z_]+)`", page.read_text()))
+    found = recorded_day().reporting.explain(SETTLED)
+    members = {
+        *found,
+        *found["people"],
+        *found["model"],
+        *found["hold"],
+        *found["cost"],
+        *found["cost"]["lines"][0],
+        *found["controls"][0],
+    }
+
+    quoted = set(re.findall(r'"([a-z_]+)"', page.read_text()))
+    assert members - documented == set()
+    assert set(found["records"]["end"]) <= quoted
+    assert set(recorded_day().reporting.spend("unit", None)[0]) <= quoted

@@ -1,0 +1,118 @@
+"""The answers of the installed program, from real journals and a real store."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from comptroller.adapters.journal.naming import journal_name
+from comptroller.adapters.journal.writer import SyncJournal
+from comptroller.testing.answered import RecordedDay, record_requests
+from comptroller.testing.system import FakeClock, SequentialIds
+
+SETTLED, REFUSED, OPEN = "A" * 26, "B" * 26, "C" * 26
+
+CONFIGURATION = """\
+version: 1
+organization: acme
+timezone: Europe/Amsterdam
+people:
+  ada: {name: Ada Lovelace, email: ada@acme.example}
+  grace: {name: Grace Hopper, email: grace@acme.example}
+  alan: {name: Alan Turing, email: alan@acme.example}
+gateway: {owner: alan}
+providers:
+  openai: {base_url: https://api.openai.com, speaks: [openai]}
+models:
+  gpt-5-mini: {provider: openai, price: {input: 0.25, output: 2}}
+tenants:
+  acme:
+    units:
+      retail:
+        owner: grace
+        services:
+          checkout-assistant:
+            purpose: Answers shoppers' questions at checkout
+            kind: internal
+            environment: production
+            owners: {policy: ada, billing: grace, technical: alan}
+            models: [gpt-5-mini]
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    """A data directory: applied by the program, with a live worker's journal."""
+    config = tmp_path / "comptroller.yaml"
+    config.write_text(CONFIGURATION)
+    folder = tmp_path / "data"
+    run("apply", "--yes", "--config", str(config), "--data", str(folder))
+    name = journal_name("node", "w0", "boot")
+    journal = SyncJournal(folder / "journal", name, FakeClock(), SequentialIds())
+    record_requests(RecordedDay(journal))
+    yield folder
+    journal.close()
+
+
+def run(*arguments: str, expected: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "comptroller", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == expected, done.stderr
+    return done.stdout if expected == 0 else done.stderr
+
+
+def test_answers_from_real_journals_and_a_real_store(data: Path) -> None:
+    """What a worker recorded a moment ago is listed, summed and explained."""
+    asked = ("--data", str(data))
+
+    listed = json.loads(run("requests", "--json", *asked))
+    assert [(row["request_id"], row["state"]) for row in listed] == [
+        (OPEN, "open"),
+        (REFUSED, "refused"),
+        (SETTLED, "settled"),
+    ]
+    (spent,) = json.loads(run("spend", "--json", *asked))
+    assert (spent["key"], spent["cost_nano_usd"]) == ("grace", 1_250_000)
+    found = json.loads(run("explain", SETTLED, "--json", *asked))
+    for role in ("decision", "end"):
+        record = found["records"][role]
+        journal = (data / "journal" / "node.w0.boot.jsonl").read_bytes()
+        line = journal[record["offset"] :].partition(b"\n")[0]
+        assert line.decode() == record["line"]
+    assert found["people"]["policy_owner"]["email"] == "ada@acme.example"
+    assert "not kept here" in found["cost"]["note"]
+    assert "Ada Lovelace" in run("explain", SETTLED, *asked)
+
+
+def test_a_cost_is_worked_out_from_the_kept_card(data: Path) -> None:
+    """The card that was applied is kept, and explains a cost by its version."""
+    (card,) = (data / "rate-cards").iterdir()
+    name = journal_name("node", "w1", "boot")
+    journal = SyncJournal(data / "journal", name, FakeClock(), SequentialIds())
+    day = RecordedDay(journal)
+    day.decide("D" * 26, rate_card=card.stem)
+    day.settle("D" * 26, rate_card=card.stem, service_tier="default")
+    found = json.loads(run("explain", "D" * 26, "--json", "--data", str(data)))
+    journal.close()
+
+    assert found["cost"]["agrees"] is True
+    assert found["cost"]["lines"][0]["price"] == "contract"
+
+
+def test_an_unknown_request_exits_with_a_message(data: Path) -> None:
+    """Exit status 1 and a message a person can act on, as JSON where asked."""
+    asked = ("explain", "nope", "--data", str(data))
+
+    assert "there is no request 'nope'" in run(*asked, expected=1)
+    error = json.loads(run(*asked, "--json", expected=1))["error"]
+    assert error["code"] == "not_found"
