@@ -1,0 +1,158 @@
+"""Administration on fakes: everything in memory, time moved by the test."""
+
+from __future__ import annotations
+
+from comptroller.core.rates import ModelRates, RateCard, Step, rate_card
+from comptroller.core.registry import (
+    GatewaySettings,
+    Model,
+    ModelId,
+    Owners,
+    Person,
+    PersonId,
+    Provider,
+    ProviderId,
+    Registry,
+    Service,
+    ServiceId,
+    Tenant,
+    TenantId,
+    Unit,
+    UnitId,
+)
+from comptroller.engine.administration import Administration, Parts
+from comptroller.engine.projection import Projector
+from comptroller.engine.snapshot import Snapshot, decode
+from comptroller.testing.journal import InMemoryJournal, InMemoryJournals
+from comptroller.testing.snapshot import InMemorySnapshots
+from comptroller.testing.store import InMemoryStore
+from comptroller.testing.system import FakeClock, SeededEntropy, SequentialIds
+
+RATES_SOURCE = "fake-prices 1"
+
+
+def small_registry(
+    people: tuple[str, ...] = ("ada", "grace", "alan"),
+    services: tuple[str, ...] = ("checkout", "search"),
+    purpose: str = "Tests",
+) -> Registry:
+    """A registry of one tenant, one unit, one model, and services owned by ada."""
+    ids = [PersonId(name) for name in people]
+    tenant, unit, model = TenantId("acme"), UnitId("retail"), ModelId("small")
+    provider = ProviderId("local")
+    owners = Owners(policy=ids[0], billing=ids[0], technical=ids[0])
+    return Registry(
+        organization="acme",
+        timezone="Europe/Amsterdam",
+        people={one: Person(one, one.title(), f"{one}@acme.example") for one in ids},
+        gateway=GatewaySettings(owner=ids[0]),
+        providers={
+            provider: Provider(provider, "http://127.0.0.1:9", {"openai": "/v1"})
+        },
+        models={model: Model(model, provider, "small-1")},
+        tenants={tenant: Tenant(tenant)},
+        units={"acme/retail": Unit(unit, tenant, ids[0])},
+        services={
+            ServiceId(name): Service(
+                ServiceId(name),
+                tenant,
+                unit,
+                purpose,
+                "internal",
+                "test",
+                owners,
+                (model,),
+            )
+            for name in services
+        },
+    )
+
+
+class InMemoryCards:
+    """The RateCards port in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, RateCard] = {}
+
+    def keep(self, card: RateCard) -> None:
+        """Keeps a card."""
+        self.kept[card.version] = card
+
+    def card(self, version: str) -> RateCard | None:
+        """The card of a version."""
+        return self.kept.get(version)
+
+
+class FakeSite:
+    """What one process that administers holds; `again` is the next process."""
+
+    def __init__(self, before: FakeSite | None = None) -> None:
+        self.clock: FakeClock = before.clock if before else FakeClock()
+        self.ids: SequentialIds = before.ids if before else SequentialIds()
+        self.entropy: SeededEntropy = before.entropy if before else SeededEntropy()
+        self.journals: InMemoryJournals = (
+            before.journals if before else InMemoryJournals()
+        )
+        self.store: InMemoryStore = before.store if before else InMemoryStore()
+        self.published: InMemorySnapshots = (
+            before.published if before else InMemorySnapshots()
+        )
+        self.cards: InMemoryCards = before.cards if before else InMemoryCards()
+        self.projector = Projector(self.journals, self.store)
+        self.price_pico_usd = 7
+        self.prices_change_ns: int | None = None
+        self.journal: InMemoryJournal | None = None
+        self.administration = Administration(
+            Parts(
+                journal=self.open_journal,
+                project=self.project,
+                store=self.store,
+                snapshots=self.published.reader(),
+                cards=self.cards,
+                compile_rates=self._compile,
+                rates_source=RATES_SOURCE,
+                clock=self.clock,
+                ids=self.ids,
+                entropy=self.entropy,
+            )
+        )
+
+    def again(self) -> FakeSite:
+        """The process that follows after this one died, started up."""
+        if self.journal is not None:
+            self.journal.close()
+        site = FakeSite(self)
+        site.project(*site.journals.sources())
+        site.administration.restore()
+        return site
+
+    def open_journal(self) -> InMemoryJournal:
+        """The control journal, opened at the first call."""
+        if self.journal is None:
+            self.journal = self.journals.open(f"/node/control/{self.ids.new()}")
+        return self.journal
+
+    def project(self, *sources: str) -> None:
+        """Projects journals to their end."""
+        for _ in self.projector.catch_up(sources):
+            pass
+
+    def snapshot(self) -> Snapshot:
+        """What workers serve from now.
+
+        Raises:
+            LookupError: nothing was published.
+        """
+        if self.published.content is None:
+            raise LookupError("nothing was published")
+        return decode(self.published.content)
+
+    def _compile(self, registry: Registry, now_ns: int) -> RateCard:
+        rates = ModelRates("small-1", (Step(0, {"input": self.price_pico_usd}),))
+        models: dict[str, dict[str, ModelRates]] = {
+            provider: {"small-1": rates} for provider in registry.providers
+        }
+        changes_ns = self.prices_change_ns
+        if changes_ns is not None and changes_ns <= now_ns:
+            changes_ns = None
+        return rate_card(RATES_SOURCE, models, None, changes_ns)

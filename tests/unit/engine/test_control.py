@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from comptroller.core.errors import StoreUnavailableError
+from comptroller.engine import commands
+from comptroller.engine.commands import Issue
+from comptroller.engine.control import Control, ControlParts
+from comptroller.engine.projection import Projector
+from comptroller.engine.records import Actor
+from comptroller.engine.recovery import recover
+from comptroller.testing.administration import FakeSite, small_registry
+
+ADA = Actor(person="ada", account="root@test")
+ISSUE = Issue("checkout", "ada", None, "ada")
+
+
+def control_of(site: FakeSite) -> Control:
+    return Control(
+        ControlParts(
+            administration=site.administration,
+            store=site.store,
+            reader=site.journals,
+            projector=site.projector,
+            recover=lambda: recover(
+                site.journals, site.store, site.open_journal, site.clock, site.ids
+            ),
+            journal_failed=lambda: site.open_journal().failed,
+            clock=site.clock,
+        )
+    )
+
+
+def ask(control: Control, command: commands.Command) -> Any:  # noqa: ANN401  JSON
+    line = msgspec.json.encode(command)
+    return json.loads(asyncio.run(control.answer(line, "root@test")))
+
+
+@pytest.fixture
+def site() -> FakeSite:
+    made = FakeSite()
+    made.administration.apply(small_registry(), "sha256:1", ADA)
+    return made
+
+
+def record_only(site: FakeSite) -> None:
+    """Another process records a credential and dies before it projects it."""
+    other = FakeSite(site)
+    parts = other.administration._parts
+    other.administration._parts = parts._replace(project=lambda _: None)
+    other.administration.issue("checkout", "grace", None, ADA)
+    assert not site.store.credentials()
+
+
+def test_commands_are_answered_in_one_line(site: FakeSite) -> None:
+    """Acts, errors and nonsense each get one line of JSON."""
+    control = control_of(site)
+    assert ask(control, commands.Ping()) == {"ok": {}}
+    assert ask(control, ISSUE)["ok"]["service"] == "checkout"
+    error = ask(control, Issue("chekout", "ada", None, None))["error"]
+    assert error["code"] == "not_found"
+    nonsense = json.loads(asyncio.run(control.answer(b"nonsense", "a@b")))
+    assert nonsense["error"]["code"] == "invalid_argument"
+
+
+def test_the_account_that_asks_is_recorded(site: FakeSite) -> None:
+    """The actor of a record is whoever connected, not the control process."""
+    line = msgspec.json.encode(ISSUE)
+    asyncio.run(control_of(site).answer(line, "carol@desk"))
+    assert b'"account":"carol@desk"' in site.open_journal().records[-1].line
+
+
+def test_status_counts_what_lives(site: FakeSite) -> None:
+    """Workers, credentials, lag and revision are told as they are now."""
+    control = control_of(site)
+    ask(control, ISSUE)
+    site.journals.open("/node/w0/a")
+    site.journals.open("/node/w1/a").close()
+    lagging = site.journals.open("/node/w2/a")
+    lagging.append(b'{"id":"1","source":"/node/w2/a"}')
+    status = ask(control, commands.AskStatus())["ok"]
+    assert status["workers"] == 2
+    assert status["credentials"] == 1
+    assert status["revision"] == 1
+    assert status["lag_bytes"] == lagging.offset
+    assert status["rate_card"] == site.snapshot().rate_card.version
+
+
+def test_a_failed_journal_ends_the_control_process(site: FakeSite) -> None:
+    """Only a new process can record again, so this one answers and stops."""
+    control = control_of(site)
+    site.open_journal().failed = True
+    assert ask(control, ISSUE)["error"]["code"] == "journal_unavailable"
+    asyncio.run(asyncio.wait_for(control.run(), 5))
+    assert control.failed is not None
+
+
+def test_what_others_record_gets_into_the_store_unasked(site: FakeSite) -> None:
+    """The loop projects journals as they grow, until it is stopped."""
+    record_only(site)
+
+    async def scenario() -> None:
+        control = control_of(site)
+        running = asyncio.create_task(control.run())
+        async with asyncio.timeout(5):
+            while not site.store.credentials():  # noqa: ASYNC110  a store has no event
+                await asyncio.sleep(0.01)
+        control.stop()
+        await asyncio.wait_for(running, 5)
+
+    asyncio.run(scenario())
+    assert len(site.store.credentials()) == 1
+
+
+def test_sync_projects_and_ends_what_dead_workers_left(site: FakeSite) -> None:
+    """After a sync everything that was recorded before it is in the store."""
+    control = control_of(site)
+    record_only(site)
+    assert ask(control, commands.Sync()) == {"ok": {}}
+    assert len(site.store.credentials()) == 1
+    assert site.projector.lag() == 0
+
+
+class BrokenProjector(Projector):
+    """A projector whose store does not answer until it is mended."""
+
+    is_broken = True
+
+    def step(self, budget_bytes: int) -> int:
+        """Fails, or projects."""
+        if self.is_broken:
+            raise StoreUnavailableError("the disk is full")
+        return super().step(budget_bytes)
+
+
+def test_a_store_that_does_not_answer_is_a_problem_and_no_end(site: FakeSite) -> None:
+    """The status names what keeps it from its work, and the process lives on."""
+    projector = BrokenProjector(site.journals, site.store)
+    site.projector = projector
+
+    async def scenario() -> list[str]:
+        control = control_of(site)
+        running = asyncio.create_task(control.run())
+        await asyncio.sleep(0.05)
+        problems = control.status().problems
+        assert not running.done()
+        control.stop()
+        await running
+        return problems
+
+    assert asyncio.run(scenario()) == ["projection: the disk is full"]
