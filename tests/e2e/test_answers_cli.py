@@ -15,7 +15,7 @@ from comptroller.adapters.journal.writer import SyncJournal
 from comptroller.testing.answered import RecordedDay, record_requests
 from comptroller.testing.system import FakeClock, SequentialIds
 
-SETTLED, REFUSED, OPEN = "A" * 26, "B" * 26, "C" * 26
+SETTLED, REFUSED, OPEN, PRICED = "A" * 26, "B" * 26, "C" * 26, "D" * 26
 
 CONFIGURATION = """\
 version: 1
@@ -45,16 +45,20 @@ tenants:
 """
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data directory: applied by the program, with a live worker's journal."""
-    config = tmp_path / "comptroller.yaml"
+    folder = tmp_path_factory.mktemp("answers") / "data"
+    config = folder.with_name("comptroller.yaml")
     config.write_text(CONFIGURATION)
-    folder = tmp_path / "data"
     run("apply", "--yes", "--config", str(config), "--data", str(folder))
     name = journal_name("node", "w0", "boot")
     journal = SyncJournal(folder / "journal", name, FakeClock(), SequentialIds())
-    record_requests(RecordedDay(journal))
+    day = RecordedDay(journal)
+    record_requests(day)
+    (card,) = (folder / "rate-cards").iterdir()
+    day.decide(PRICED, service="other", rate_card=card.stem)
+    day.settle(PRICED, rate_card=card.stem, service_tier="default")
     yield folder
     journal.close()
 
@@ -75,14 +79,15 @@ def test_answers_from_real_journals_and_a_real_store(data: Path) -> None:
     """What a worker recorded a moment ago is listed, summed and explained."""
     asked = ("--data", str(data))
 
-    listed = json.loads(run("requests", "--json", *asked))
+    ours = ("--service", "checkout-assistant")
+    listed = json.loads(run("requests", "--json", *ours, *asked))
     assert [(row["request_id"], row["state"]) for row in listed] == [
         (OPEN, "open"),
         (REFUSED, "refused"),
         (SETTLED, "settled"),
     ]
     (spent,) = json.loads(run("spend", "--json", *asked))
-    assert (spent["key"], spent["cost_nano_usd"]) == ("grace", 1_250_000)
+    assert (spent["key"], spent["cost_nano_usd"]) == ("grace", 2 * 1_250_000)
     found = json.loads(run("explain", SETTLED, "--json", *asked))
     for role in ("decision", "end"):
         record = found["records"][role]
@@ -96,14 +101,7 @@ def test_answers_from_real_journals_and_a_real_store(data: Path) -> None:
 
 def test_a_cost_is_worked_out_from_the_kept_card(data: Path) -> None:
     """The card that was applied is kept, and explains a cost by its version."""
-    (card,) = (data / "rate-cards").iterdir()
-    name = journal_name("node", "w1", "boot")
-    journal = SyncJournal(data / "journal", name, FakeClock(), SequentialIds())
-    day = RecordedDay(journal)
-    day.decide("D" * 26, rate_card=card.stem)
-    day.settle("D" * 26, rate_card=card.stem, service_tier="default")
-    found = json.loads(run("explain", "D" * 26, "--json", "--data", str(data)))
-    journal.close()
+    found = json.loads(run("explain", PRICED, "--json", "--data", str(data)))
 
     assert found["cost"]["agrees"] is True
     assert found["cost"]["lines"][0]["price"] == "contract"
@@ -113,6 +111,7 @@ def test_an_unknown_request_exits_with_a_message(data: Path) -> None:
     """Exit status 1 and a message a person can act on, as JSON where asked."""
     asked = ("explain", "nope", "--data", str(data))
 
-    assert "there is no request 'nope'" in run(*asked, expected=1)
     error = json.loads(run(*asked, "--json", expected=1))["error"]
+
     assert error["code"] == "not_found"
+    assert "there is no request 'nope'" in error["message"]
