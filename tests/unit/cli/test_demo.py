@@ -101,7 +101,7 @@ def test_without_a_terminal_the_view_is_lines() -> None:
         for tick in range(40):
             view.show(tick * 0.5, {"checkout": score}, SPEND)
 
-    assert out.getvalue().count("\n") == 4
+    assert out.getvalue().count("\n") == 3
     assert "\x1b" not in out.getvalue()
     assert "1 answered, 0 refused  first byte p50 40 ms" in out.getvalue()
     assert "spend $0.0123 (grace $0.0123)" in out.getvalue()

@@ -137,7 +137,9 @@ def encode(**fields: Any) -> bytes:  # noqa: ANN401  JSON
 def checkout(draw: Draw, name: str) -> Call:
     """Streams short chats."""
     messages = [{"role": "user", "content": prompt(draw, name, CHAT)}]
-    body = encode(model="gpt-5-mini", stream=True, messages=messages)
+    body = encode(
+        model="gpt-5-mini", stream=True, max_completion_tokens=800, messages=messages
+    )
     return Call("/v1/chat/completions", body, "authorization")
 
 

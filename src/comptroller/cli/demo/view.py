@@ -26,7 +26,9 @@ class View:
         self._console = console
         self._seconds = seconds
         self._live: Live | None = None
-        self._lined_s = 0.0
+        # A log wants a line now and then, not one a frame.
+        self._line_every_s = max(1.0, min(5.0, seconds / 4))
+        self._lined_s = self._line_every_s
         if console.is_terminal:
             self._live = Live(console=console, auto_refresh=False, transient=False)
 
@@ -59,8 +61,7 @@ class View:
             shown: RenderableType = Group(title, tables)
             self._live.update(shown, refresh=True)
         elif elapsed_s >= self._lined_s:
-            # A log wants a line now and then, not one a frame.
-            self._lined_s += max(1.0, min(5.0, self._seconds / 4))
+            self._lined_s += self._line_every_s
             self.note(line(elapsed_s, scores, spend))
 
 
