@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def init(config: options.Config = None) -> None:
     """Write a commented configuration file to start from."""
-    from comptroller.adapters.configfile import starter  # noqa: PLC0415  for --help
+    from comptroller.adapters.configfile import starter
 
     for path in options.config_paths(config):
         starter.write_starter(path)
@@ -40,10 +40,10 @@ def init(config: options.Config = None) -> None:
 
 def check(config: options.Config = None, *, as_json: options.Json = False) -> None:
     """Check the configuration; report every problem with its place."""
-    from comptroller import bootstrap  # noqa: PLC0415  --help must not load drivers
+    from comptroller.bootstrap import price_warnings
 
     found = _read(config)
-    warnings = bootstrap.price_warnings(found.registry) if found.registry else []
+    warnings = price_warnings(found.registry) if found.registry else []
     if as_json:
         problems = [one.as_dict() for one in found.problems]
         _print_json(
@@ -67,7 +67,7 @@ def check(config: options.Config = None, *, as_json: options.Json = False) -> No
 
 def schema() -> None:
     """Print the JSON Schema of the configuration file, for editors."""
-    from comptroller.adapters.configfile import document  # noqa: PLC0415  for --help
+    from comptroller.adapters.configfile import document
 
     _print_json(document.json_schema())
 
@@ -97,7 +97,7 @@ def apply(
     as_json: options.Json = False,
 ) -> None:
     """Make the configuration take effect, as a whole, and record who did it."""
-    from comptroller import bootstrap  # noqa: PLC0415  --help must not load drivers
+    from comptroller.bootstrap import open_administrator
 
     found, made = _plan(config, data, as_json=as_json)
     if not as_json:
@@ -109,7 +109,7 @@ def apply(
     if not yes and sys.stdin.isatty() and not typer.confirm("Apply?", err=True):
         typer.echo("Nothing was applied.", err=True)
         raise typer.Exit(1)
-    with bootstrap.open_administrator(data, by) as administrator:
+    with open_administrator(data, by) as administrator:
         result = administrator.apply(made.after, found.digest, made.revision)
     if as_json:
         _print_json({"revision": result.revision, "changes": result.changes})
@@ -121,8 +121,8 @@ def _plan(
     config: list[Path] | None, data: Path, *, as_json: bool
 ) -> tuple[Configuration, Plan]:
     """Reads the configuration and compares it with what is applied."""
-    from comptroller import bootstrap  # noqa: PLC0415  --help must not load drivers
-    from comptroller.engine.planning import make_plan  # noqa: PLC0415  likewise
+    from comptroller.bootstrap import applied_registry
+    from comptroller.engine.planning import make_plan
 
     found = _read(config)
     if found.registry is None:
@@ -131,12 +131,12 @@ def _plan(
         else:
             _print_problems(found, err=True)
         raise typer.Exit(1)
-    applied, revision = bootstrap.applied_registry(data)
+    applied, revision = applied_registry(data)
     return found, make_plan(applied, revision, found.registry)
 
 
 def _read(config: list[Path] | None) -> Configuration:
-    from comptroller.adapters.configfile import reading  # noqa: PLC0415  for --help
+    from comptroller.adapters.configfile import reading
 
     return reading.read_configuration(options.config_paths(config))
 
