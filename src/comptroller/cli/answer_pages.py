@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-from comptroller.cli.tables import Column, plain
+from comptroller.cli.tables import Column, plain, printable
 from comptroller.core.money import usd
 from comptroller.core.usage import GENERATED_CLASSES, PROMPT_CLASSES, total
 from comptroller.engine.explanation import Document
@@ -192,7 +192,7 @@ def _records(found: Document) -> Iterator[str]:
             yield _fact(role, "none yet")
             continue
         yield _fact(role, f"{record['source']} at byte {record['offset']}")
-        yield f"  {record['line']}"
+        yield f"  {printable(record['line'])}"
 
 
 def _spender(row: Document) -> str:
@@ -240,4 +240,4 @@ def _heading(text: str) -> str:
 
 
 def _fact(label: str, value: str) -> str:
-    return f"  {label:<{_LABEL_WIDTH}}{value}"
+    return f"  {label:<{_LABEL_WIDTH}}{printable(value)}"

@@ -49,7 +49,8 @@ def plain(
         width: shrinkable columns are cut to fit it, as far as possible; None: none.
     """
     headings = [column.heading for column in columns]
-    widths = [max(map(len, cells)) for cells in zip(headings, *rows, strict=True)]
+    lines = [headings, *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     if width is not None:
         _shrink(columns, widths, width)
     return [
@@ -57,8 +58,20 @@ def plain(
             _fit(cell, space, is_number=column.is_number)
             for column, space, cell in zip(columns, widths, row, strict=True)
         ).rstrip()
-        for row in [headings, *rows]
+        for row in lines
     ]
+
+
+def printable(text: str) -> str:
+    """Shows control characters instead of obeying them.
+
+    A model's name comes from whoever asked: it must not move the cursor.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text
+    )
 
 
 def _shrink(columns: Sequence[Column], widths: list[int], width: int) -> None:

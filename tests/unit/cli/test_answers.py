@@ -18,9 +18,12 @@ import typer
 from typer.testing import CliRunner
 
 from comptroller.cli import answers
+from comptroller.cli.answer_pages import explain_lines, request_rows
+from comptroller.cli.tables import Column, plain
 from comptroller.core.errors import InvalidArgumentError, NotFoundError
+from comptroller.engine.ports import RequestQuery
 from comptroller.engine.reporting import Reporting
-from comptroller.testing.answered import recorded_day
+from comptroller.testing.answered import RecordedDay, recorded_day
 
 SETTLED, REFUSED, OPEN = "A" * 26, "B" * 26, "C" * 26
 
@@ -134,6 +137,67 @@ def test_explain_as_json_has_the_records() -> None:
 
     assert {"people", "controls", "records", "cost", "hold"} <= set(found)
     assert found["records"]["end"]["data"]["comptroller.cost.nano_usd"] == 1_250_000
+
+
+def page_of(day: RecordedDay, request_id: str) -> str:
+    return "\n".join(explain_lines(day.reporting.explain(request_id)))
+
+
+def test_explain_points_out_what_is_wrong() -> None:
+    """A cost beyond its hold or beside its card, and a person who has left."""
+    day = RecordedDay()
+    day.decide(SETTLED, model_upstream="gpt-5-mini-2025-08-07")
+    day.settle(
+        SETTLED, cost_nano_usd=11_000_000, hold_exceeded=True, service_tier="flex"
+    )
+    page = page_of(day, SETTLED)
+
+    assert "asked             gpt-5-mini (as gpt-5-mini-2025-08-07) of openai" in page
+    assert "service tier      flex" in page
+    assert "DOES NOT AGREE with the rate card" in page
+    assert "EXCEEDED by the cost" in page
+    assert "policy owner      ada (no longer declared)" in page
+
+
+def test_explain_says_where_a_cost_comes_from() -> None:
+    """A cost that the provider stated has its note on the page."""
+    day = RecordedDay()
+    day.decide(SETTLED)
+    day.settle(SETTLED, cost_source="provider")
+
+    assert "the provider itself stated this cost" in page_of(day, SETTLED)
+
+
+def test_a_name_cannot_command_the_terminal() -> None:
+    """Control characters of a model's name are shown, never obeyed."""
+    day = RecordedDay()
+    day.decide(REFUSED, result="deny", model="evil\x1b[2J\x9b2J\r\n\u202egpt")
+    listed = plain(*request_rows(day.reporting.requests(RequestQuery())))
+
+    shown = "".join([*listed, *explain_lines(day.reporting.explain(REFUSED))])
+    assert "evil" in shown
+    bare = re.sub(r"\x1b\[[01]m", "", shown).replace("\n", "")
+    assert bare.isprintable()
+
+
+def test_a_table_is_cut_to_fit_and_no_further() -> None:
+    """The widest shrinkable column gives way first; numbers are never cut."""
+    columns = [
+        Column("NAME", may_shrink=True),
+        Column("WHAT", may_shrink=True),
+        Column("USD", is_number=True),
+    ]
+    rows = [["x" * 40, "y" * 20, "1.000000"]]
+
+    assert [len(line) for line in plain(columns, rows, 40)] == [40, 40]
+    assert plain(columns, rows, 40)[1].split() == [
+        "x" * 13 + "…",
+        "y" * 13 + "…",
+        "1.000000",
+    ]
+    assert plain(columns, rows, 1)[1] == "xxxxx…  yyyyy…  1.000000"
+    assert plain(columns, rows)[1] == f"{'x' * 40}  {'y' * 20}  1.000000"
+    assert plain(columns, []) == ["NAME  WHAT  USD"]
 
 
 def test_what_is_unknown_is_an_error_for_the_outermost_handler() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from comptroller.core.errors import InvalidArgumentError, NotFoundError, RecordError
-from comptroller.core.rates import rate_card
+from comptroller.core.rates import ModelRates, Step, rate_card
 from comptroller.engine import records
 from comptroller.engine.ports import JournalPosition, RequestQuery
 from comptroller.engine.reporting import Reporting
@@ -199,6 +199,37 @@ def test_explain_does_without_a_listed_model() -> None:
 
     note = day.reporting.explain(SETTLED)["cost"]["note"]
     assert "does not list 'gpt-5-mini'" in note
+
+
+def test_explain_shows_a_fee_per_request() -> None:
+    """A request's own fee is a line of the calculation, and part of its sum."""
+    day = RecordedDay()
+    rates = ModelRates(
+        "sonar", (Step(0, {"input": 1000}),), request_pico_usd=5_000_000_000
+    )
+    card = rate_card("declared", {"openai": {"gpt-5-mini": rates}})
+    day.cards.keep(card)
+    day.decide(SETTLED)
+    usage = {"input": 1000}
+    day.settle(
+        SETTLED, rate_card=card.version, usage=usage, cost_nano_usd=1000 + 5_000_000
+    )
+    cost = day.reporting.explain(SETTLED)["cost"]
+
+    assert cost["agrees"] is True
+    assert [line["usage_class"] for line in cost["lines"]] == ["input", "request"]
+
+
+def test_a_record_of_another_kind_is_an_error() -> None:
+    """A store that points to a settlement as the decision is not believed."""
+    day = recorded_day()
+    row = day.store.request(SETTLED)
+    assert row is not None
+    assert row.ended_at is not None
+    day.store._requests[SETTLED] = row._replace(decided_at=row.ended_at)
+
+    with pytest.raises(RecordError, match="a record of A"):
+        day.reporting.explain(SETTLED)
 
 
 def test_explain_an_abandoned_request() -> None:
