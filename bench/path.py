@@ -1,0 +1,261 @@
+"""The request path without sockets: µs of CPU a request and a stream, in process.
+
+Client and provider are byte strings fed to the real protocols; the journal keeps
+nothing. What is left is our own work: parse, admit, record, meter, settle. The
+minimum of many runs is hardly moved by a busy machine, so this is what to look at
+while tuning; `make bench` measures the whole on real sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from comptroller.adapters.system import SystemClock, SystemEntropy, UlidIds
+from comptroller.adapters.upstreams.connection import UpstreamConnection
+from comptroller.adapters.upstreams.pool import Lane
+from comptroller.core.credential import Credential, CredentialId, Secret
+from comptroller.core.rates import ModelRates, Step, rate_card
+from comptroller.core.registry import (
+    GatewaySettings,
+    Model,
+    ModelId,
+    Owners,
+    Person,
+    PersonId,
+    Provider,
+    ProviderId,
+    Registry,
+    Service,
+    ServiceId,
+    Tenant,
+    TenantId,
+    Unit,
+    UnitId,
+)
+from comptroller.engine.desk import Desk
+from comptroller.engine.ports import (
+    ReplySink,
+    UpstreamCall,
+    UpstreamRequest,
+    UpstreamTarget,
+)
+from comptroller.engine.snapshot import Snapshot, decode, encode
+from comptroller.gateway.client import ClientConnection
+from comptroller.gateway.floor import Floor
+
+SECRET = "ctl_bench"  # noqa: S105  known to this bench alone
+ASK = (
+    b'{"model":"m","messages":[{"role":"system","content":"You are a helpful '
+    b'assistant."},{"role":"user","content":"Say hello and explain in two sentences '
+    b'what an AI gateway does for a team that shares models."}],"max_tokens":64%b}'
+)
+BODY = (
+    b'{"id":"chatcmpl-9529519200","object":"chat.completion","created":1760000000,'
+    b'"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":'
+    b'"Hello! This is a fixed reply from the mock upstream, about two dozen words '
+    b'long so that the body has a realistic size for a short answer.","refusal":null}'
+    b',"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":100,'
+    b'"completion_tokens":50,"total_tokens":150},"system_fingerprint":"fp"}'
+)
+CHUNK = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1760000000,'
+    b'"model":"m","system_fingerprint":"fp","choices":%b}\n\n'
+)
+
+
+class Wire:
+    """A transport that keeps the last bytes written."""
+
+    def __init__(self) -> None:
+        self.last = b""
+
+    def write(self, data: bytes) -> None:
+        """Keeps the bytes."""
+        self.last = data
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+    def is_reading(self) -> bool:
+        """Always."""
+        return True
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        """Nothing waits here."""
+
+
+class Nowhere:
+    """A journal that keeps nothing; every record is durable at once."""
+
+    source = "/bench/w0/01M7ZYY268B60B55WKWAKYFDS1"
+    sequence = 1
+
+    def append(
+        self,
+        record: bytes,  # noqa: ARG002  the port's signature
+        on_durable: Callable[[bool], None] | None = None,
+    ) -> None:
+        """Answers at once."""
+        if on_durable is not None:
+            on_durable(True)  # noqa: FBT003  the port's signature
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class NoSecrets:
+    """No provider needs one."""
+
+    def resolve(self, reference: str) -> str:
+        """Never asked."""
+        raise AssertionError(reference)
+
+
+class OneConnection:
+    """Sends every call on one connection."""
+
+    def __init__(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+
+    def call(self, request: UpstreamRequest, sink: ReplySink) -> UpstreamCall:
+        """Sends at once."""
+        self._connection.send(request, sink, 0.0)
+        return self._connection
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def snapshot() -> bytes:
+    """One service, one model, one credential."""
+    ada = PersonId("ada")
+    tenant, unit = TenantId("t"), UnitId("u")
+    model = Model(ModelId("m"), ProviderId("p"), "m")
+    registry = Registry(
+        organization="bench",
+        timezone="UTC",
+        people={ada: Person(ada, "Ada Lovelace", "ada@bench.example")},
+        gateway=GatewaySettings(owner=ada),
+        providers={
+            model.provider: Provider(
+                model.provider, "http://127.0.0.1:9", {"openai": "/v1"}
+            )
+        },
+        models={model.id: model},
+        tenants={tenant: Tenant(tenant)},
+        units={"t/u": Unit(unit, tenant, ada)},
+        services={
+            ServiceId("s"): Service(
+                id=ServiceId("s"),
+                tenant=tenant,
+                unit=unit,
+                purpose="Makes load",
+                kind="automation",
+                environment="production",
+                owners=Owners(ada, ada, ada),
+                models=(model.id,),
+            )
+        },
+    )
+    rates = ModelRates("m", (Step(0, {"input": 150_000, "output": 600_000}),))
+    digest = hashlib.sha256(SECRET.encode()).hexdigest()
+    credential = Credential(CredentialId("c"), "s", "ada", 0, (Secret(digest, 0),))
+    card = rate_card("declared", {"p": {"m": rates}})
+    return encode(Snapshot(1, 1, registry, [credential], card))
+
+
+def ask(extra: bytes) -> bytes:
+    """A whole request."""
+    body = ASK % extra
+    return (
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:4000\r\n"
+        b"Content-Type: application/json\r\nAuthorization: Bearer %b\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (SECRET.encode(), len(body), body)
+    )
+
+
+def reply() -> bytes:
+    """A whole JSON reply."""
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+        b"Connection: keep-alive\r\nx-request-id: req_bench\r\n\r\n%b"
+        % (len(BODY), BODY)
+    )
+
+
+def stream() -> list[bytes]:
+    """A stream's head and 50 chunks, the usage, and the end."""
+    choice = b'[{"index":0,"delta":{"content":" word%d"},"finish_reason":null}]'
+    chunks = [CHUNK % (choice % number) for number in range(50)]
+    usage = b'[],"usage":{"prompt_tokens":100,"completion_tokens":50}'
+    chunks += [CHUNK % usage, b"data: [DONE]\n\n"]
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
+    framed = [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks]
+    return [head, *framed, b"0\r\n\r\n"]
+
+
+def least_us(run: Callable[[], Any], times: int, repeats: int) -> float:
+    """The least time that one run took, in µs."""
+    least = float("inf")
+    for _ in range(repeats):
+        began_ns = time.perf_counter_ns()
+        for _ in range(times):
+            run()
+        least = min(least, (time.perf_counter_ns() - began_ns) / times / 1e3)
+    return least
+
+
+async def main() -> None:
+    """Prints the figures."""
+    loop = asyncio.get_running_loop()
+    clock = SystemClock()
+    lane = Lane(UpstreamTarget("127.0.0.1", 9, tls=False, ca_file=None), loop)
+    upstream, client_wire = UpstreamConnection(lane), Wire()
+    upstream.connection_made(Wire())  # type: ignore[arg-type]  has what is used
+    ids = UlidIds(clock, SystemEntropy())
+    floor = Floor(Nowhere(), OneConnection(upstream), clock, ids, plain=True)
+    floor.take(Desk(decode(snapshot()), NoSecrets()))
+    client = ClientConnection(floor)
+    client.connection_made(client_wire)  # type: ignore[arg-type]  has what is used
+
+    def play(request: bytes, replies: list[bytes]) -> None:
+        client.data_received(request)
+        for data in replies:
+            upstream.data_received(data)
+
+    whole, chunks = [reply()], stream()
+    asked = b',"stream":true,"stream_options":{"include_usage":true}'
+    play(ask(b""), whole)
+    if not client_wire.last.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(client_wire.last.decode())
+    gc.collect()
+    gc.freeze()
+    module = (
+        Path(ClientConnection.data_received.__code__.co_filename).suffix
+        if hasattr(ClientConnection.data_received, "__code__")
+        else "compiled"
+    )
+    print(f"request path, {module}:")
+    for name, request, replies, times in (
+        ("JSON request", ask(b""), whole, 20),
+        ("50-chunk stream, usage asked for", ask(asked), chunks, 5),
+        ("50-chunk stream, usage injected", ask(b',"stream":true'), chunks, 5),
+    ):
+        us = least_us(lambda r=request, p=replies: play(r, p), times, 400)  # type: ignore[misc]
+        print(f"  {name}: {us:.1f} µs")
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
