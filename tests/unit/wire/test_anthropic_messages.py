@@ -222,6 +222,12 @@ def test_cache_writes_without_a_split_last_five_minutes() -> None:
         "input": 1,
         "cache_write_5m": 8,
     }
+    stale = {
+        "input_tokens": 1,
+        "cache_creation_input_tokens": 2,
+        "cache_creation": {"ephemeral_1h_input_tokens": 3},
+    }
+    assert usage_of(stale) == {"input": 1, "cache_write_1h": 2}
     lone = {"input_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 3}}
     assert usage_of(lone) == {"input": 1, "cache_write_1h": 3}
 

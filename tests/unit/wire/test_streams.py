@@ -145,14 +145,16 @@ def test_a_byte_order_mark_is_no_part_of_the_first_field() -> None:
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
 def test_an_event_that_is_too_big_is_passed_unread(strips: bool, end: bytes) -> None:
     """Past the bound an event passes unread, and the next ones are read again."""
-    reader = Recorder()
-    meter = StreamMeter(reader, strip_usage=strips, event_bytes_max=100)
-    big = b"data: " + b"x" * 5_000 + end
+    big = b"data: " + b"x" * 500 + end
     data = b"data: a" + end + big + b"data: usage" + end + b"data: b" + end
-    passed = b"".join(meter.feed(data[i : i + 7]) for i in range(0, len(data), 7))
-    passed += meter.finish()[0]
-    assert passed == (data.replace(b"data: usage" + end, b"") if strips else data)
-    assert reader.events == [b"a", b"usage", b"b"]
+    kept = data.replace(b"data: usage" + end, b"") if strips else data
+    for size in range(1, 20):
+        reader = Recorder()
+        meter = StreamMeter(reader, strip_usage=strips, event_bytes_max=100)
+        pieces = [data[i : i + size] for i in range(0, len(data), size)]
+        passed = b"".join(map(meter.feed, pieces)) + meter.finish()[0]
+        assert passed == kept
+        assert reader.events == [b"a", b"usage", b"b"]
 
 
 def test_a_last_event_without_its_blank_line_counts() -> None:
@@ -223,3 +225,34 @@ def test_a_body_that_is_too_long_passes_unread() -> None:
 def test_data_of_an_event(event: bytes, data: bytes) -> None:
     """The data field is found among the others, its lines joined."""
     assert data_of(event) == data
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_every_way_to_cut_a_short_stream_in_three(end: bytes) -> None:
+    """Two cuts at any two places, line ends included, change nothing."""
+    blank = end + end
+    data = (
+        b"data:1" + blank + b"data: usage" + end + b"id:2" + blank + b"data:3" + blank
+    )
+    kept = b"data:1" + blank + b"data:3" + blank
+    for first in range(len(data) + 1):
+        for second in range(first, len(data) + 1):
+            for strips in (False, True):
+                reader = Recorder()
+                meter = StreamMeter(reader, strip_usage=strips)
+                out, _ = play(meter, data, [first, second])
+                assert out == (kept if strips else data)
+                assert reader.events == [b"1", b"usage", b"3"]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_events_that_come_one_by_one_pass_one_by_one(end: bytes) -> None:
+    """An event that came whole is passed, or taken out, at once."""
+    reader = Recorder()
+    meter = StreamMeter(reader, strip_usage=True)
+    for payload in (b"1", b"usage", b"3"):
+        event = b"data: " + payload + end + end
+        passed = meter.feed(event)
+        assert passed == (b"" if payload == b"usage" else event)
+    assert meter.finish()[0] == b""
+    assert reader.events == [b"1", b"usage", b"3"]
