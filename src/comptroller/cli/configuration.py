@@ -81,7 +81,7 @@ def plan(
     """Show in words what the configuration would change, and who answers for it."""
     _, made = _plan(config, data, as_json=as_json)
     if as_json:
-        _print_json(made.as_dict())
+        _print_json({**made.as_dict(), "warnings": _warnings(made)})
     else:
         _print_plan(made)
 
@@ -141,6 +141,13 @@ def _read(config: list[Path] | None) -> Configuration:
     return reading.read_configuration(options.config_paths(config))
 
 
+def _warnings(made: Plan) -> list[str]:
+    from comptroller.bootstrap import price_warnings
+
+    # Nothing new needs no second look, and the catalogue takes a while to load.
+    return price_warnings(made.after) if made.changes else []
+
+
 def _print_plan(made: Plan) -> None:
     if not made.changes:
         typer.echo(f"Nothing to change: revision {made.revision} says this already.")
@@ -152,6 +159,8 @@ def _print_plan(made: Plan) -> None:
         typer.echo("\nWho answers for what this touches:")
         for line in answering:
             typer.echo(f"  {line}")
+    for warning in _warnings(made):
+        typer.echo(f"\nwarning: {warning}")
     since = f"revision {made.revision}" if made.revision else "nothing applied yet"
     typer.echo(f"\n{made.counts()}, compared with {since}.")
 

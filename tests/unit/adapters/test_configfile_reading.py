@@ -236,6 +236,7 @@ def test_several_files_are_joined(tmp_path: Path) -> None:
     (tmp_path / "b.yml").write_text("version: 1\nmodels:  " + models)
     (tmp_path / "c.yaml").write_text("tenants:" + tenants)
     (tmp_path / "notes.txt").write_text("not: [read")
+    (tmp_path / ".#c.yaml").write_text("not: [read")
 
     together = read_configuration([tmp_path])
     one_by_one = read_configuration(
@@ -306,6 +307,17 @@ def test_a_file_that_is_not_there_is_the_one_problem(tmp_path: Path) -> None:
         f"{tmp_path}/b.yaml: there is no such file\n"
         "  hint: `comptroller init` writes one; --config names another"
     )
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    """What is there and is no file of text is a problem of that path."""
+    (tmp_path / "a.yaml").mkdir()
+    (tmp_path / "a.yaml" / "b.yaml").mkdir()
+
+    (problem,) = read_configuration([tmp_path / "a.yaml"]).problems
+
+    assert problem.place.file == str(tmp_path / "a.yaml" / "b.yaml")
+    assert problem.what == "the file cannot be read: Is a directory"
 
 
 def test_an_empty_directory_is_a_problem(tmp_path: Path) -> None:
@@ -417,3 +429,19 @@ def test_init_never_overwrites(tmp_path: Path) -> None:
         write_starter(path)
 
     assert path.read_text() == "mine"
+
+
+def test_init_says_why_it_cannot_write(tmp_path: Path) -> None:
+    """A folder that is not there is named."""
+    with pytest.raises(ConflictError, match="cannot be written: No such file"):
+        write_starter(tmp_path / "nowhere" / "comptroller.yaml")
+
+
+def test_an_organization_of_many_services_is_read_soon() -> None:
+    """Two thousand services are read within seconds: reading does not grow faster."""
+    head, _, tail = PRINTED.partition("          checkout-assistant:")
+    text = head + "".join(
+        f"          service-{number}:{tail.rstrip()}\n" for number in range(2000)
+    )
+
+    assert len(registry_of(text).services) == 2000

@@ -46,7 +46,7 @@ def _text(value: object) -> str:
         case list():
             refuse("this must be a single text, not a list")
         case _:
-            refuse("this must be a text")
+            refuse("this must be a single text, not keys with values")
 
 
 def _quantity(read: Callable[[str], Any]) -> Callable[[object], Any]:
@@ -115,7 +115,7 @@ def _base_url(value: object) -> str:
     if parts.scheme not in {"http", "https"} or not host or re.search(r"\s", text):
         refuse(f'"{text}" is not a URL of http or https', rule)
     if parts.username is not None or parts.password is not None:
-        refuse("a URL with a user or a password in it", "use credential: env:NAME")
+        refuse("a base URL names no user", "use credential: env:NAME")
     if parts.query or parts.fragment:
         refuse("a base URL has no query and no fragment", rule)
     origin = f"{parts.scheme}://{parts.netloc}"

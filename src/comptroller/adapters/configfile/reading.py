@@ -104,7 +104,16 @@ def _understand(
 def _files(path: Path, problems: list[Problem]) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(one for one in path.iterdir() if one.suffix in _SUFFIXES)
+    try:
+        # Editors keep their own hidden files beside those that they have open.
+        files = sorted(
+            one
+            for one in path.iterdir()
+            if one.suffix in _SUFFIXES and not one.name.startswith(".")
+        )
+    except OSError as error:
+        problems.append(_unreadable(path, error))
+        return []
     if not files:
         what = "there is no *.yaml file in this directory"
         problems.append(Problem(Place(str(path), 0, 0), what))

@@ -77,35 +77,27 @@ def plain(tree: Tree) -> Plain:
 
 def place_at(tree: Tree, path: tuple[str | int, ...]) -> Place:
     """Where the value at a path stands, or the nearest thing above it."""
-    for part in path:
-        if isinstance(tree, Mapping) and part in tree.entries:
-            tree = tree.entries[str(part)]
-        elif isinstance(tree, Listing) and isinstance(part, int):
-            if part >= len(tree.items):
-                break
-            tree = tree.items[part]
-        else:
-            break
-    return tree.place
+    return _walk(tree, path)[0].place
 
 
 def key_place_at(tree: Tree, path: tuple[str | int, ...]) -> Place:
     """Where the key at a path stands; for a list's item or nothing, `place_at`."""
-    parent = tree
-    for part in path[:-1]:
-        if isinstance(parent, Mapping) and part in parent.entries:
-            parent = parent.entries[str(part)]
-        elif (
-            isinstance(parent, Listing)
-            and isinstance(part, int)
-            and part < len(parent.items)
-        ):
-            parent = parent.items[part]
-        else:
-            return place_at(tree, path)
-    if path and isinstance(parent, Mapping) and path[-1] in parent.keys:
+    parent, is_there = _walk(tree, path[:-1])
+    if path and is_there and isinstance(parent, Mapping) and path[-1] in parent.keys:
         return parent.keys[str(path[-1])]
     return place_at(tree, path)
+
+
+def _walk(tree: Tree, path: tuple[str | int, ...]) -> tuple[Tree, bool]:
+    """The value at a path, or the deepest above it, and whether it is all the way."""
+    for part in path:
+        if isinstance(tree, Mapping) and part in tree.entries:
+            tree = tree.entries[str(part)]
+        elif isinstance(tree, Listing) and part in range(len(tree.items)):
+            tree = tree.items[int(part)]
+        else:
+            return tree, False
+    return tree, True
 
 
 def read_tree(file: str, content: bytes) -> tuple[Mapping | None, list[Problem]]:
