@@ -94,6 +94,9 @@ class _AbandonedLine(
     data: _Ended
 
 
+_EndedLine: TypeAlias = _SettledLine | _ReleasedLine | _AbandonedLine
+
+
 class Decision(NamedTuple):
     """A decision, where and when it was recorded."""
 
@@ -174,9 +177,7 @@ _STATES: Final[dict[type, str]] = {
     _AbandonedLine: "abandoned",
 }
 
-_request_line: Final = msgspec.json.Decoder(
-    _DecidedLine | _SettledLine | _ReleasedLine | _AbandonedLine
-).decode
+_request_line: Final = msgspec.json.Decoder(_DecidedLine | _EndedLine).decode
 _envelope: Final = msgspec.json.Decoder(records.Envelope).decode
 
 
@@ -188,41 +189,43 @@ def fold(run: Sequence[JournalRecord]) -> Folded:
             that this release does not know. Its place is in the message.
     """
     folded = Folded()
-    for record in run:
+    for source, offset, text in run:
         try:
-            _fold_one(folded, record)
+            try:
+                line = _request_line(text)
+            except msgspec.ValidationError as error:
+                _fold_other(folded, text, error)
+                continue
+            if type(line) is _DecidedLine:
+                _fold_decision(folded, line, offset)
+            else:
+                _fold_end(folded, line, offset)
         except (msgspec.DecodeError, ValueError) as error:
-            raise RecordError(
-                f"journal {record.source}, byte {record.offset}: {error}"
-            ) from error
+            raise RecordError(f"journal {source}, byte {offset}: {error}") from error
     return folded
 
 
-def _fold_one(folded: Folded, record: JournalRecord) -> None:
-    try:
-        line = _request_line(record.line)
-    except msgspec.ValidationError as error:
-        _fold_other(folded, record.line, error)
-        return
+def _fold_decision(folded: Folded, line: _DecidedLine, offset: int) -> None:
+    facts = line.data
+    if facts.decision_id in folded.decisions:
+        raise ValueError(f"request {facts.decision_id} was decided before")
+    decision = Decision(facts, nanoseconds(line.time), offset)
+    folded.decisions[facts.decision_id] = decision
+
+
+def _fold_end(folded: Folded, line: _EndedLine, offset: int) -> None:
     data = line.data
     request_id = data.decision_id
-    if type(line) is _DecidedLine:
-        if request_id in folded.decisions:
-            raise ValueError(f"request {request_id} was decided before")
-        folded.decisions[request_id] = Decision(
-            line.data, nanoseconds(line.time), record.offset
-        )
-        return
     if not _KNOWN_CLASSES.issuperset(data.usage):
         unknown = sorted(set(data.usage) - _KNOWN_CLASSES)
         raise ValueError(f"unknown usage classes {unknown}: upgrade this release")
     if request_id in folded.ends:
-        folded.conflicts.append(Conflict(request_id, record.offset))
+        folded.conflicts.append(Conflict(request_id, offset))
         return
     folded.ends[request_id] = End(
         request_id,
         _STATES[type(line)],
-        record.offset,
+        offset,
         data.cost_nano_usd,
         data.usage,
         data.usage_source,

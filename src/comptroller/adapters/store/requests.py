@@ -27,8 +27,8 @@ from comptroller.core.errors import RecordError
 from comptroller.core.usage import USAGE_CLASSES
 from comptroller.engine.fold import Conflict, Decision, End, Folded
 
-LOOK_UP_MAX: Final = 500
-"""Ids in one look-up; SQLite takes 32,766 parameters, its planner prefers fewer."""
+LOOK_UP: Final = 100
+"""Ids in one look-up; the statement is compiled for so many."""
 
 _Tuple: TypeAlias = tuple[Any, ...]
 _r: Final = schema.requests.c
@@ -42,6 +42,7 @@ _ZEROES: Final = [0] * len(_SUMS)
 class _Known(NamedTuple):
     """What the roll-up needs of a request, for one that was decided earlier."""
 
+    request_id: str
     state: str
     time_ns: int
     tenant: str
@@ -98,7 +99,11 @@ _INSERT: Final = _compiled(sqlite.insert(schema.requests))
 _END: Final = _ending()
 _SPEND: Final = _adding(schema.spend, _SUMS)
 _USE: Final = _latest_use()
-_LOOK_UP: Final = select(_r.request_id, *(_r[name] for name in _Known._fields))
+_LOOK_UP: Final = _compiled(
+    select(*(_r[name] for name in _Known._fields)).where(
+        _r.request_id.in_([bindparam(f"id_{place}") for place in range(LOOK_UP)])
+    )
+)
 
 
 def project_requests(
@@ -173,17 +178,19 @@ def _ends_of_earlier(
             conflicts.append(Conflict(request_id, end.offset))
             continue
         ends.append(end)
-        key = (found.time_ns // HOUR_NS, *found[2:6], found.model or "", found[7])
+        key = (found.time_ns // HOUR_NS, *found[3:7], found.model or "", found[8])
         _add(spent, key, end)
     return ends, conflicts
 
 
 def _look_up(connection: Connection, ids: list[str]) -> dict[str, _Known]:
     known: dict[str, _Known] = {}
-    for begin in range(0, len(ids), LOOK_UP_MAX):
-        wanted = _LOOK_UP.where(_r.request_id.in_(ids[begin : begin + LOOK_UP_MAX]))
-        for row in connection.execute(wanted):
-            known[row[0]] = _Known(*row[1:])
+    for begin in range(0, len(ids), LOOK_UP):
+        wanted = ids[begin : begin + LOOK_UP]
+        wanted += wanted[-1:] * (LOOK_UP - len(wanted))
+        found = connection.exec_driver_sql(_LOOK_UP, tuple(wanted))
+        for row in map(_Known._make, found):
+            known[row.request_id] = row
     return known
 
 
