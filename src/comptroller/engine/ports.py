@@ -46,6 +46,8 @@ class Journal(Protocol):
     """CloudEvents `source` of this journal: `/node/worker/boot`."""
     sequence: int
     """Of the next record; who builds a record takes it and adds one."""
+    failed: bool
+    """Whether nothing can be recorded any more until the process is started anew."""
 
     def append(
         self, record: bytes, on_durable: Callable[[bool], None] | None = None
@@ -227,7 +229,8 @@ class Reports(Protocol):
     def spend(self, by: str, since_ns: int | None) -> Sequence[SpendRow]:
         """Spend by `owner` (billing), `unit`, `service`, `model` or `credential`.
 
-        Dearest first. Requests that were refused count 0 requests.
+        Of requests decided at or after since_ns, dearest first. What was refused
+        counts no request, what is still open none yet, what was released one.
         """
 
     def registry_objects(self) -> Sequence[RegistryObject]:
@@ -306,8 +309,12 @@ class UpstreamCall(Protocol):
     def resume(self) -> None:
         """Reads on."""
 
-    def abort(self) -> None:
-        """Closes the connection; the sink hears nothing more."""
+    def abort(self) -> bool:
+        """Closes the connection; the sink hears nothing more.
+
+        Returns:
+            Whether any byte of the request may have reached the provider.
+        """
 
 
 class UpstreamTarget(NamedTuple):
