@@ -209,6 +209,10 @@ def test_what_waits_for_the_disk_is_bounded(tmp_path: Path) -> None:
             journal.append(record, answers.append)
         with pytest.raises(JournalUnavailableError, match="does not keep up"):
             journal.append(record, answers.append)
+        for _ in range(writer.ENDS_WAITING_BYTES_MAX // (len(record) + 1) - appended):
+            journal.append(record)  # the end of what was begun still fits
+        with pytest.raises(JournalUnavailableError, match="does not keep up"):
+            journal.append(record)
         await settle(answers, appended)
         assert all(answers)
         assert not journal.failed

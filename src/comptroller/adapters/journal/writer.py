@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from comptroller.adapters.journal.naming import JournalName
 from comptroller.adapters.journal.segments import Segments
@@ -32,6 +32,8 @@ Job = Callable[[], None]
 
 WAITING_BYTES_MAX: Final = 8 * 1024 * 1024
 """Records appended and not yet durable; beyond it the disk does not keep up."""
+ENDS_WAITING_BYTES_MAX: Final = 2 * WAITING_BYTES_MAX
+"""The same for records nobody waits for, so that what was begun can still end."""
 SYNC_WITHIN_S: Final = 1.0
 """A record nobody waits for is durable within this time."""
 
@@ -44,7 +46,13 @@ class _Marks:
         self._clock = clock
         self._ids = ids
 
-    def line(self, kind: str, sequence: int, data: dict[str, object]) -> bytes:
+    def started(self) -> bytes:
+        return self._line(records.JOURNAL_STARTED, 0, {"process": os.getpid()})
+
+    def closed(self, sequence: int) -> bytes:
+        return self._line(records.JOURNAL_CLOSED, sequence, {})
+
+    def _line(self, kind: str, sequence: int, data: dict[str, object]) -> bytes:
         record = {
             "specversion": "1.0",
             "id": self._ids.new(),
@@ -58,47 +66,40 @@ class _Marks:
         return records.encode(record) + b"\n"
 
 
-class _OpenJournal:
-    """What both kinds share: the name, the sequence, and failing for good."""
+class _OpenJournal(Protocol):
+    """What a refusal is explained by."""
 
-    def __init__(self, directory: Path, name: JournalName, marks: _Marks) -> None:
-        self.source = name.source
-        self.failed = False
-        self.closed = False
-        self._marks = marks
-        started = marks.line(records.JOURNAL_STARTED, 0, {"process": os.getpid()})
-        self._segments = Segments(directory, name, started)
-        self.sequence = 1
-        """Of the next record; who builds a record takes it and adds one."""
+    source: str
+    failed: bool
+    closed: bool
 
-    def _refuse(self, record: bytes = b"") -> JournalUnavailableError:
-        if self.closed:
-            return JournalUnavailableError(f"the journal {self.source} is closed")
-        if self.failed:
-            return JournalUnavailableError(
-                f"the journal {self.source} failed earlier; nothing can be recorded "
-                "until this process is started anew (is the disk full?)"
-            )
-        if len(record) > records.RECORD_BYTES_MAX:
-            return JournalUnavailableError(
-                f"a record of {len(record)} bytes is too long: at most "
-                f"{records.RECORD_BYTES_MAX} can be recorded"
-            )
-        if b"\n" in record:
-            return JournalUnavailableError(
-                "a record with a line break would be read as two: "
-                "encode it as one line of JSON"
-            )
+
+def _refusal(journal: _OpenJournal, record: bytes = b"") -> JournalUnavailableError:
+    """Why a journal does not take a record."""
+    if journal.closed:
+        return JournalUnavailableError(f"the journal {journal.source} is closed")
+    if journal.failed:
         return JournalUnavailableError(
-            f"the disk does not keep up with the journal {self.source}: "
-            f"{WAITING_BYTES_MAX} bytes wait to be written"
+            f"the journal {journal.source} failed earlier; nothing can be recorded "
+            "until this process is started anew (is the disk full?)"
         )
+    if len(record) > records.RECORD_BYTES_MAX:
+        return JournalUnavailableError(
+            f"a record of {len(record)} bytes is too long: at most "
+            f"{records.RECORD_BYTES_MAX} can be recorded"
+        )
+    if b"\n" in record:
+        return JournalUnavailableError(
+            "a record with a line break would be read as two: "
+            "encode it as one line of JSON"
+        )
+    return JournalUnavailableError(
+        f"the disk does not keep up with the journal {journal.source}: "
+        f"{WAITING_BYTES_MAX} bytes wait to be written"
+    )
 
-    def _ended(self) -> bytes:
-        return self._marks.line(records.JOURNAL_CLOSED, self.sequence, {})
 
-
-class SyncJournal(_OpenJournal):
+class SyncJournal:
     """A journal whose every append is on disk when it returns.
 
     Satisfies `engine.ports.Journal`.
@@ -112,7 +113,13 @@ class SyncJournal(_OpenJournal):
         Raises:
             JournalUnavailableError: it cannot be created.
         """
-        super().__init__(directory, name, _Marks(name, clock, ids))
+        self.source = name.source
+        self.failed = False
+        self.closed = False
+        self.sequence = 1
+        """Of the next record; who builds a record takes it and adds one."""
+        self._marks = _Marks(name, clock, ids)
+        self._segments = Segments(directory, name, self._marks.started())
 
     def append(self, record: bytes, on_durable: OnDurable | None = None) -> None:
         """Writes a record and waits for the disk.
@@ -131,10 +138,10 @@ class SyncJournal(_OpenJournal):
             JournalUnavailableError: not all are durable; the journal has failed.
         """
         if self.failed or self.closed:
-            raise self._refuse()
+            raise _refusal(self)
         for record in batch:
             if len(record) > records.RECORD_BYTES_MAX or b"\n" in record:
-                raise self._refuse(record)
+                raise _refusal(self, record)
         self._write(b"".join(record + b"\n" for record in batch))
 
     def close(self) -> None:
@@ -143,7 +150,7 @@ class SyncJournal(_OpenJournal):
             return
         try:
             if not self.failed:
-                self._write(self._ended())
+                self._write(self._marks.closed(self.sequence))
         finally:
             self.closed = True
             self._segments.close()
@@ -161,7 +168,7 @@ class SyncJournal(_OpenJournal):
             ) from error
 
 
-class GroupCommitJournal(_OpenJournal):
+class GroupCommitJournal:
     """The journal of a worker; every method is called on its event loop.
 
     Satisfies `engine.ports.Journal`.
@@ -180,7 +187,13 @@ class GroupCommitJournal(_OpenJournal):
         Raises:
             JournalUnavailableError: it cannot be created.
         """
-        super().__init__(directory, name, _Marks(name, clock, ids))
+        self.source = name.source
+        self.failed = False
+        self.closed = False
+        self.sequence = 1
+        """Of the next record; who builds a record takes it and adds one."""
+        self._marks = _Marks(name, clock, ids)
+        self._segments = Segments(directory, name, self._marks.started())
         self._loop = asyncio.get_running_loop()
         self._to_disk = durability == "disk"
         self._refusing = False
@@ -213,11 +226,12 @@ class GroupCommitJournal(_OpenJournal):
         waiting = self._waiting_bytes + length + 1
         if (
             self._refusing
-            or waiting > WAITING_BYTES_MAX
+            or waiting
+            > (ENDS_WAITING_BYTES_MAX if on_durable is None else WAITING_BYTES_MAX)
             or length > records.RECORD_BYTES_MAX
             or b"\n" in record
         ):
-            raise self._refuse(record)
+            raise _refusal(self, record)
         self._waiting_bytes = waiting
         self._lines.append(record)
         if on_durable is not None:
@@ -240,7 +254,9 @@ class GroupCommitJournal(_OpenJournal):
             self._timer.cancel()
         if not self.failed:
             try:
-                self._segments.write(self._take_lines() + self._ended())
+                self._segments.write(
+                    self._take_lines() + self._marks.closed(self.sequence)
+                )
                 self._segments.sync()
             except OSError:
                 self.failed = True
