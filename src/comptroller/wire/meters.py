@@ -65,6 +65,8 @@ def is_event_stream(content_type: bytes, *, streaming: bool) -> bool:
 
     Gemini without `alt=sse` streams a JSON array, which is a body here.
     """
+    if content_type == b"application/json":
+        return False  # As most replies say it, to the letter.
     kind = content_type.lower()
     if b"text/event-stream" in kind:
         return True

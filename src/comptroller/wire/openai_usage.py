@@ -14,6 +14,8 @@ from comptroller.core.usage import Usage
 from comptroller.wire.counts import count, first_count, inner, nano_usd
 
 _TICKS_PER_NANO_USD: Final = 10
+_PLAIN_FIELDS: Final = 3
+"""A block of nothing but prompt, generated and total tokens: nothing to split."""
 
 
 def read_usage(block: dict[str, Any]) -> Usage | None:
@@ -31,6 +33,9 @@ def read_usage(block: dict[str, Any]) -> Usage | None:
     # Voyage states the total alone.
     prompt = count(asked) if asked is not None else max(stated - generated, 0)
     usage: Usage = {}
+    is_plain = len(block) == _PLAIN_FIELDS and asked is not None and made is not None
+    if is_plain and prompt and generated and stated == prompt + generated:
+        return {"input": prompt, "output": generated}
     prompt = _read_prompt(usage, block, prompt, stated - generated)
     details = inner(block, "completion_tokens_details", "output_tokens_details")
     # Reasoning outside the completion (xAI), or tokens that only the total shows
@@ -83,10 +88,6 @@ def _read_prompt(usage: Usage, block: dict[str, Any], prompt: int, stated: int) 
     details = inner(
         block, "prompt_tokens_details", "input_tokens_details", "prompt_token_details"
     )
-    if not details and len(block) <= 3:
-        if prompt:
-            usage["input"] = prompt
-        return prompt
     cached = first_count(
         details.get("cached_tokens"),
         block.get("cached_tokens"),

@@ -105,6 +105,11 @@ from comptroller.wire.openai_usage import read_usage, stated_cost
             {"input": 9, "input_audio": 375, "output": 248},
             id="audio beside the prompt",
         ),
+        pytest.param(
+            {"prompt_tokens": 9, "completion_tokens": 1, "cached_tokens": 4},
+            {"input": 5, "cache_read": 4, "output": 1},
+            id="cached beside the counts, no total",
+        ),
         pytest.param({"total_tokens": 3}, {"input": 3}, id="a total alone"),
         pytest.param(
             {"prompt_tokens": 8, "total_tokens": 8}, {"input": 8}, id="embeddings"
