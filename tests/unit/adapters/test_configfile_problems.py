@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from comptroller.adapters.configfile.problems import Place, Problem
+from comptroller.adapters.configfile.problems import Place, Problem, did_you_mean
 from comptroller.adapters.configfile.reading import read_contents
 
 PRINTED = (Path(__file__).parent / "printed.yaml").read_text()
@@ -112,3 +112,13 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     assert problem.what.startswith('timezone: "\\x1b[31mxxx')
     assert problem.what.endswith("…")
     assert str(problem).isprintable() or "\n" in str(problem)
+
+
+def test_a_hint_names_the_nearest_or_what_there_is() -> None:
+    """What is near is suggested; else a few that exist, or that there are none."""
+    many = [f"model-{number}" for number in range(20)]
+
+    assert did_you_mean("Gpt", ["gpt", "llama"], "models") == 'did you mean "gpt"?'
+    assert did_you_mean("xyz", ["gpt", "llama"], "models") == "models: gpt, llama"
+    assert did_you_mean("xyz", many, "models").endswith(", model-15, …")
+    assert did_you_mean("xyz", [], "models") == "no models are declared"

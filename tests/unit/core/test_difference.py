@@ -38,6 +38,7 @@ from comptroller.core.registry import (
     UnitId,
     Window,
 )
+from comptroller.core.wording import summary
 
 USD = 10**9
 ADA, GRACE, ALAN = PersonId("ada"), PersonId("grace"), PersonId("alan")
@@ -272,3 +273,41 @@ def test_applying_a_difference_gives_the_other_side(
             parts[change.kind, change.id] = change.after
 
     assert registry_from_objects(parts) == after
+
+
+def test_a_tenant_with_an_owner_has_one_who_answers() -> None:
+    """A tenant's owner answers for it; without one the gateway's owner does."""
+    owned = replace(
+        REGISTRY, tenants={TenantId("acme"): Tenant(TenantId("acme"), ADA, monthly(9))}
+    )
+
+    (change,) = difference(REGISTRY, owned)
+
+    assert change.in_words() == [
+        "tenant acme: owner added: ada",
+        "tenant acme: budget added: 9 USD/month",
+    ]
+    assert answerable(change, owned) == {"tenant owner": "ada"}
+    (back,) = difference(owned, REGISTRY)
+    assert answerable(back, REGISTRY) == {"gateway owner": "alan"}
+
+
+def test_the_gateways_bounds_are_said_with_their_units() -> None:
+    """A changed bound says what it counts."""
+    after = replace(
+        REGISTRY,
+        gateway=replace(
+            REGISTRY.gateway, body_bytes_max=2**20, upstream_idle_timeout_s=30
+        ),
+    )
+
+    assert words(REGISTRY, after) == [
+        "gateway: largest body (bytes) 33,554,432 → 1,048,576",
+        "gateway: upstream idle timeout (s) 300 → 30",
+    ]
+
+
+def test_only_objects_of_the_registry_have_a_summary() -> None:
+    """What is no object of the registry cannot have been added to it."""
+    with pytest.raises(TypeError, match="int is not an object of the registry"):
+        summary(1)

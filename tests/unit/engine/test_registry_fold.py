@@ -15,9 +15,16 @@ from comptroller.engine.registry_fold import fold, registry_objects
 PRINTED = Path(__file__).parents[1] / "adapters" / "printed.yaml"
 
 
-def registry(old: str = "", new: str = "") -> Registry:
-    text = PRINTED.read_text().replace(old, new, 1) if old else PRINTED.read_text()
+def registry(old: str = "", new: str = "", *more: tuple[str, str]) -> Registry:
+    text = PRINTED.read_text()
+    for was, now in ((old, new), *more):
+        text = text.replace(was, now, 1) if was else text
     return read_contents([("c.yaml", text.encode())]).valid()
+
+
+def renamed() -> Registry:
+    """The printed file with another name for one provider."""
+    return registry("  local: ", "  near:  ", ("provider: local", "provider: near"))
 
 
 def test_what_is_stored_folds_back() -> None:
@@ -80,3 +87,19 @@ def test_a_removal_names_those_who_answered_before() -> None:
 
     assert plan.in_words() == ["service checkout-assistant: removed"]
     assert any(line.startswith("Ada Lovelace") for line in plan.answering())
+
+
+def test_a_first_plan_names_everybody_with_what_is_added() -> None:
+    """Of a person who answers for much, the first few things are said."""
+    plan = make_plan(None, 0, registry())
+
+    assert plan.counts() == "14 added, 0 changed, 0 removed"
+    assert any(line.endswith("; and 4 more") for line in plan.answering())
+    actions = {one["action"] for one in plan.as_dict()["changes"]}
+    assert actions == {"add"}
+    removal = make_plan(registry(), 1, renamed())
+    assert [one["action"] for one in removal.as_dict()["changes"]] == [
+        "add",
+        "change",
+        "remove",
+    ]
