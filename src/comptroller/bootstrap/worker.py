@@ -25,6 +25,7 @@ from comptroller.adapters.upstreams.pool import UpstreamPool
 from comptroller.bootstrap.place import Place, say
 from comptroller.bootstrap.tls import tls_context
 from comptroller.core.errors import ComptrollerError, ConfigurationError
+from comptroller.gateway.floor import ClientBounds
 from comptroller.gateway.worker import WorkerParts, run_worker
 
 
@@ -41,6 +42,7 @@ class WorkerOptions(msgspec.Struct, frozen=True):
     tls_cert: str | None = None
     tls_key: str | None = None
     lifeline: int | None = None
+    bounds: ClientBounds = ClientBounds()
 
 
 def main(options: str) -> None:
@@ -76,6 +78,7 @@ async def _work(told: WorkerOptions) -> None:
             clock=clock,
             ids=ids,
             secrets=EnvFileSecretResolver(os.environ, Path.cwd()),
+            bounds=told.bounds,
             grace_s=told.grace_s,
             on_ready=lifeline.ready,
         )

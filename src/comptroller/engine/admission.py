@@ -125,9 +125,11 @@ class Admission:
         try:
             facts = read_facts(ask.route, ask.body)
         except BadRequestError as error:
-            return self._refused(known, ask.route, refusals.bad_request(error.message))
+            refusal = refusals.bad_request(error.message)
+            return self._refused(known, ask.route, refusal, body=ask.body)
         if facts.is_background:
-            return self._refused(known, ask.route, refusals.BACKGROUND)
+            refusal = refusals.BACKGROUND
+            return self._refused(known, ask.route, refusal, facts, ask.body)
         entitlement = self.desk.entitlement(
             known.credential, service, facts.model, ask.route
         )
@@ -140,7 +142,7 @@ class Admission:
         if entitlement is None:
             registry = self.desk.registry
             refusal = refusals.model_not_allowed(asked, service, registry)
-            return self._refused(known, ask.route, refusal)
+            return self._refused(known, ask.route, refusal, facts, ask.body)
         return self._entitled(entitlement, facts, ask)
 
     def _entitled(
@@ -162,10 +164,17 @@ class Admission:
         sizes = (_NO_HOLD, ask.body)
         return Refused(refusal, self._data(entitlement.data, facts, refusal, sizes))
 
-    def _refused(self, known: Known, route: Route, refusal: Refusal) -> Refused:
+    def _refused(
+        self,
+        known: Known,
+        route: Route,
+        refusal: Refusal,
+        facts: RequestFacts | None = None,
+        body: bytes = b"",
+    ) -> Refused:
         credential, service = known
         shared = refused_data(credential, service, self.desk.snapshot, route)
-        return Refused(refusal, self._data(shared, None, refusal, (_NO_HOLD, b"")))
+        return Refused(refusal, self._data(shared, facts, refusal, (_NO_HOLD, body)))
 
     def _data(
         self,

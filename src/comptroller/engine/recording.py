@@ -50,6 +50,11 @@ class Recorder:
         self._stamp = Stamp()
         self._source = json(journal.source)
 
+    @property
+    def is_failed(self) -> bool:
+        """Whether the journal has failed for good."""
+        return self._journal.failed
+
     def decided(
         self,
         request_id: str,

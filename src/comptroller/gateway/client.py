@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from enum import IntEnum
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 import httptools
 
@@ -17,32 +17,33 @@ from comptroller.engine import refusals
 from comptroller.engine.refusals import Refusal
 from comptroller.gateway import heads
 from comptroller.gateway.exchange import Exchange
-from comptroller.gateway.floor import Floor
+from comptroller.gateway.floor import ClientBounds, Floor
 from comptroller.gateway.inbound import (
     CREDENTIALS,
+    HEAD_BYTES_MAX,
+    HEAD_TOO_LARGE,
+    HTTP_VERSION,
     REQUEST_HEADERS,
+    TARGET_BYTES_MAX,
+    TARGET_TOO_LONG,
     Inbound,
+    not_http,
     secret_of,
     split_target,
     take_key,
+    timed_out,
     too_large,
 )
 from comptroller.wire.refusal import refusal_body
 from comptroller.wire.routes import dialect_of
 
-HEAD_BYTES_MAX: Final = 64 * 1024
-TARGET_BYTES_MAX: Final = 8 * 1024
-IDLE_S: Final = 75
-HEAD_S: Final = 10
-BODY_S: Final = 30
-BODY_BYTES_PER_S_MIN: Final = 16 * 1024
-BLOCKED_S: Final = 60
 _withheld = REQUEST_HEADERS.withheld
 _ORDINARY_HOPS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te", b""})
-LINGER_S: Final = 2
-"""How long what a refused client still sends is read and thrown away: closing with
-unread bytes would reset the connection and destroy the refusal on its way."""
 WRITE_BUFFER_BYTES: Final = 64 * 1024
+
+
+_Headers: TypeAlias = tuple[list[bytes], list[bytes], bytes, int, list[bytes]]
+"""Lines to forward, credentials, content coding, Hosts, what `Connection` names."""
 
 
 class Phase(IntEnum):
@@ -58,6 +59,17 @@ class Phase(IntEnum):
 class ClientConnection(asyncio.Protocol):
     """A client's connection and the request on it that is under way."""
 
+    _lines: list[bytes]
+    _secrets: list[bytes]
+    _coding: bytes
+    _hosts: int
+    _hops: list[bytes]
+    _headers: _Headers = ([], [], b"", 0, [])
+    """Of a chunked request, while its trailers may come."""
+    _chunked: bool
+    _expects: bool
+    _upgrades: bool
+
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
         self._parser = httptools.HttpRequestParser(self)
@@ -70,7 +82,6 @@ class ClientConnection(asyncio.Protocol):
         self._since_tick = floor.tick
         self._blocked_tick: int | None = None
         self._body_bytes = 0
-        self._hosts = 0
         self._forget_request()
 
     # -- asyncio.Protocol --------------------------------------------------
@@ -111,6 +122,10 @@ class ClientConnection(asyncio.Protocol):
         self._blocked_tick = None
         if self._exchange is not None:
             self._exchange.client_ready()
+        elif self._waiting or self._refusal is not None:
+            self._floor.soon(self._next)
+        elif not self._closing:
+            self._read_on()
 
     def data_received(self, data: bytes) -> None:
         """Parses, then begins the next request if none is under way."""
@@ -118,24 +133,20 @@ class ClientConnection(asyncio.Protocol):
             return
         if self.phase < Phase.BODY:
             self._head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # An upgrade may be declined (RFC 9110 §7.8): go on with HTTP/1.1.
-            self._parser = httptools.HttpRequestParser(self)
-            offset = upgrade.args[0] if upgrade.args else len(data)
-            if offset < len(data):
-                self.data_received(data[offset:])
-                return
-        except httptools.HttpParserError as error:
-            if self._refusal is None:
-                self._refusal = _not_http(error)
+        rest: bytes | memoryview = data
+        while rest:
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = memoryview(rest)[upgrade.args[0] :]
+                self._decline_upgrade()
+                continue
+            except httptools.HttpParserError as error:
+                if self._refusal is None:
+                    self._refusal = not_http(error)
+            break
         if self.phase is Phase.HEAD and self._head_bytes > HEAD_BYTES_MAX:
-            self._refusal = Refusal(
-                431,
-                "head_too_large",
-                f"The request's head is larger than {HEAD_BYTES_MAX} bytes.",
-            )
+            self._refusal = HEAD_TOO_LARGE
         self._next()
 
     # -- llhttp callbacks --------------------------------------------------
@@ -163,7 +174,17 @@ class ClientConnection(asyncio.Protocol):
         """Judges the head before any of the body is taken."""
         self.phase = Phase.BODY
         bytes_max = self._floor.body_bytes_max
-        if self._length > bytes_max:
+        if self._chunked:
+            # What comes as a trailer is no header: it must not speak for one.
+            self._headers = self._taken()
+            self._lines, self._secrets, self._hops = [], [], []
+        if self._refusal is not None:
+            return
+        if self._head_bytes > HEAD_BYTES_MAX and self._head_size() > HEAD_BYTES_MAX:
+            self._refusal = HEAD_TOO_LARGE
+        elif len(self._target) > TARGET_BYTES_MAX:
+            self._refusal = TARGET_TOO_LONG
+        elif self._length > bytes_max:
             self._refusal = too_large(bytes_max)
         elif self._expects and self._length + self._chunked and not self._busy:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -182,13 +203,22 @@ class ClientConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """A request is whole."""
+        if self._refusal is not None:
+            return  # it was refused before its end
         parser = self._parser
+        if self._upgrades and self._body_follows():
+            return
+        if self._chunked:
+            self._take(self._headers)
         method = parser.get_method()
         path, query = split_target(self._target)
-        query, key = take_key(query)
-        if key is not None:
-            self._secrets.append(key)
-        is_1_1 = parser.get_http_version() == "1.1"
+        query, keys = take_key(query)
+        self._secrets += keys
+        version = parser.get_http_version()
+        is_1_1 = version == "1.1"
+        if not is_1_1 and (version != "1.0" or self._chunked):
+            self._refusal = HTTP_VERSION
+            return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._waiting.append(
             Inbound(
@@ -199,9 +229,10 @@ class ClientConnection(asyncio.Protocol):
                 self._secrets,
                 self._coding,
                 body,
-                parser.should_keep_alive(),
+                # HTTP/1.0 clients wait for the close; after CONNECT is no request.
+                is_1_1 and method != b"CONNECT" and parser.should_keep_alive(),
                 is_1_1,
-                self._hosts == 1 or not is_1_1,
+                self._hosts == 1 or not (is_1_1 or self._hosts),
                 method == b"HEAD",
             )
         )
@@ -241,6 +272,7 @@ class ClientConnection(asyncio.Protocol):
     def close(self) -> None:
         """Closes after what was written is sent."""
         self._closing = True
+        self._since_tick = self._floor.tick
         if self._transport is not None:
             self._transport.close()
 
@@ -263,29 +295,43 @@ class ClientConnection(asyncio.Protocol):
 
     def sweep(self, tick: int) -> None:
         """Closes what took too long; one tick is a second."""
-        waited = tick - self._since_tick
-        if self._blocked_tick is not None and tick - self._blocked_tick > BLOCKED_S:
-            self.abort()
-        elif self._exchange is not None:
-            return
-        elif self.phase is Phase.LINGER:
-            if waited > LINGER_S:
+        bounds = self._floor.bounds
+        if self._blocked_tick is not None:
+            if tick - self._blocked_tick > bounds.blocked_s:
                 self.abort()
+        elif self._busy:
+            return
+        elif tick - self._since_tick > self._allowed_s(bounds):
+            self._overdue()
+        elif self._floor.stopping:
+            self.close_if_idle()
+
+    def _allowed_s(self, bounds: ClientBounds) -> int:
+        """How long the present phase may last."""
+        if self.phase is Phase.LINGER:
+            return bounds.linger_s
+        if self._closing:
+            return bounds.blocked_s
+        if self.phase is Phase.IDLE:
+            return bounds.idle_s
+        if self.phase is Phase.HEAD:
+            return bounds.head_s
+        return bounds.body_s + self._body_bytes // bounds.body_bytes_per_s_min
+
+    def _overdue(self) -> None:
+        if self._closing:
+            self.abort()
         elif self.phase is Phase.IDLE:
-            if waited > IDLE_S or self._floor.stopping:
-                self.close()
-        elif self.phase is Phase.HEAD:
-            if waited > HEAD_S:
-                self._give_up("head")
-        elif waited > BODY_S + self._body_bytes // BODY_BYTES_PER_S_MIN:
-            self._give_up("body")
+            self.close()
+        else:
+            self._give_up("head" if self.phase is Phase.HEAD else "body")
 
     # -- inside ------------------------------------------------------------
 
     def _forget_request(self) -> None:
         self._target = b""
-        self._lines: list[bytes] = []
-        self._secrets: list[bytes] = []
+        self._lines = []
+        self._secrets = []
         self._coding = b""
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -294,26 +340,76 @@ class ClientConnection(asyncio.Protocol):
         self._length = 0
         self._chunked = False
         self._expects = False
-        self._hops: list[bytes] = []
+        self._upgrades = False
+        self._hops = []
 
     def _judge(self, lower: bytes, value: bytes) -> None:
         """Takes in a header that concerns this connection or the body's form."""
         if lower == b"host":
             self._hosts += 1
         elif lower == b"content-length":
-            self._length = int(value) if value.isdigit() else 0
+            self._length = int(value)  # llhttp takes digits only, within 64 bits
         elif lower == b"content-encoding":
             self._coding = value
         elif lower == b"expect":
-            self._expects = value.lower() == b"100-continue"
+            self._expects = value.strip().lower() == b"100-continue"
         elif lower == b"connection":
             self._hops += [part.strip().lower() for part in value.split(b",")]
+        elif lower == b"upgrade":
+            self._upgrades = True
         elif lower == b"transfer-encoding":
             self._chunked = True
-            if value.lower() != b"chunked":
+            if value.strip().lower() != b"chunked":
                 self._refusal = refusals.bad_request(
                     "the only Transfer-Encoding understood is 'chunked'"
                 )
+
+    def _head_size(self) -> int:
+        """Bytes of the head, of what was kept of it."""
+        kept = (*self._lines, *self._secrets, self._target)
+        return sum(map(len, kept)) + 2 * len(kept)
+
+    def _body_follows(self) -> bool:
+        """Whether llhttp takes a request for whole whose body it has not read."""
+        return self._parser.should_upgrade() and bool(self._length or self._chunked)
+
+    def _decline_upgrade(self) -> None:
+        """Goes on with HTTP/1.1, which a server may always do (RFC 9110 §7.8).
+
+        llhttp stops behind the head of a request that asks for an upgrade, and
+        reads no body. JDK clients ask for one with every first request: a new
+        parser reads on from a head that says the same about the body.
+        """
+        old, self._parser = self._parser, httptools.HttpRequestParser(self)
+        if self.phase is not Phase.BODY or self._refusal is not None:
+            return  # it had no body
+        target, taken = self._target, self._taken()
+        framing = b"transfer-encoding: chunked"
+        if self._chunked:
+            taken = self._headers
+        else:
+            framing = b"content-length: %d" % self._length
+        self._expects = self._upgrades = False
+        self._parser.feed_data(
+            b"%b / HTTP/%b\r\n%b%b\r\n\r\n"
+            % (
+                old.get_method(),
+                old.get_http_version().encode(),
+                b"" if old.should_keep_alive() else b"connection: close\r\n",
+                framing,
+            )
+        )
+        self._target = target
+        self._headers = taken
+        if not self._chunked:
+            self._take(taken)
+
+    def _taken(self) -> _Headers:
+        """What the header lines said."""
+        return self._lines, self._secrets, self._coding, self._hosts, self._hops
+
+    def _take(self, headers: _Headers) -> None:
+        self._lines, self._secrets, self._coding, self._hosts, self._hops = headers
 
     def _without_hops(self) -> list[bytes]:
         """The headers to forward, less those that `Connection` names."""
@@ -324,7 +420,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Begins the next request, or ends the connection."""
-        if self._exchange is not None or self._transport is None:
+        if self._transport is None:
+            return
+        if self._exchange is not None or self._blocked_tick is not None:
             if self._waiting or self._refusal is not None:
                 self._stop_reading()
             return
@@ -346,17 +444,11 @@ class ClientConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _give_up(self, what: str) -> None:
-        self._turn_away(
-            Refusal(
-                408,
-                "request_timeout",
-                f"The request's {what} did not arrive in time.",
-                retry=True,
-            )
-        )
+        self._turn_away(timed_out(what))
 
     def _turn_away(self, refusal: Refusal) -> None:
         """Answers what never became a request, and closes."""
+        self._refusal = None
         request_id = self._floor.turned_away(refusal.code)
         dialect = dialect_of(split_target(self._target)[0])
         body = refusal_body(
@@ -375,7 +467,3 @@ class ClientConnection(asyncio.Protocol):
         self._read_on()
         self.phase = Phase.LINGER
         self._since_tick = self._floor.tick
-
-
-def _not_http(error: httptools.HttpParserError) -> Refusal:
-    return refusals.bad_request(f"this is not HTTP/1.1 as RFC 9112 has it: {error}")

@@ -83,6 +83,8 @@ class Exchange:
     _head = b""
     _held_bytes = 0
     _chunked = False
+    _takes_events = False
+    """Whether the reply is made of events, so that one more can end it."""
     _cut: Refusal | None = None
 
     def __init__(self, floor: Floor, client: Client, inbound: Inbound) -> None:
@@ -117,16 +119,19 @@ class Exchange:
         floor = self._floor
         assert floor.admission is not None  # noqa: S101
         secret = one_secret(self._inbound.secrets)
-        plain = decoded(self._inbound, floor.body_bytes_max)
         if isinstance(secret, Refusal):
             self._refuse(secret)
             return
-        if isinstance(plain, Refusal):
-            self._refuse(plain)
+        now_ns = floor.clock.now_ns()
+        body: bytes | Refusal = self._inbound.body
+        if self._inbound.coding:
+            known = floor.admission.identify(secret, now_ns, route)
+            if not isinstance(known, Refused):  # strangers inflate nothing
+                body = decoded(self._inbound, floor.body_bytes_max)
+        if isinstance(body, Refusal):
+            self._refuse(body)
             return
-        verdict = floor.admission.admit(
-            Ask(route, secret, plain.body), floor.clock.now_ns()
-        )
+        verdict = floor.admission.admit(Ask(route, secret, body), now_ns)
         try:
             if isinstance(verdict, Refused):
                 if verdict.data is not None:
@@ -151,7 +156,7 @@ class Exchange:
             self._refuse(refusals.JOURNAL_FAILED)
             return
         if self._cut is not None or self._client is None:
-            self._release("revoked" if self._cut else "client_left")
+            self._release(self._cut.code if self._cut else "client_left")
             self._refuse(self._cut or refusals.STOPPING)
             return
         self.stage = Stage.SENT
@@ -186,6 +191,7 @@ class Exchange:
             route, streaming=is_stream, content_type=content_type, strip_usage=strip
         )
         self._meter = decoding(coding, meter) if coding else meter
+        self._takes_events = is_stream and not coding and b"json" not in content_type
         self._head = head.lines
         self.stage = Stage.HOLDING
         if is_stream:
@@ -278,9 +284,7 @@ class Exchange:
 
     def stop_draining(self) -> None:
         """Out of bounds: the provider is left, what was seen is settled."""
-        if self._call is not None:
-            self._call.abort()
-        self._settle_broken("client_left")
+        self._leave("client_left")
 
     def cut(self, refusal: Refusal) -> None:
         """Ends a request under way, in its dialect: its credential was revoked."""
@@ -288,14 +292,15 @@ class Exchange:
         if self.stage is Stage.RECORDING:
             return  # _recorded() releases it
         was = self.stage
-        if self._call is not None:
-            self._call.abort()
-        self._settle_broken("cut")
+        self._leave("cut")
         client = self._client
         if client is None or self._route is None:
             return
         if was is not Stage.STREAMING:
             self._refuse(refusal)
+            return
+        if not self._takes_events:
+            client.abort()  # whatever is added, it would look like a whole reply
             return
         route = self._route
         event = cut_event(route.dialect, route.operation, refusal.code, refusal.message)
@@ -400,6 +405,13 @@ class Exchange:
 
     def _elapsed_us(self) -> int:
         return int((self._floor.now_s() - self._began_s) * 1e6)
+
+    def _leave(self, outcome: str) -> None:
+        """Leaves the provider in the middle; settles, if it heard of us at all."""
+        if self._call is not None and not self._call.abort():
+            self._release(outcome)
+        else:
+            self._settle_broken(outcome)
 
     def _settle_broken(self, outcome: str) -> None:
         reading = NOTHING_READ

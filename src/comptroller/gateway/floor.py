@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from comptroller.core.errors import JournalUnavailableError
@@ -14,8 +16,27 @@ from comptroller.engine.ports import Clock, Ids, Journal, Upstreams
 from comptroller.engine.recording import Recorder
 from comptroller.engine.refusals import Refusal
 
+
+@dataclass(frozen=True, slots=True)
+class ClientBounds:
+    """How long a client may take, in seconds; counted to the next second."""
+
+    idle_s: int = 75
+    """Between two requests."""
+    head_s: int = 10
+    body_s: int = 30
+    """For a body, beside the time that its size allows for."""
+    body_bytes_per_s_min: int = 16 * 1024
+    blocked_s: int = 60
+    """Without reading what it was sent."""
+    linger_s: int = 2
+    """How long what a refused client still sends is read and thrown away: closing
+    with unread bytes would reset the connection and destroy the refusal on its way."""
+
+
 EXCHANGES_MAX: Final = 4096
 BODY_BYTES_ALL_MAX: Final = 512 * 1024 * 1024
+_DEFAULT_BOUNDS: Final = ClientBounds()
 _DEFAULT_SETTINGS: Final = GatewaySettings(owner=PersonId(""))
 
 
@@ -59,14 +80,15 @@ class Floor:
         ids: Ids,
         *,
         plain: bool,
+        bounds: ClientBounds = _DEFAULT_BOUNDS,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.recorder = Recorder(journal, clock)
-        self.recorder_failed = False
         self.upstreams = upstreams
         self.clock = clock
         self.plain = plain
         """Whether clients speak plain HTTP: a half-closed TLS client is gone."""
+        self.bounds = bounds
         self.new_id = ids.new
         self.now_s = clock.monotonic_s
         self.soon = self._loop.call_soon
@@ -126,8 +148,6 @@ class Floor:
     def record_strangers(self) -> None:
         """Records how many were refused without a known credential."""
         strangers, self._strangers = self._strangers, {}
-        try:
+        with suppress(JournalUnavailableError):  # they are in no one's books
             for reason, count in strangers.items():
                 self.recorder.unauthenticated(reason, count)
-        except JournalUnavailableError:
-            self.recorder_failed = True

@@ -61,7 +61,7 @@ def reply_head(headers: list[tuple[bytes, bytes]]) -> ReplyHead:
         known = _reply_name(name)
         if known == b"connection":
             if value not in _ORDINARY:
-                hops = tuple(part.strip().lower() for part in value.split(b","))
+                hops += tuple(part.strip().lower() for part in value.split(b","))
         elif not known:
             lines.append(b"%b: %b\r\n" % (name, value))
         elif known in _READ:

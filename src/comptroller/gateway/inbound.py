@@ -6,6 +6,7 @@ import zlib
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+import httptools
 import msgspec
 
 from comptroller.engine import refusals
@@ -30,11 +31,30 @@ CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"x-goog-api-key
 _OURS: Final = frozenset(
     {b"host", b"content-length", b"expect", b"accept-encoding", b"content-encoding"}
 )
+HEAD_BYTES_MAX: Final = 64 * 1024
+TARGET_BYTES_MAX: Final = 8 * 1024
 OWN_PREFIX: Final = b"x-comptroller-"
 """Of our own headers: they are for the gateway or from it, never passed on."""
 
 _WITHHELD: Final = HOP_BY_HOP | CREDENTIALS | _OURS
 _NAMES_MAX: Final = 1024
+
+
+HEAD_TOO_LARGE: Final = Refusal(
+    431,
+    "head_too_large",
+    f"The request's head is larger than {HEAD_BYTES_MAX} bytes.",
+)
+TARGET_TOO_LONG: Final = Refusal(
+    414,
+    "target_too_long",
+    f"The request's target is longer than {TARGET_BYTES_MAX} bytes.",
+)
+HTTP_VERSION: Final = Refusal(
+    505,
+    "http_version",
+    "This gateway speaks HTTP/1.1, and HTTP/1.0 without Transfer-Encoding.",
+)
 
 
 class HeaderNames:
@@ -94,17 +114,19 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
     return path, query
 
 
-def take_key(query: bytes) -> tuple[bytes, bytes | None]:
-    """Takes `key=` out of a query: it is a credential (Google's form)."""
-    if b"key=" not in query:
-        return query, None
-    kept, key = [], None
+def take_key(query: bytes) -> tuple[bytes, list[bytes]]:
+    """Takes every `key=` out of a query: it is a credential (Google's form)."""
+    if b"key" not in query and b"%" not in query:
+        return query, []
+    kept, keys = [], []
     for part in query.split(b"&"):
-        if part.startswith(b"key="):
-            key = unquote_to_bytes(part[4:])
+        name, _, value = part.partition(b"=")
+        # However it is spelt: the provider would read it as a credential, too.
+        if unquote_to_bytes(name) == b"key":
+            keys.append(unquote_to_bytes(value))
         else:
             kept.append(part)
-    return b"&".join(kept), key
+    return b"&".join(kept), keys
 
 
 def secret_of(name: bytes, value: bytes) -> bytes:
@@ -126,15 +148,15 @@ def one_secret(secrets: list[bytes]) -> bytes | Refusal | None:
     return first
 
 
-def decoded(inbound: Inbound, bytes_max: int) -> Inbound | Refusal:
+def decoded(inbound: Inbound, bytes_max: int) -> bytes | Refusal:
     """Undoes a request's content coding, within bounds.
 
     Returns:
-        The request with a plain body, or why it cannot be read.
+        The plain body, or why it cannot be read.
     """
-    coding = inbound.coding.lower()
+    coding = inbound.coding.strip().lower()
     if coding in (b"", b"identity"):
-        return inbound
+        return inbound.body
     if coding not in (b"gzip", b"x-gzip", b"deflate"):
         return Refusal(
             415,
@@ -146,9 +168,11 @@ def decoded(inbound: Inbound, bytes_max: int) -> Inbound | Refusal:
         body = inflate.decompress(inbound.body, bytes_max)
     except zlib.error:
         return refusals.bad_request("the body is not what its Content-Encoding says")
-    if inflate.unconsumed_tail or not inflate.eof:
+    if inflate.unconsumed_tail:
         return too_large(bytes_max)
-    return msgspec.structs.replace(inbound, body=body)
+    if not inflate.eof or inflate.unused_data:
+        return refusals.bad_request("the coded body is cut off, or more follows it")
+    return body
 
 
 def too_large(bytes_max: int) -> Refusal:
@@ -159,3 +183,14 @@ def too_large(bytes_max: int) -> Refusal:
         f"The request's body is larger than {bytes_max} bytes, the gateway's limit "
         "('gateway: body_bytes_max' in its configuration).",
     )
+
+
+def timed_out(what: str) -> Refusal:
+    """A request whose head or body does not come."""
+    message = f"The request's {what} did not arrive in time."
+    return Refusal(408, "request_timeout", message, retry=True)
+
+
+def not_http(error: httptools.HttpParserError) -> Refusal:
+    """Bytes that no request begins with or goes on with."""
+    return refusals.bad_request(f"this is not HTTP/1.1 as RFC 9112 has it: {error}")

@@ -42,7 +42,7 @@ def answer(
     if operation is Operation.HEALTHZ:
         return Answer(200, JSON, b'{"status":"ok"}')
     if operation is Operation.READYZ:
-        if floor.stopping or floor.admission is None or floor.recorder_failed:
+        if floor.stopping or floor.admission is None or floor.recorder.is_failed:
             return Answer(503, JSON, b'{"status":"not ready"}')
         return Answer(200, JSON, b'{"status":"ready"}')
     return _models(floor, route, secret, lines)

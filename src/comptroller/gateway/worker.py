@@ -23,7 +23,7 @@ from comptroller.engine.ports import (
 )
 from comptroller.engine.snapshot import decode
 from comptroller.gateway.client import ClientConnection
-from comptroller.gateway.floor import Floor
+from comptroller.gateway.floor import ClientBounds, Floor
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class WorkerParts:
     clock: Clock
     ids: Ids
     secrets: SecretResolver
+    bounds: ClientBounds
     grace_s: float = 30.0
     """How long a graceful stop waits for requests under way."""
     on_ready: Callable[[], None] | None = None
@@ -65,7 +66,14 @@ async def run_worker(parts: WorkerParts) -> None:
     loop = asyncio.get_running_loop()
     journal = parts.journal()
     upstreams = parts.upstreams()
-    floor = Floor(journal, upstreams, parts.clock, parts.ids, plain=parts.tls is None)
+    floor = Floor(
+        journal,
+        upstreams,
+        parts.clock,
+        parts.ids,
+        plain=parts.tls is None,
+        bounds=parts.bounds,
+    )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

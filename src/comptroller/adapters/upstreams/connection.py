@@ -18,6 +18,10 @@ HEAD_BYTES_MAX: Final = 64 * 1024
 _NO_BODY: Final = (204, 304)
 
 
+class _UnaskedError(Exception):
+    """Stops the parser at bytes behind the end of a reply."""
+
+
 class Keeper(Protocol):
     """Who keeps connections between calls."""
 
@@ -105,10 +109,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline_s = self._lane.now_s() + self._idle_timeout_s
         transport.resume_reading()
 
-    def abort(self) -> None:
+    def abort(self) -> bool:
         """Ends the call under way; its sink hears nothing more."""
         if self._sink is not None:
             self._drop()
+        return True
 
     def expire(self) -> None:
         """Ends whatever has passed its deadline."""
@@ -135,8 +140,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail("garbage", "the provider switched protocols")
             return
         except httptools.HttpParserError as error:
-            self._fail("garbage", f"the provider's reply is not HTTP: {error}")
-            return
+            if not self._ended:
+                self._fail("garbage", f"the provider's reply is not HTTP: {error}")
+                return
+            self._again = False  # the reply is whole; what follows it is not ours
         if self._sink is None:
             return  # aborted by its sink
         if self._ended:
@@ -164,6 +171,11 @@ class UpstreamConnection(asyncio.Protocol):
             sink.on_failed(UpstreamFailure("reset", detail, sent=True))
 
     # -- llhttp callbacks --------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A second reply, which nobody asked for, is not handed on to anyone."""
+        if self._ended:
+            raise _UnaskedError
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collects a header; trailers are dropped."""
@@ -202,7 +214,10 @@ class UpstreamConnection(asyncio.Protocol):
     def _finish(self) -> None:
         sink, self._sink = self._sink, None
         self._parser = None
-        if self._again:
+        transport = self._transport
+        if self._again and transport is not None:
+            if self.deadline_s == math.inf:
+                transport.resume_reading()  # paused by a client that is served now
             self._lane.give_back(self)
         else:
             self.close()

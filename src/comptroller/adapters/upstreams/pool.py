@@ -30,7 +30,7 @@ class Lane:
         self._loop = loop
         self._idle: list[UpstreamConnection] = []
         self._all: set[UpstreamConnection] = set()
-        self._tls = tls_context(target) if target.tls else None
+        self._tls: ssl.SSLContext | None = None
         self.now_s = loop.time
 
     def call(self, request: UpstreamRequest, sink: ReplySink) -> UpstreamCall:
@@ -53,6 +53,8 @@ class Lane:
             OSError: it could not be opened, TLS included.
             TimeoutError: not in time.
         """
+        if self._target.tls and self._tls is None:
+            self._tls = tls_context(self._target)
         if len(self._all) >= CONNECTIONS_MAX:
             raise OSError(f"all {CONNECTIONS_MAX} connections are in use")
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -111,6 +113,12 @@ class OpeningCall:
             detail = f"the provider cannot be reached: {str(error) or 'timed out'}"
             self._sink.on_failed(UpstreamFailure("connect", detail, sent=False))
         else:
+            if not connection.usable:  # TLS 1.3 refuses a client after the handshake
+                self._lane.forget(connection)
+                connection.close()
+                detail = "the provider closed the new connection at once"
+                self._sink.on_failed(UpstreamFailure("connect", detail, sent=False))
+                return
             self._connection = connection
             connection.send(self._request, self._sink, self._lane.now_s())
 
@@ -124,12 +132,13 @@ class OpeningCall:
         if self._connection is not None:
             self._connection.resume()
 
-    def abort(self) -> None:
+    def abort(self) -> bool:
         """Ends the call; the sink hears nothing more."""
         if self._connection is not None:
-            self._connection.abort()
-        elif self.task is not None:
+            return self._connection.abort()
+        if self.task is not None:
             self.task.cancel()
+        return False
 
 
 class UpstreamPool:
