@@ -34,6 +34,10 @@ WAITING_BYTES_MAX: Final = 8 * 1024 * 1024
 """Records appended and not yet durable; beyond it the disk does not keep up."""
 ENDS_WAITING_BYTES_MAX: Final = 2 * WAITING_BYTES_MAX
 """The same for records nobody waits for, so that what was begun can still end."""
+CROWD: Final = 4
+PACE_S: Final = 0.001
+"""When so many waited for the last sync, the next one waits for more of them: each
+costs about as much CPU as a request, whether it covers one record or a hundred."""
 SYNC_WITHIN_S: Final = 1.0
 """A record nobody waits for is durable within this time."""
 
@@ -208,6 +212,8 @@ class GroupCommitJournal:
         self._syncing: list[OnDurable] = []
         self._in_flight = False
         self._rotating = False
+        self._crowded = False
+        self._pace: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._thread = threading.Thread(
@@ -250,8 +256,9 @@ class GroupCommitJournal:
         self._jobs.put(None)
         self._thread.join()
         self.closed = self._refusing = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._pace):
+            if timer is not None:
+                timer.cancel()
         if not self.failed:
             try:
                 self._segments.write(
@@ -268,7 +275,7 @@ class GroupCommitJournal:
 
     def _flush(self) -> None:
         self._flushing = False
-        if self._refusing or not self._lines:
+        if self._refusing or not self._lines or self._pace is not None:
             return
         if self._segments.is_full:
             # Lines wait here until the full segment is durable, so that even
@@ -292,7 +299,7 @@ class GroupCommitJournal:
         if callbacks:
             self._written += callbacks
             if not self._in_flight:
-                self._start_sync()
+                self._sync_soon()
         elif self._timer is None:
             self._timer = self._loop.call_later(SYNC_WITHIN_S, self._sync_in_time)
 
@@ -303,9 +310,23 @@ class GroupCommitJournal:
 
     # -- group commit ----------------------------------------------------------
 
+    def _sync_soon(self) -> None:
+        """Starts a sync at once, or, in a crowd, when more have come."""
+        if not self._crowded or self._rotating:
+            self._start_sync()
+        elif self._pace is None:
+            self._pace = self._loop.call_later(PACE_S, self._paced)
+
+    def _paced(self) -> None:
+        self._pace = None
+        self._flush()
+        if self._written and not self._in_flight and not self._refusing:
+            self._start_sync()
+
     def _start_sync(self) -> None:
         self._in_flight = True
         self._syncing, self._written = self._written, []
+        self._crowded = len(self._syncing) >= CROWD
         self._syncing_bytes, self._written_bytes = self._written_bytes, 0
         self._jobs.put(self._sync_and_rotate if self._rotating else self._segments.sync)
 
@@ -333,7 +354,7 @@ class GroupCommitJournal:
             self._rotating = False
             self._flush()
         if not self._in_flight and (self._written or self._rotating):
-            self._start_sync()
+            self._sync_soon()
         self._tell(done, is_durable=True)
 
     def _fail(self) -> None:
