@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -67,12 +67,20 @@ def _root(
     *,
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and exit.", is_eager=True),
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            callback=lambda asked: _print_version() if asked else None,
+            is_eager=True,
+        ),
     ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"comptroller {__version__}")
-        raise typer.Exit
+    """Takes the options before a command; typer has called back for each."""
+
+
+def _print_version() -> NoReturn:
+    typer.echo(f"comptroller {__version__}")
+    raise typer.Exit
 
 
 def _print_error(error: ComptrollerError, *, as_json: bool) -> None:

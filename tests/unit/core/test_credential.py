@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -121,3 +122,9 @@ def test_revoked_wins_over_expired() -> None:
     assert state(live, 4) == CredentialState.ACTIVE
     assert state(live, 5) == CredentialState.EXPIRED
     assert state(gone, 9) == CredentialState.REVOKED
+
+
+def test_the_documented_pattern_is_the_one_that_holds() -> None:
+    """What docs give to secret scanners is the expression that is tested here."""
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "credentials.md"
+    assert f"\n{SCANNER_PATTERN}\n" in page.read_text()
