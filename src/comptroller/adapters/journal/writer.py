@@ -216,10 +216,10 @@ class GroupCommitJournal:
         self._pace: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._thread = threading.Thread(
+        self._syncer = threading.Thread(
             target=self._run, name="journal-sync", daemon=True
         )
-        self._thread.start()
+        self._syncer.start()
 
     def append(self, record: bytes, on_durable: OnDurable | None = None) -> None:
         """Writes a record at the end of this pass of the event loop.
@@ -254,7 +254,7 @@ class GroupCommitJournal:
         if self.closed:
             return
         self._jobs.put(None)
-        self._thread.join()
+        self._syncer.join()
         self.closed = self._refusing = True
         for timer in (self._timer, self._pace):
             if timer is not None:
