@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
+import sys
 import tempfile
 import time
 import urllib.request
@@ -29,7 +31,7 @@ REVOKE_AT: Final = 0.6
 REFUSED_S_MAX: Final = 5.0
 SPEND_EVERY_S: Final = 3.0
 FRAME_S: Final = 0.25
-LINE_MAX: Final = 160
+LINE_MAX: Final = 100
 PROVIDER_KEY: Final = "simulated-provider-key"
 
 
@@ -150,8 +152,10 @@ class Demo:
         start = time.perf_counter()
         habit = next(one for one in HABITS if one.service == REVOKED)
         number = 1_000_000
-        while (elapsed_s := time.perf_counter() - start) < REFUSED_S_MAX:
+        elapsed_s = 0.0
+        while elapsed_s < REFUSED_S_MAX:
             outcome = await traffic.once(habit, number)
+            elapsed_s = time.perf_counter() - start
             if outcome.status == 401:
                 return elapsed_s, outcome.body.decode(errors="replace")
             number += 1
@@ -214,7 +218,11 @@ class Demo:
             self._say()
 
     def _program(self, *arguments: str) -> str:
-        return " ".join(["comptroller", *arguments, "--data", str(self._commands.data)])
+        # As it was called, where the shell would not find it by its name alone.
+        called = Path(sys.argv[0])
+        is_script = called.name == "comptroller" and not shutil.which(called.name)
+        name = str(called) if is_script else "comptroller"
+        return " ".join([name, *arguments, "--data", str(self._commands.data)])
 
     def _point_on(self, *, keep: bool) -> None:
         self._step("Everything has stopped. Where to look next")
