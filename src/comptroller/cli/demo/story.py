@@ -120,7 +120,7 @@ class Demo:
                 await playing
                 refusal = await revoking
                 await self._read_spend_once()
-                view.show(seconds, traffic.scores, self._spend)
+                view.show(seconds, traffic.scores, self._spend, is_last=True)
         finally:
             for task in (playing, reading, revoking):
                 task.cancel()

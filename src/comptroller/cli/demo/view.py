@@ -52,6 +52,8 @@ class View:
         elapsed_s: float,
         scores: Mapping[str, Score],
         spend: Sequence[Mapping[str, Any]],
+        *,
+        is_last: bool = False,
     ) -> None:
         """Shows the scores of the clients, and the gateway's own books."""
         if self._live is not None:
@@ -60,7 +62,7 @@ class View:
             tables = Columns([services_table(scores), spend_table(spend)], padding=3)
             shown: RenderableType = Group(title, tables)
             self._live.update(shown, refresh=True)
-        elif elapsed_s >= self._lined_s:
+        elif is_last or elapsed_s >= self._lined_s:
             self._lined_s += self._line_every_s
             self.note(line(elapsed_s, scores, spend))
 
