@@ -44,6 +44,7 @@ from comptroller.testing.system import SeededEntropy
 from comptroller.testing.upstream import ScriptedUpstream
 
 READY_S_MAX: Final = 20.0
+RECORDED_S_MAX: Final = 5.0
 PROVIDER_KEY: Final = "sk-provider-secret"
 SERVICE: Final = ServiceId("checkout-assistant")
 DIALECTS: Final = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
@@ -208,7 +209,7 @@ class WorkerProcess:
             "host": "127.0.0.1",
             "port": self.port,
             "durability": "disk",
-            "grace_s": 3.0,
+            "grace_s": 1.0,
         }
         told.update(options or {})
         ours, theirs = socket.socketpair()
@@ -278,6 +279,10 @@ class Site(NamedTuple):
         """Asks for a chat completion."""
         return self.ask(request(CHAT_PATH, body, self.bearer, *headers))
 
+    def decision(self, reply: Reply) -> Recorded:
+        """What the journal says of a reply's request."""
+        return decision(self.worker.data, reply.request_id)
+
     def end(self, reply: Reply) -> Recorded:
         """How the request of a reply ended in the journal."""
         return ended(self.worker.data, reply.request_id)
@@ -307,19 +312,33 @@ def recorded(data: Path) -> list[Recorded]:
     return found
 
 
-def ended(data: Path, request_id: str, within_s: float = 5.0) -> Recorded:
+def decision(data: Path, request_id: str) -> Recorded:
+    """The decision about a request, for which it waits.
+
+    Raises:
+        TimeoutError: there is none in time.
+    """
+    return _awaited(data, request_id, (records.DECIDED,))
+
+
+def ended(data: Path, request_id: str) -> Recorded:
     """The end of a request, for which it waits.
 
     Raises:
         TimeoutError: it has none in time.
     """
-    deadline = time.monotonic() + within_s
+    return _awaited(data, request_id, _ENDS)
+
+
+def _awaited(data: Path, request_id: str, types: tuple[str, ...]) -> Recorded:
+    # A journal's line is written a moment after the reply that it is about.
+    deadline = time.monotonic() + RECORDED_S_MAX
     while time.monotonic() < deadline:
         for one in recorded(data):
-            if one.type in _ENDS and one.data["decision_id"] == request_id:
+            if one.type in types and one.data["decision_id"] == request_id:
                 return one
         time.sleep(0.02)
-    raise TimeoutError(f"request {request_id} has no end")
+    raise TimeoutError(f"request {request_id} has no {' or '.join(types)}")
 
 
 def unbalanced(data: Path) -> list[str]:
