@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -94,3 +95,34 @@ def test_every_decision_is_listed_with_its_title() -> None:
 
         assert page.name.startswith(f"{number}-")
         assert f"| [{number}]({page.name}) | {title} |" in listed
+
+
+def targets() -> set[str]:
+    text = (ROOT / "Makefile").read_text()
+    return set(re.findall(r"^([a-z]+):.*##", text, re.MULTILINE))
+
+
+def test_make_alone_lists_every_target() -> None:
+    """Bare `make` shows each target with what it does, and runs nothing."""
+    done = subprocess.run(
+        ["make", "--no-print-directory"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    listed = re.findall(r"^  make ([a-z]+) +\S", done.stdout, re.MULTILINE)
+
+    assert set(listed) == targets()
+    assert {"setup", "demo", "test", "check", "bench", "acceptance"} <= set(listed)
+
+
+def test_pages_name_only_targets_that_exist() -> None:
+    """`make X` in any page is a target of the Makefile."""
+    named = {
+        name
+        for path in pages()
+        for name in re.findall(r"`?\bmake ([a-z]+)`", path.read_text())
+    }
+
+    assert named <= targets()
