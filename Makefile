@@ -29,7 +29,7 @@ demo: $(VENV)/.runtime ## show it all in half a minute (KEEP=1 leaves it running
 	@$(BIN)/comptroller demo $(if $(filter 1,$(KEEP)),--keep)
 
 test: check ## check, then run every test but the acceptance
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/acceptance
 
 check: $(VENV)/.dev ## lint, format, types, layers, shape
 	$(BIN)/ruff check .
