@@ -33,8 +33,12 @@ STEP_BYTES: Final = 2 * 1024 * 1024
 """So much is projected before a waiting command gets its turn: about 40 ms. Smaller
 steps cost twice as much a record, which counts against the gateway's own budget."""
 BUSY_WAIT_S: Final = 0.2
+GIVE_WAY_S: Final = 0.002
+"""A command takes several passes of the event loop: one a step would be slow."""
 IDLE_WAIT_S: Final = 0.5
 RECOVERY_EVERY_S: Final = 1.0
+RECOVERY_DELAY_S: Final = 30.0
+"""How long recovery waits for projection, which gives way to commands; it does not."""
 RATES_EVERY_S: Final = 30.0
 RETRY_S: Final = 2.0
 
@@ -146,7 +150,7 @@ class Control:
 
     async def _sync(self) -> None:
         for _ in self._parts.projector.catch_up():
-            await asyncio.sleep(0)
+            await asyncio.sleep(GIVE_WAY_S)
         self._parts.recover()
 
     async def _project(self) -> None:
@@ -162,7 +166,7 @@ class Control:
             if not done:
                 wait_s = min(wait_s * 1.5, IDLE_WAIT_S)
             elif self._parts.projector.lag() > STEP_BYTES:
-                wait_s = 0.0
+                wait_s = GIVE_WAY_S
             else:
                 # Larger batches cost less each: one commit pays for many records.
                 wait_s = BUSY_WAIT_S
@@ -170,9 +174,15 @@ class Control:
             wait_s = max(wait_s, BUSY_WAIT_S)
 
     async def _recover(self) -> None:
+        parts = self._parts
+        done_s = parts.clock.monotonic_s()
         while True:
             try:
-                self._parts.recover()
+                now_s = parts.clock.monotonic_s()
+                is_overdue = now_s - done_s > RECOVERY_DELAY_S
+                if is_overdue or parts.projector.lag() <= STEP_BYTES:
+                    parts.recover()
+                    done_s = now_s
                 self._problems.pop("recovery", None)
             except _RETRIED as error:
                 if self._parts.journal_failed():
