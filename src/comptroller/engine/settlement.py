@@ -31,6 +31,10 @@ _AGREED: Final = ("declared", "contract")
 NOTHING_READ: Final = Reading((), None, None, None, (), None, 0, complete=False)
 """The reading of a reply that never began."""
 
+NAME_CHARACTERS_MAX: Final = 200
+PASSES_MAX: Final = 64
+"""What a provider says of itself is bounded: a settlement has to fit its record."""
+
 _GENERATED: Final = frozenset(GENERATED_CLASSES)
 _PROMPT: Final = frozenset(PROMPT_CLASSES)
 
@@ -79,15 +83,15 @@ def settle(admitted: Admitted, reply: Reply) -> records.Settled:
         decision_id=reply.request_id,
         outcome=reply.outcome,
         status=reply.status,
-        model_answered=reading.model_answered,
-        response_id=reading.response_id,
+        model_answered=_shortened(reading.model_answered),
+        response_id=_shortened(reading.response_id),
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         usage=bill.usage,
         usage_source=bill.usage_source,
         usage_raw=raw_usage(reading.raw),
         passes=bill.passes,
-        service_tier=reading.service_tier,
+        service_tier=_shortened(reading.service_tier),
         rate_card=admitted.entitlement.rate_card,
         cost_nano_usd=bill.cost_nano_usd,
         cost_source=bill.cost_source,
@@ -95,6 +99,10 @@ def settle(admitted: Admitted, reply: Reply) -> records.Settled:
         duration_us=reply.duration_us,
         first_byte_us=reply.first_byte_us,
     )
+
+
+def _shortened(name: str | None) -> str | None:
+    return name if name is None else name[:NAME_CHARACTERS_MAX]
 
 
 def _bill(admitted: Admitted, reply: Reply) -> Bill:
@@ -124,12 +132,13 @@ def _summed(entitlement: Entitlement, rates: ModelRates, reading: Reading) -> Bi
     source = "rate_card"
     for one in reading.passes:
         cost, found = _cost(entitlement, rates, one, reading)
-        booked.append(records.Pass(one.model, one.usage, cost))
+        booked.append(records.Pass(_shortened(one.model), one.usage, cost))
         if found != source:
             source = found
     cost = sum(one.cost_nano_usd for one in booked)
     usage = merge(reading.passes)
-    return Bill(usage, UsageSource.PROVIDER, cost, source, booked)
+    listed = booked if len(booked) <= PASSES_MAX else []
+    return Bill(usage, UsageSource.PROVIDER, cost, source, listed)
 
 
 def _cost(
