@@ -15,20 +15,27 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes \
   --no-emit-index-url --no-header
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: list setup demo test check fix bench acceptance lock clean
+# The request path, compiled by mypyc from the same sources (docs/adr).
+HOT := $(addprefix comptroller/,$(addsuffix .py, \
+  adapters/journal/segments adapters/journal/writer \
+  adapters/upstreams/connection adapters/upstreams/pool core/bound core/usage \
+  engine/admission engine/desk engine/recording engine/refusals engine/settlement \
+  gateway/client gateway/exchange gateway/floor gateway/heads gateway/inbound))
+
+.PHONY: list setup demo test check fix bench acceptance lock clean pure
 
 list: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | \
 	  while IFS="$$(printf '\t')" read -r name what; do \
 	    printf '  make %-11s %s\n' "$$name" "$$what"; done
 
-setup: $(VENV)/.dev ## create .venv with .venv/bin/comptroller and the tools
+setup: $(VENV)/.compiled ## create .venv with .venv/bin/comptroller and the tools
 	@echo "Ready: $(BIN)/comptroller --help"
 
 demo: $(VENV)/.runtime ## show it all in half a minute (KEEP=1 leaves it running)
 	@$(BIN)/comptroller demo $(if $(filter 1,$(KEEP)),--keep)
 
-test: check ## check, then run every test but the acceptance
+test: check $(VENV)/.compiled ## check, then run every test but the acceptance
 	$(BIN)/pytest -n 2 --dist loadfile --ignore tests/acceptance
 
 check: $(VENV)/.dev ## lint, format, types, layers, shape
@@ -42,10 +49,10 @@ fix: $(VENV)/.dev ## format, and repair what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## measure what the README claims
+bench: $(VENV)/.compiled ## measure what the README claims
 	$(BIN)/python bench/run.py
 
-acceptance: $(VENV)/.dev ## run what needs ../shared (SHARED=DIR): recordings, clients
+acceptance: $(VENV)/.compiled ## run what needs ../shared (SHARED=DIR): recordings, clients
 	@test -d "$(SHARED)" || { \
 	  echo "make acceptance: no folder $(SHARED); set SHARED=DIR" >&2; exit 1; }
 	SHARED="$(abspath $(SHARED))" $(BIN)/pytest tests/acceptance
@@ -55,7 +62,11 @@ lock: $(VENV)/.dev ## resolve pyproject.toml anew into locks/
 	$(LOCK) pyproject.toml -o locks/runtime.txt
 	$(LOCK) pyproject.toml --group dev -o locks/dev.txt
 
-clean: ## remove .venv and every cache
+pure: ## remove what is compiled: edit freely, `make setup` compiles again
+	find src -name '*.so' -delete
+	rm -f $(VENV)/.compiled
+
+clean: pure ## remove .venv and every cache
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	  .import_linter_cache .coverage
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -64,6 +75,10 @@ clean: ## remove .venv and every cache
 $(VENV)/.dev: locks/dev.txt $(VENV)/.bootstrap pyproject.toml
 	@sh locks/install.sh $(VENV) locks/dev.txt
 	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.compiled: $(VENV)/.dev locks/compile.sh $(addprefix src/,$(HOT))
+	@sh locks/compile.sh $(VENV) $(HOT)
+	@touch $@
 
 $(VENV)/.runtime: locks/runtime.txt $(VENV)/.bootstrap pyproject.toml
 	@sh locks/install.sh $(VENV) locks/runtime.txt

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from comptroller.adapters.control import ControlClient
 from comptroller.adapters.processes import ChildSpec, Supervisor
+from comptroller.bootstrap.compiled import refuse_stale
 from comptroller.bootstrap.place import Place, say
 from comptroller.bootstrap.tls import tls_context
 from comptroller.core.errors import ConfigurationError, ConflictError
@@ -53,6 +54,7 @@ def serve(options: ServeOptions) -> int:
         ConfigurationError: an address, a certificate or a file cannot be used.
         ConflictError: another `serve` runs on the same directory.
     """
+    refuse_stale()
     return asyncio.run(_Serving(options).run())
 
 
