@@ -17,15 +17,14 @@ from comptroller.engine.ports import UpstreamCall, UpstreamFailure, UpstreamRequ
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.settlement import NOTHING_READ, Reply, settle
 from comptroller.gateway import heads, local
-from comptroller.gateway.coding import decoding
+from comptroller.gateway.coding import CodingError, decoding
 from comptroller.gateway.floor import Floor
 from comptroller.gateway.inbound import Inbound, decoded, one_secret
 from comptroller.wire.meter import Meter
-from comptroller.wire.meters import meter_for
+from comptroller.wire.meters import is_event_stream, meter_for
 from comptroller.wire.refusal import cut_event, refusal_body
 from comptroller.wire.routes import (
     LOCAL_OPERATIONS,
-    Operation,
     Route,
     dialect_of,
     match,
@@ -182,15 +181,18 @@ class Exchange:
         head = heads.reply_head(headers)
         content_type, coding = head.content_type, head.coding
         route = self.admitted.entitlement.route
-        is_stream = (
-            content_type.startswith(b"text/event-stream")
-            or route.operation is Operation.STREAM_GENERATE_CONTENT
+        # Some providers do not label their streams; what is asked for tells, too.
+        is_stream = is_event_stream(content_type) or (
+            self.admitted.facts.stream and status < 400
         )
-        strip = self.admitted.strip_usage and not coding
+        strip = self.admitted.strip_usage
         meter = meter_for(
             route, streaming=is_stream, content_type=content_type, strip_usage=strip
         )
-        self._meter = decoding(coding, meter) if coding else meter
+        if coding:
+            meter, coding = decoding(coding, meter, undo=strip and is_stream)
+            head = heads.reply_head(headers, keep_coding=bool(coding))
+        self._meter = meter
         self._takes_events = is_stream and not coding and b"json" not in content_type
         self._head = head.lines
         self.stage = Stage.HOLDING
@@ -200,7 +202,13 @@ class Exchange:
     def on_data(self, data: bytes) -> None:
         """Meters bytes as they pass."""
         assert self._meter is not None  # noqa: S101
-        out = self._meter.feed(data)
+        try:
+            out = self._meter.feed(data)
+        except CodingError as error:
+            if self._call is not None:
+                self._call.abort()
+            self.on_failed(UpstreamFailure("garbage", str(error), sent=True))
+            return
         if self.stage is Stage.STREAMING:
             self._send(out)
         else:

@@ -52,8 +52,15 @@ class ReplyHead(msgspec.Struct, gc=False):
     coding: bytes
 
 
-def reply_head(headers: list[tuple[bytes, bytes]]) -> ReplyHead:
-    """Reads the provider's headers; those of its connection are not passed on."""
+def reply_head(
+    headers: list[tuple[bytes, bytes]], *, keep_coding: bool = True
+) -> ReplyHead:
+    """Reads the provider's headers; those of its connection are not passed on.
+
+    Args:
+        headers: as the provider sent them.
+        keep_coding: whether the body is passed on in its content coding.
+    """
     lines = []
     hops: tuple[bytes, ...] = ()
     content_type = coding = b""
@@ -64,12 +71,13 @@ def reply_head(headers: list[tuple[bytes, bytes]]) -> ReplyHead:
                 hops += tuple(part.strip().lower() for part in value.split(b","))
         elif not known:
             lines.append(b"%b: %b\r\n" % (name, value))
-        elif known in _READ:
+        elif known == b"content-type":
             lines.append(b"%b: %b\r\n" % (name, value))
-            if known == b"content-type":
-                content_type = value
-            else:
-                coding = value
+            content_type = value
+        elif known == b"content-encoding":
+            coding = value
+            if keep_coding:
+                lines.append(b"%b: %b\r\n" % (name, value))
     if hops:
         named = tuple(name + b":" for name in hops)
         lines = [line for line in lines if not line.lower().startswith(named)]

@@ -11,6 +11,10 @@ from comptroller.wire.streams import StreamMeter
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of a longer body nothing is read; large embeddings stay below."""
 
+_BRACKETS: Final = (b"{", b"[")
+_BEFORE: Final = b" \t\r\n\xef\xbb\xbf"
+"""Spaces, and the bytes of a byte order mark."""
+
 
 class BodyMeter:
     """Collects a body while it passes, and reads it when it has ended.
@@ -42,11 +46,16 @@ class BodyMeter:
         parts = self._parts
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         self._parts = []
-        if data.startswith((b"data:", b"event:", b":")):
-            # An event stream whose content type says otherwise.
+        if is_document(data):
+            self._reader.body(data)
+        elif data:
+            # Perhaps an event stream, whose content type says otherwise.
             stream = StreamMeter(self._reader)
             stream.feed(data)
             return b"", stream.finish()[1]
-        if data:
-            self._reader.body(data)
         return b"", self._reader.reading()
+
+
+def is_document(data: bytes) -> bool:
+    """Whether a reply that begins so is JSON, and no event stream."""
+    return data[:1] in _BRACKETS or data.lstrip(_BEFORE).startswith(_BRACKETS)

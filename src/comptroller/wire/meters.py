@@ -15,6 +15,7 @@ from comptroller.wire.openai_responses import ResponsesReader
 from comptroller.wire.reader import Reader
 from comptroller.wire.routes import Operation, Route
 from comptroller.wire.streams import StreamMeter
+from comptroller.wire.unlabelled import UnlabelledMeter
 
 
 class Unmetered:
@@ -46,8 +47,8 @@ def meter_for(
 
     Args:
         route: the request's route.
-        streaming: whether the request asked for a stream; decides only where the
-            content type does not.
+        streaming: whether the request asked for a stream; then the bytes decide
+            where the content type does not say that it is one.
         content_type: of the reply; empty when it has none.
         strip_usage: whether the usage chunk of a chat stream is taken out, as
             `request.prepare` said.
@@ -55,19 +56,13 @@ def meter_for(
     reader = _READERS.get(route.operation)
     if reader is None:
         return Unmetered()
-    if is_event_stream(content_type, streaming=streaming):
+    if is_event_stream(content_type):
         return StreamMeter(reader(), strip_usage=strip_usage)
+    if streaming:
+        return UnlabelledMeter(reader(), strip_usage=strip_usage)
     return BodyMeter(reader())
 
 
-def is_event_stream(content_type: bytes, *, streaming: bool) -> bool:
-    """Whether a reply is a stream of server-sent events.
-
-    Gemini without `alt=sse` streams a JSON array, which is a body here.
-    """
-    if content_type == b"application/json":
-        return False  # As most replies say it, to the letter.
-    kind = content_type.lower()
-    if b"text/event-stream" in kind:
-        return True
-    return streaming and b"json" not in kind
+def is_event_stream(content_type: bytes) -> bool:
+    """Whether a reply says that it is a stream of server-sent events."""
+    return b"text/event-stream" in content_type.lower()
