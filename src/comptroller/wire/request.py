@@ -191,13 +191,16 @@ def _chat(_: Route, found: _Members) -> RequestFacts:
 
 
 def _responses(_: Route, found: _Members) -> RequestFacts:
+    is_stream = _flag(found, "stream")
+    is_background = _flag(found, "background")
     return RequestFacts(
         model=_model(found),
-        stream=_flag(found, "stream"),
+        stream=is_stream,
         max_output_tokens=_whole(found, "max_output_tokens"),
         service_tier=_text(found, "service_tier"),
         other_models=_other_models(found),
-        is_background=_flag(found, "background"),
+        # Streamed, a background response states its usage at its end.
+        is_background=is_background and not is_stream,
         has_context_elsewhere=_is_given(
             found, "previous_response_id", "conversation", "prompt"
         ),

@@ -82,6 +82,9 @@ def test_responses_facts() -> None:
     )
     assert facts.max_output_tokens == 7
     assert facts.is_background
+    assert not facts_of(
+        RESPONSES, model="m", background=True, stream=True
+    ).is_background
     assert facts.has_context_elsewhere
     assert not facts_of(RESPONSES, model="m", conversation=None).has_context_elsewhere
 
