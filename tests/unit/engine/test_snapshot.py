@@ -5,6 +5,7 @@ import pytest
 from comptroller.core.credential import Credential, CredentialId, Secret
 from comptroller.core.errors import StoreUnavailableError
 from comptroller.core.rates import ModelRates, Step, rate_card
+from comptroller.core.registry import Budget as DeclaredBudget
 from comptroller.core.registry import (
     GatewaySettings,
     Person,
@@ -12,7 +13,6 @@ from comptroller.core.registry import (
     Registry,
     Window,
 )
-from comptroller.core.registry import Budget as DeclaredBudget
 from comptroller.engine.snapshot import Snapshot, decode, encode
 
 ADA = PersonId("ada")
