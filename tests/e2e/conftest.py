@@ -40,10 +40,20 @@ def running_site(
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def settings() -> dict[str, int]:
+    """The gateway's settings; a module may have its own."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def site(
+    tmp_path_factory: pytest.TempPathFactory, settings: dict[str, int]
+) -> Iterator[Site]:
     """One worker for all tests of a module."""
     with running_site(
-        tmp_path_factory.mktemp("gateway"), body_bytes_max=1_000_000
+        tmp_path_factory.mktemp("gateway"),
+        body_bytes_max=1_000_000,
+        **settings,
     ) as one:
         yield one
 
@@ -51,8 +61,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture
 def fresh(site: Site) -> Site:
     """The module's worker, its upstream as new: it answers every chat."""
-    site.upstream.answer = answering(whole(CHAT))
-    site.upstream.received.clear()
+    site.upstream.renew(answering(whole(CHAT)))
     return site
 
 

@@ -124,6 +124,12 @@ class ScriptedUpstream:
         """What to do with the next requests, in order."""
         self._queued.extend(scripts)
 
+    def renew(self, answer: Script) -> None:
+        """Forgets what was received and queued."""
+        self.answer = answer
+        self._queued.clear()
+        self.received.clear()
+
     def close(self) -> None:
         """Closes everything."""
         self._listener.close()
