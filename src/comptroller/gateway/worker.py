@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import ssl
@@ -92,6 +93,7 @@ async def run_worker(parts: WorkerParts) -> None:
             backlog=BACKLOG,
             ssl=parts.tls,
         )
+        _spare_the_collector()
         if parts.on_ready is not None:
             parts.on_ready()
         await stop.wait()
@@ -103,6 +105,18 @@ async def run_worker(parts: WorkerParts) -> None:
         floor.record_strangers()
         await upstreams.close()
         journal.close()
+
+
+def _spare_the_collector() -> None:
+    """Lets the garbage collector look for cycles seldom.
+
+    Requests make none, and what is loaded stays: measured at 256 connections, the
+    collector's looking at both cost a tenth of the CPU. Cycles of rare paths are
+    still found, after so many allocations more.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 class _Beat:
