@@ -8,7 +8,7 @@ import msgspec
 
 from comptroller.core.bound import bound
 from comptroller.core.errors import UnpricedError
-from comptroller.core.rates import ModelRates, price
+from comptroller.core.rates import ModelRates, billed_rates, price
 from comptroller.core.usage import (
     GENERATED_CLASSES,
     PROMPT_CLASSES,
@@ -24,9 +24,6 @@ from comptroller.engine.admission import Admitted
 from comptroller.engine.desk import Entitlement
 from comptroller.engine.recording import raw_usage
 from comptroller.wire.estimate import estimate_usage
-
-_AGREED: Final = ("declared", "contract")
-"""Rates that somebody agreed to for the model asked for: they hold whoever answers."""
 
 NOTHING_READ: Final = Reading((), None, None, None, (), None, 0, complete=False)
 """The reading of a reply that never began."""
@@ -145,14 +142,14 @@ def _cost(
     entitlement: Entitlement, rates: ModelRates, one: Pass, reading: Reading
 ) -> tuple[int, str]:
     """Prices one pass; flagged `estimated` where a rate is missing."""
+    card, model = entitlement.card, entitlement.model
     named = one.model or reading.model_answered
+    is_alone = len(reading.passes) == 1
+    asked = (model.provider, model.upstream)
+    rates = billed_rates(card, asked, named, is_alone=is_alone) or rates
     source = "rate_card"
-    if named is not None and rates.source not in _AGREED:
-        # The model that answered may be dearer or cheaper than its alias.
-        own = entitlement.card.find(entitlement.model.provider, named)
-        if own is None and len(reading.passes) > 1:
-            source = "estimated"
-        rates = own or rates
+    if not is_alone and named is not None and card.find(asked[0], named) is None:
+        source = "estimated"  # another model ran, and the card does not know it
     try:
         return price(rates, one.usage, reading.service_tier), source
     except UnpricedError:
