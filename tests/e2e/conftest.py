@@ -1,5 +1,6 @@
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,36 +8,48 @@ import pytest
 from comptroller.adapters.snapshot import FileSnapshotStore
 from comptroller.core.registry import Provider
 from comptroller.testing.upstream import CHAT, answering, scripted_upstream, whole
-from comptroller.testing.worker import Served, Site, WorkerProcess, provider, unbalanced
+from comptroller.testing.worker import (
+    OpenSite,
+    Served,
+    Site,
+    WorkerProcess,
+    provider,
+    unbalanced,
+)
 
 BOUNDS = {"idle_s": 75, "head_s": 1, "body_s": 1, "blocked_s": 60, "linger_s": 1}
-
-OpenSite = Callable[..., AbstractContextManager[Site]]
-
-
-def published(
-    data: Path, providers: Mapping[str, Provider], settings: Mapping[str, int]
-) -> Served:
-    store = FileSnapshotStore(data / "snapshot.json")
-    return Served(store.publish, providers, **settings)
 
 
 @contextmanager
 def running_site(
-    data: Path, options: Mapping[str, object] | None = None, **settings: int
+    data: Path,
+    options: Mapping[str, object] | None = None,
+    providers: Mapping[str, Provider] | None = None,
+    settings: Mapping[str, int] | None = None,
+    unended: int = 0,
 ) -> Iterator[Site]:
-    """A worker over a scripted upstream; at its end the books must balance."""
+    """A worker over a scripted upstream; at its end the books must balance.
+
+    Args:
+        data: its directory.
+        options: of the worker; see `WorkerProcess`.
+        providers: beside `up`, by id.
+        settings: of the gateway.
+        unended: how many requests are left for recovery to end.
+    """
     with scripted_upstream(answering(whole(CHAT))) as upstream:
-        served = published(data, {"up": provider("up", upstream.origin)}, settings)
+        known = {"up": provider("up", upstream.origin), **(providers or {})}
+        store = FileSnapshotStore(data / "snapshot.json")
+        served = Served(store.publish, known, **(settings or {}))
         worker = WorkerProcess(data, {"bounds": BOUNDS, **(options or {})})
         try:
             yield Site(upstream, served, worker)
-            assert worker.process.poll() is None, worker.log.read_text()
         finally:
-            worker.stop()
-        assert unbalanced(data) == []
+            status = worker.stop()
         said = worker.log.read_text()
+        assert status == 0, said
         assert "Traceback" not in said, said
+        assert len(unbalanced(data)) == unended, unbalanced(data)
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +63,9 @@ def site(
     tmp_path_factory: pytest.TempPathFactory, settings: dict[str, int]
 ) -> Iterator[Site]:
     """One worker for all tests of a module."""
-    with running_site(
-        tmp_path_factory.mktemp("gateway"),
-        body_bytes_max=1_000_000,
-        **settings,
-    ) as one:
+    data = tmp_path_factory.mktemp("gateway")
+    bounded = {"body_bytes_max": 1_000_000, **settings}
+    with running_site(data, settings=bounded) as one:
         yield one
 
 
@@ -68,10 +79,4 @@ def fresh(site: Site) -> Site:
 @pytest.fixture
 def open_site(tmp_path: Path) -> OpenSite:
     """Opens a worker of the test's own; see `running_site`."""
-
-    def open_one(
-        options: Mapping[str, object] | None = None, **settings: int
-    ) -> AbstractContextManager[Site]:
-        return running_site(tmp_path, options, **settings)
-
-    return open_one
+    return partial(running_site, tmp_path)

@@ -12,9 +12,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -245,9 +246,17 @@ class WorkerProcess:
         statm = Path(f"/proc/{self.process.pid}/statm").read_text("ascii")
         return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def terminate(self) -> None:
+        """Asks it to stop in order."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def let_go(self) -> None:
+        """Ends the life line, as a supervisor's death does."""
+        self._lifeline.close()
+
     def stop(self, within_s: float = 15) -> int:
         """Stops in order; the exit status."""
-        self.process.send_signal(signal.SIGTERM)
+        self.terminate()
         try:
             return self.process.wait(within_s)
         finally:
@@ -286,6 +295,10 @@ class Site(NamedTuple):
     def end(self, reply: Reply) -> Recorded:
         """How the request of a reply ended in the journal."""
         return ended(self.worker.data, reply.request_id)
+
+
+OpenSite: TypeAlias = Callable[..., AbstractContextManager[Site]]
+"""Opens a site of the test's own: options of the worker, providers, settings."""
 
 
 def recorded(data: Path) -> list[Recorded]:
