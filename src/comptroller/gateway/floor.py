@@ -80,7 +80,6 @@ class Floor:
         ids: Ids,
         *,
         plain: bool,
-        bounds: ClientBounds = _DEFAULT_BOUNDS,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.recorder = Recorder(journal, clock)
@@ -88,7 +87,8 @@ class Floor:
         self.clock = clock
         self.plain = plain
         """Whether clients speak plain HTTP: a half-closed TLS client is gone."""
-        self.bounds = bounds
+        self.bounds = _DEFAULT_BOUNDS
+        """How long clients may take; the worker puts its own here."""
         self.new_id = ids.new
         self.now_s = clock.monotonic_s
         self.soon = self._loop.call_soon

@@ -67,14 +67,8 @@ async def run_worker(parts: WorkerParts) -> None:
     loop = asyncio.get_running_loop()
     journal = parts.journal()
     upstreams = parts.upstreams()
-    floor = Floor(
-        journal,
-        upstreams,
-        parts.clock,
-        parts.ids,
-        plain=parts.tls is None,
-        bounds=parts.bounds,
-    )
+    floor = Floor(journal, upstreams, parts.clock, parts.ids, plain=parts.tls is None)
+    floor.bounds = parts.bounds
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
