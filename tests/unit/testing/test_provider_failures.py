@@ -6,13 +6,16 @@ import asyncio
 import http.client
 import json
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 
 from comptroller.testing.provider import running_provider
 from comptroller.testing.provider.framing import (
@@ -275,6 +278,28 @@ def test_requests_are_read_whatever_the_packets(step: int) -> None:
         ("/b", b"def", False),
     ]
     assert found[0].headers["x-one"] == "1, 2"
+
+
+def test_it_speaks_tls_with_a_certificate_of_the_test(tmp_path: Path) -> None:
+    """With a certificate it serves HTTPS, which a client of its CA verifies."""
+    authority = trustme.CA()
+    leaf = authority.issue_cert("127.0.0.1")
+    certificate, key = tmp_path / "leaf.pem", tmp_path / "leaf.key"
+    leaf.cert_chain_pems[0].write_to_path(certificate)
+    leaf.private_key_pem.write_to_path(key)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with (
+        running_provider("--tls-cert", str(certificate), "--tls-key", str(key)) as tls,
+        closing(
+            http.client.HTTPSConnection(urlsplit(tls).netloc, context=context)
+        ) as connection,
+    ):
+        connection.request("GET", "/v1/models")
+        reply = connection.getresponse()
+
+        assert tls.startswith("https://")
+        assert json.loads(reply.read())["object"] == "list"
 
 
 def test_a_thousand_requests_take_little_time(origin: str) -> None:
