@@ -229,8 +229,12 @@ class ClientConnection(asyncio.Protocol):
                 self._secrets,
                 self._coding,
                 body,
-                # HTTP/1.0 clients wait for the close; after CONNECT is no request.
-                is_1_1 and method != b"CONNECT" and parser.should_keep_alive(),
+                # HTTP/1.0 clients wait for the close; after CONNECT is no request,
+                # and who cannot name the host may be wrong about the rest.
+                is_1_1
+                and self._hosts == 1
+                and method != b"CONNECT"
+                and parser.should_keep_alive(),
                 is_1_1,
                 self._hosts == 1 or not (is_1_1 or self._hosts),
                 method == b"HEAD",
