@@ -86,9 +86,10 @@ CUT_REVOKED = Refusal(
 def credential_ended(
     credential: str, how: str, service: Service | None, registry: Registry
 ) -> Refusal:
-    """A credential that was valid once, or is not yet: `revoked` or `expired`."""
+    """A credential that is `revoked`, `expired` or `not valid yet`."""
     whom = _ask(service, registry, "technical") if service else ""
-    return Refusal(401, f"credential_{how}", f"Credential {credential} is {how}.{whom}")
+    code = f"credential_{how.replace(' ', '_')}"
+    return Refusal(401, code, f"Credential {credential} is {how}.{whom}")
 
 
 def model_not_allowed(asked: str, service: Service, registry: Registry) -> Refusal:
