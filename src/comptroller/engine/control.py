@@ -29,10 +29,11 @@ from comptroller.engine.commands import (
 from comptroller.engine.ports import Clock, JournalReader, Store
 from comptroller.engine.projection import Projector, is_administrative
 
-STEP_BYTES: Final = 2 * 1024 * 1024
-"""So much is projected before a waiting command gets its turn: about 40 ms. Smaller
+STEP_BYTES: Final = 4 * 1024 * 1024
+"""So much is projected before a waiting command gets its turn: about 50 ms. Smaller
 steps cost twice as much a record, which counts against the gateway's own budget."""
-BUSY_WAIT_S: Final = 0.2
+BUSY_WAIT_S: Final = 0.5
+"""Between steps while requests come in; a command that needs all asks for all."""
 GIVE_WAY_S: Final = 0.002
 """A command takes several passes of the event loop: one a step would be slow."""
 IDLE_WAIT_S: Final = 0.5

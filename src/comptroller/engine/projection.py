@@ -15,7 +15,7 @@ from typing import Final
 from comptroller.core.errors import RecordError
 from comptroller.engine.ports import JournalPosition, JournalReader, Store
 
-CHUNK_BYTES: Final = 2 * 1024 * 1024
+CHUNK_BYTES: Final = 4 * 1024 * 1024
 _WORKER: Final = re.compile(r"/[^/]+/w[0-9]+/[^/]+")
 
 
