@@ -220,6 +220,7 @@ class Exchange:
     def on_end(self) -> None:
         """The reply is whole: settle, then let the client have the rest."""
         assert self._meter is not None  # noqa: S101
+        self._call = None  # its connection may serve another by now
         rest, reading = self._meter.finish()
         status = self._status or 0
         outcome = "upstream_error" if status >= 400 else "completed"

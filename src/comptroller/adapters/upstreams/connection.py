@@ -97,6 +97,8 @@ class UpstreamConnection(asyncio.Protocol):
     def pause(self) -> None:
         """Stops reading; the provider feels back-pressure."""
         transport = self._transport
+        if self._sink is None:
+            return  # the reply is whole: the next call must not wait for this client
         if transport is not None and not transport.is_closing():
             self.deadline_s = math.inf  # the wait is ours, not the provider's
             transport.pause_reading()
