@@ -32,11 +32,10 @@ from comptroller.engine.projection import Projector, is_administrative
 STEP_BYTES: Final = 4 * 1024 * 1024
 """So much is projected before a waiting command gets its turn: about 50 ms. Smaller
 steps cost twice as much a record, which counts against the gateway's own budget."""
-BUSY_WAIT_S: Final = 0.5
+PROJECT_EVERY_S: Final = 0.5
 """Between steps while requests come in; a command that needs all asks for all."""
 GIVE_WAY_S: Final = 0.002
 """A command takes several passes of the event loop: one a step would be slow."""
-IDLE_WAIT_S: Final = 0.5
 RECOVERY_EVERY_S: Final = 1.0
 RECOVERY_DELAY_S: Final = 30.0
 """How long recovery waits for projection, which gives way to commands; it does not."""
@@ -155,24 +154,18 @@ class Control:
         self._parts.recover()
 
     async def _project(self) -> None:
-        wait_s = BUSY_WAIT_S
+        parts = self._parts
         while True:
             try:
-                done = self._parts.projector.step(STEP_BYTES)
+                parts.projector.step(STEP_BYTES)
                 self._problems.pop("projection", None)
+                # Larger batches cost less each: one commit pays for many records.
+                is_behind = parts.projector.lag() > STEP_BYTES
+                wait_s = GIVE_WAY_S if is_behind else PROJECT_EVERY_S
             except _RETRIED as error:
                 self._problems["projection"] = f"projection: {error.message}"
-                await asyncio.sleep(RETRY_S)
-                continue
-            if not done:
-                wait_s = min(wait_s * 1.5, IDLE_WAIT_S)
-            elif self._parts.projector.lag() > STEP_BYTES:
-                wait_s = GIVE_WAY_S
-            else:
-                # Larger batches cost less each: one commit pays for many records.
-                wait_s = BUSY_WAIT_S
+                wait_s = RETRY_S
             await asyncio.sleep(wait_s)
-            wait_s = max(wait_s, BUSY_WAIT_S)
 
     async def _recover(self) -> None:
         parts = self._parts
