@@ -160,7 +160,7 @@ class Desk:
         provider = self.registry.providers[model.provider]
         card = self.snapshot.rate_card
         rates = card.find(provider.id, model.upstream) if route.metered else None
-        refusal = _unattributable(service, self.registry)
+        refusal = _unattributable(credential, service, self.registry)
         prefix = provider.speaks.get(route.dialect)
         if refusal is None and prefix is None:
             speaks = tuple(provider.speaks)
@@ -239,8 +239,15 @@ def _target(provider: Provider) -> UpstreamTarget:
     return UpstreamTarget(parts.hostname or "", port, tls, provider.ca_file)
 
 
-def _unattributable(service: Service, registry: Registry) -> Refusal | None:
+def _unattributable(
+    credential: Credential, service: Service, registry: Registry
+) -> Refusal | None:
     """Requirement 15: three living people, and two more for an agent."""
+    if service.tenant not in registry.tenants:
+        return refusals.unattributable(service.id, "its tenant is not declared")
+    if credential.person not in registry.people:
+        what = f"credential {credential.id} is for {credential.person}, who is gone"
+        return refusals.unattributable(service.id, what)
     owners = service.owners
     roles = {
         "policy owner": owners.policy,

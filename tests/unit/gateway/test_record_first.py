@@ -1,0 +1,276 @@
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
+from comptroller.core.errors import JournalUnavailableError
+from comptroller.engine.desk import Desk
+from comptroller.engine.ports import (
+    ReplySink,
+    UpstreamCall,
+    UpstreamFailure,
+    UpstreamRequest,
+)
+from comptroller.engine.snapshot import Snapshot
+from comptroller.gateway.exchange import Exchange
+from comptroller.gateway.floor import Floor
+from comptroller.gateway.inbound import Inbound
+from comptroller.testing.answered import CARD, acme
+from comptroller.testing.journal import InMemoryJournal
+from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
+from comptroller.testing.upstream import CHAT
+
+SERVICE = "checkout-assistant"
+
+
+class Listening:
+    """A client that notes what it is told."""
+
+    is_blocked = False
+
+    def __init__(self) -> None:
+        self.said = b""
+        self.ends = 0
+
+    def write(self, data: bytes) -> None:
+        """Notes the bytes."""
+        self.said += data
+
+    def done(self, *, keep_alive: bool) -> None:  # noqa: ARG002  the port's
+        """Counts the end."""
+        self.ends += 1
+
+    def abort(self) -> None:
+        """Counts the end."""
+        self.ends += 1
+
+
+class Calling:
+    """An upstream that notes its calls; the test answers them."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[UpstreamRequest, ReplySink]] = []
+        self.aborted = 0
+        self.was_sent = True
+
+    def call(self, request: UpstreamRequest, sink: ReplySink) -> UpstreamCall:
+        """Notes the call."""
+        self.calls.append((request, sink))
+        return self
+
+    def pause(self) -> None:
+        """Not asked for here."""
+
+    def resume(self) -> None:
+        """Not asked for here."""
+
+    def abort(self) -> bool:
+        """Counts it; whether it was sent is the test's choice."""
+        self.aborted += 1
+        return self.was_sent
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class Stage:
+    """A floor with a held journal, and one request on it."""
+
+    def __init__(self, model: bytes = b"gpt-5-mini") -> None:
+        self.journal = InMemoryJournal("/test")
+        self.upstreams = Calling()
+        self.client = Listening()
+        clock = FakeClock()
+        self.floor = Floor(
+            self.journal, self.upstreams, clock, SequentialIds(), plain=True
+        )
+        secret = Secret(hash_secret("good"), 0)
+        self.credential = Credential(CredentialId("c1"), SERVICE, "ada", 0, (secret,))
+        self.take(self.credential)
+        self.exchange = Exchange(self.floor, self.client, asking(model))
+
+    def take(self, credential: Credential) -> None:
+        """Serves with this credential."""
+        snapshot = Snapshot(1, 1, acme(), [credential], CARD)
+        self.floor.take(Desk(snapshot, FixedSecrets({})))
+
+    def revoke(self) -> None:
+        """Revokes it."""
+        held = self.credential
+        self.take(Credential(held.id, SERVICE, "ada", 0, held.secrets, revoked_ns=1))
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of the records, in order."""
+        marks = ("decided", "settled", "released")
+        return [
+            mark
+            for one in self.journal.records
+            for mark in marks
+            if b"request.%b.v1" % mark.encode() in one.line
+        ]
+
+
+def asking(model: bytes) -> Inbound:
+    return Inbound(
+        method=b"POST",
+        path=b"/v1/chat/completions",
+        query=b"",
+        lines=[],
+        secrets=[b"good"],
+        coding=b"",
+        body=b'{"model":"%b","messages":[]}' % model,
+        keep_alive=True,
+        chunked_allowed=True,
+        has_host=True,
+        is_head=False,
+    )
+
+
+def on_a_loop(play: Callable[[Stage], None], model: bytes = b"gpt-5-mini") -> Stage:
+    async def run() -> Stage:
+        stage = Stage(model)
+        stage.journal.hold()
+        stage.exchange.begin()
+        play(stage)
+        return stage
+
+    return asyncio.run(run())
+
+
+def answer(stage: Stage) -> None:
+    _, sink = stage.upstreams.calls[0]
+    sink.on_head(200, [(b"content-type", b"application/json")])
+    sink.on_data(CHAT)
+    sink.on_end()
+
+
+def test_the_provider_is_called_after_the_record_and_not_before() -> None:
+    """G3: no upstream call exists until the decision is durable."""
+
+    def play(stage: Stage) -> None:
+        assert stage.kinds == ["decided"]
+        assert stage.upstreams.calls == []
+        assert stage.client.said == b""
+        stage.journal.release()
+        assert len(stage.upstreams.calls) == 1
+        answer(stage)
+
+    stage = on_a_loop(play)
+
+    assert stage.kinds == ["decided", "settled"]
+    assert stage.client.said.endswith(CHAT)
+    assert stage.client.ends == 1
+    assert stage.floor.exchanges == set()
+
+
+def test_a_record_that_does_not_become_durable_calls_nobody() -> None:
+    """The disk fails under the decision: 503, no call."""
+    stage = on_a_loop(lambda stage: stage.journal.release(is_durable=False))
+
+    assert stage.upstreams.calls == []
+    assert b" 503 " in stage.client.said
+    assert b"journal_unavailable" in stage.client.said
+    assert stage.floor.exchanges == set()
+    assert stage.floor.recorder.is_failed
+
+
+def test_a_client_that_leaves_while_it_is_recorded_is_released() -> None:
+    """Nothing is sent for nobody, and nothing is owed."""
+
+    def play(stage: Stage) -> None:
+        stage.exchange.client_left()
+        stage.journal.release()
+
+    stage = on_a_loop(play)
+
+    assert stage.upstreams.calls == []
+    assert stage.kinds == ["decided", "released"]
+
+
+def test_a_revocation_while_it_is_recorded_releases() -> None:
+    """Revoked between decision and call: not sent, not owed, told."""
+
+    def play(stage: Stage) -> None:
+        stage.revoke()
+        stage.journal.release()
+
+    stage = on_a_loop(play)
+
+    assert stage.upstreams.calls == []
+    assert stage.kinds == ["decided", "released"]
+    assert b" 401 " in stage.client.said
+
+
+@pytest.mark.parametrize(("was_sent", "end"), [(True, "settled"), (False, "released")])
+def test_what_was_never_sent_is_never_owed(was_sent: bool, end: str) -> None:
+    """A call that is left while its connection opens is released, not settled."""
+
+    def play(stage: Stage) -> None:
+        stage.upstreams.was_sent = was_sent
+        stage.journal.release()
+        stage.revoke()
+
+    stage = on_a_loop(play)
+
+    assert stage.upstreams.aborted == 1
+    assert stage.kinds == ["decided", end]
+    assert stage.client.ends == 1
+
+
+@pytest.mark.parametrize(("sent", "end"), [(True, "settled"), (False, "released")])
+def test_a_failure_settles_only_what_was_sent(sent: bool, end: str) -> None:
+    """A provider that fails is owed an estimate if it may have heard of us."""
+
+    def play(stage: Stage) -> None:
+        stage.journal.release()
+        _, sink = stage.upstreams.calls[0]
+        sink.on_failed(UpstreamFailure("reset", "it broke", sent=sent))
+
+    stage = on_a_loop(play)
+
+    assert stage.kinds == ["decided", end]
+    assert b" 502 " in stage.client.said
+
+
+def test_a_journal_that_fails_later_does_not_cost_the_client_its_reply() -> None:
+    """The reply goes out without its cost; recovery ends the request."""
+
+    def play(stage: Stage) -> None:
+        stage.journal.release()
+        stage.journal.failed = True
+        answer(stage)
+
+    stage = on_a_loop(play)
+
+    assert stage.kinds == ["decided"]
+    assert stage.client.said.endswith(CHAT)
+    assert b"x-comptroller-cost-nano-usd" not in stage.client.said
+    assert stage.floor.exchanges == set()
+
+
+def test_a_refusal_is_recorded_and_answered_at_once() -> None:
+    """A denial waits for no disk: nothing depends on it."""
+    stage = on_a_loop(lambda _: None, b"no-such-model")
+
+    assert stage.kinds == ["decided"]
+    assert b" 400 " in stage.client.said
+    assert stage.floor.exchanges == set()
+
+
+def test_a_failed_journal_refuses_at_the_door() -> None:
+    """Neither allowed nor denied: what cannot be recorded is not decided."""
+
+    async def run() -> Stage:
+        stage = Stage()
+        stage.journal.failed = True
+        stage.exchange.begin()
+        return stage
+
+    stage = asyncio.run(run())
+
+    assert stage.kinds == []
+    assert b"journal_unavailable" in stage.client.said
+    with pytest.raises(JournalUnavailableError):
+        stage.journal.append(b"{}")
