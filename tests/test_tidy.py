@@ -256,3 +256,31 @@ def test_the_checker_leaves_good_code_alone() -> None:
     good = "def f(a, b, c, d, e) -> None:\n" + "    x = 1\n" * 59
 
     assert offences(Path("src/comptroller/core/good.py"), good) == []
+
+
+def compiled_sources() -> list[Path]:
+    """The modules that `make setup` compiles: HOT in the Makefile."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    listed = text.partition("HOT :=")[2].partition("\n\n")[0]
+    names = re.findall(r"\b[a-z]+(?:/[a-z_]+)+\b", listed)
+    return [ROOT / "src/comptroller" / f"{name}.py" for name in names]
+
+
+def decodes_own_shape(source: str) -> bool:
+    """Whether a module defines structures and decodes JSON into something."""
+    defines = re.search(r"^class \w+\([\w.]*\bStruct\b", source, re.MULTILINE)
+    return (
+        defines is not None
+        and re.search(r"Decoder\(|\.decode\(\w+, type", source) is not None
+    )
+
+
+def test_compiled_modules_decode_into_no_shape_of_their_own() -> None:
+    """mypyc drops the types of a structure's fields, so nothing decodes into it."""
+    sources = compiled_sources()
+
+    offenders = [s.name for s in sources if decodes_own_shape(s.read_text("utf-8"))]
+
+    assert len(sources) > 10
+    assert offenders == []
+    assert decodes_own_shape("class A(msgspec.Struct):\n  a: int\nB = Decoder(A)")

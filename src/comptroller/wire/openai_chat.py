@@ -2,82 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
 import msgspec
 
 from comptroller.core.usage import Pass, Reading
+from comptroller.wire.chat_shapes import (
+    BARE,
+    CHUNK,
+    NOTHING_BYTES,
+    REPLY,
+    Bare,
+    Call,
+    Chunk,
+    Message,
+    Reply,
+)
 from comptroller.wire.counts import UNREADABLE, block, text_bytes, text_or_none
 from comptroller.wire.openai_usage import read_usage, stated_cost
 from comptroller.wire.reader import decode
-
-_NULL: Final = msgspec.Raw(b"null")
-_NOTHING_BYTES: Final = len(b"null")
-
-
-class _Call(msgspec.Struct, gc=False):
-    name: str | None = None
-    arguments: str | None = None
-    input: str | None = None
-
-
-class _Tool(msgspec.Struct, gc=False):
-    function: _Call | None = None
-    custom: _Call | None = None
-
-
-class _Text(msgspec.Struct, gc=False):
-    transcript: str | None = None
-
-
-class _Message(msgspec.Struct, gc=False):
-    content: str | list[Any] | None = None
-    refusal: str | None = None
-    reasoning: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: list[_Tool] | None = None
-    function_call: _Call | None = None
-    audio: _Text | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    delta: _Message | None = None
-    message: _Message | None = None
-    finish_reason: str | None = None
-
-
-class _Reply(msgspec.Struct, gc=False):
-    id: str | None = None
-    model: str | None = None
-    choices: list[_Choice] | None = None
-    usage: msgspec.Raw = _NULL
-    x_groq: msgspec.Raw = _NULL
-    service_tier: str | None = None
-
-
-class _Chunk(msgspec.Struct, gc=False):
-    """A chunk behind the first that names the model."""
-
-    choices: list[_Choice] | None = None
-    usage: msgspec.Raw = _NULL
-    x_groq: msgspec.Raw = _NULL
-    service_tier: str | None = None
-
-
-class _Bare(msgspec.Struct, gc=False):
-    """A reply of which nothing but the usage is as expected."""
-
-    id: Any = None
-    model: Any = None
-    choices: msgspec.Raw = _NULL
-    usage: msgspec.Raw = _NULL
-    x_groq: msgspec.Raw = _NULL
-    service_tier: Any = None
-
-
-_REPLY: Final = msgspec.json.Decoder(_Reply)
-_CHUNK: Final = msgspec.json.Decoder(_Chunk)
-_BARE: Final = msgspec.json.Decoder(_Bare)
 
 
 class ChatReader:
@@ -100,13 +41,13 @@ class ChatReader:
             return False
         try:
             if self._model is None:
-                reply = _REPLY.decode(payload)
+                reply = REPLY.decode(payload)
                 # Azure's first chunk names neither.
                 self._model = reply.model or None
                 self._id = reply.id or self._id
-                chunk: _Reply | _Chunk = reply
+                chunk: Reply | Chunk = reply
             else:
-                chunk = _CHUNK.decode(payload)
+                chunk = CHUNK.decode(payload)
         except UNREADABLE:
             self._take(payload)
             return False
@@ -119,7 +60,7 @@ class ChatReader:
                     self._is_complete = True
         if chunk.service_tier:
             self._tier = chunk.service_tier
-        if len(chunk.usage) > _NOTHING_BYTES or len(chunk.x_groq) > _NOTHING_BYTES:
+        if len(chunk.usage) > NOTHING_BYTES or len(chunk.x_groq) > NOTHING_BYTES:
             return self._take_usage(chunk.usage, chunk.x_groq) and choices == []
         return False
 
@@ -155,10 +96,10 @@ class ChatReader:
 
     def _take(self, data: bytes) -> bool:
         """Reads a document of any shape; True: it could be read."""
-        reply = decode(data, _REPLY, _BARE)
+        reply = decode(data, REPLY, BARE)
         if reply is None:
             return False
-        if isinstance(reply, _Bare):
+        if isinstance(reply, Bare):
             self._output_bytes += len(reply.choices)
         else:
             for choice in reply.choices or ():
@@ -173,17 +114,17 @@ class ChatReader:
 
     def _take_usage(self, usage: msgspec.Raw, x_groq: msgspec.Raw) -> bool:
         """Keeps the usage as written; True: the reply's own field states it."""
-        if len(usage) > _NOTHING_BYTES:
+        if len(usage) > NOTHING_BYTES:
             self._raw = bytes(usage)
             return True
-        if not self._raw and len(x_groq) > _NOTHING_BYTES:
-            groq = decode(bytes(x_groq), _BARE)
-            if groq is not None and len(groq.usage) > _NOTHING_BYTES:
+        if not self._raw and len(x_groq) > NOTHING_BYTES:
+            groq = decode(bytes(x_groq), BARE)
+            if groq is not None and len(groq.usage) > NOTHING_BYTES:
                 self._raw = bytes(groq.usage)
         return False
 
 
-def _message_bytes(message: _Message) -> int:
+def _message_bytes(message: Message) -> int:
     """UTF-8 bytes of what was generated in a message or a delta."""
     content = message.content
     written = 0
@@ -205,7 +146,7 @@ def _message_bytes(message: _Message) -> int:
     return written + _call_bytes(message.function_call)
 
 
-def _call_bytes(call: _Call | None) -> int:
+def _call_bytes(call: Call | None) -> int:
     if call is None:
         return 0
     return text_bytes(call.name) + text_bytes(call.arguments) + text_bytes(call.input)

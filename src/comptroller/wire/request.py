@@ -9,12 +9,23 @@ case (some servers match names regardless of it), is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from comptroller.core.errors import BadRequestError
 from comptroller.wire import splice
+from comptroller.wire.request_shapes import (
+    FALLBACKS,
+    FLAG,
+    METADATA,
+    MODELS,
+    PARAMETERS,
+    TEXT,
+    TOOLS,
+    WHOLE,
+    Tool,
+)
 from comptroller.wire.routes import Operation, Route
 
 
@@ -50,33 +61,6 @@ _SESSION_BYTES_MAX: Final = 128
 _SESSION_MARK: Final = "_session_"
 
 _Members: TypeAlias = dict[str, msgspec.Raw]
-
-_TEXT: Final[msgspec.json.Decoder[str | None]] = msgspec.json.Decoder(str | None)
-_WHOLE: Final[msgspec.json.Decoder[int | float | None]] = msgspec.json.Decoder(
-    int | float | None
-)
-_FLAG: Final[msgspec.json.Decoder[bool | None]] = msgspec.json.Decoder(bool | None)
-
-
-class _Parameters(msgspec.Struct):
-    model: Any = None
-
-
-class _Tool(msgspec.Struct):
-    type: Any = None
-    model: Any = None
-    parameters: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Metadata(msgspec.Struct):
-    user_id: Any = None
-
-
-_PARAMETERS: Final = msgspec.json.Decoder(_Parameters)
-_TOOLS: Final = msgspec.json.Decoder(list[_Tool] | None)
-_MODELS: Final = msgspec.json.Decoder(list[str] | None)
-_FALLBACKS: Final = msgspec.json.Decoder(list[str | _Tool] | None)
-_METADATA: Final = msgspec.json.Decoder(_Metadata | None)
 
 _CONTROL: Final = frozenset(
     {
@@ -291,7 +275,7 @@ def _text(found: _Members, name: str) -> str | None:
     if raw is None:
         return None
     try:
-        return _TEXT.decode(raw)
+        return TEXT.decode(raw)
     except (msgspec.MsgspecError, ValueError):
         raise BadRequestError(f"the field {name!r} must be a string") from None
 
@@ -305,7 +289,7 @@ def _whole_of(name: str, raw: msgspec.Raw | None) -> int | None:
     if raw is None:
         return None
     try:
-        value = _WHOLE.decode(raw)
+        value = WHOLE.decode(raw)
     except (msgspec.MsgspecError, ValueError):
         value = -1
     if isinstance(value, float):
@@ -321,7 +305,7 @@ def _flag(found: _Members, name: str) -> bool:
     if raw is None:
         return False
     try:
-        return _FLAG.decode(raw) is True
+        return FLAG.decode(raw) is True
     except (msgspec.MsgspecError, ValueError):
         raise BadRequestError(f"the field {name!r} must be true or false") from None
 
@@ -348,7 +332,7 @@ def _other_models(found: _Members) -> tuple[str, ...]:
     if not found.keys() & {"tools", "models", "fallbacks"}:
         return ()
     names: list[object] = []
-    for name, decoder in (("models", _MODELS), ("fallbacks", _FALLBACKS)):
+    for name, decoder in (("models", MODELS), ("fallbacks", FALLBACKS)):
         raw = found.get(name)
         if raw is not None:
             try:
@@ -360,7 +344,7 @@ def _other_models(found: _Members) -> tuple[str, ...]:
     raw = found.get("tools")
     if raw is not None:
         try:
-            names += _TOOLS.decode(raw) or ()
+            names += TOOLS.decode(raw) or ()
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise BadRequestError("the field 'tools' must be a list of tools") from None
     found_models: dict[str, None] = {}
@@ -373,13 +357,13 @@ def _other_models(found: _Members) -> tuple[str, ...]:
 def _named(one: object) -> tuple[str, ...]:
     if isinstance(one, str):
         return (one,)
-    if not isinstance(one, _Tool):
+    if not isinstance(one, Tool):
         return ()
     inner = None
     if one.type != "function":
         # A provider's own tool, not a function with a schema.
         try:
-            inner = _PARAMETERS.decode(one.parameters).model
+            inner = PARAMETERS.decode(one.parameters).model
         except (msgspec.MsgspecError, ValueError, RecursionError):
             inner = None
     return tuple(name for name in (one.model, inner) if isinstance(name, str))
@@ -391,7 +375,7 @@ def _session(found: _Members) -> str | None:
     if raw is None:
         return None
     try:
-        metadata = _METADATA.decode(raw)
+        metadata = METADATA.decode(raw)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     user = metadata.user_id if metadata is not None else None
