@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CONTROL_WAIT_S: Final = 10.0
 """How long a command waits for a control process that is starting."""
 CONTROL_POLL_S: Final = 0.05
+IN_FORCE_S: Final = 0.3
+"""After this every worker has looked for a new snapshot (gateway/worker.py)."""
 
 
 @contextmanager
@@ -129,7 +131,7 @@ def price_warnings(registry: Registry) -> list[str]:
 def _send(place: Place, command: Act | Sync) -> Result:
     """Performs a command here, or has the control process perform it."""
     from comptroller.adapters.control import ControlClient, ControlLock
-    from comptroller.engine.commands import decode_reply
+    from comptroller.engine.commands import Sync, decode_reply
 
     place.prepare()
     lock, client = ControlLock(place.lock), ControlClient(place.socket)
@@ -145,7 +147,11 @@ def _send(place: Place, command: Act | Sync) -> Result:
                 lock.release()
         answer = client.ask(msgspec.json.encode(command))
         if answer is not None:
-            return decode_reply(command, answer)
+            result = decode_reply(command, answer)
+            if not isinstance(command, Sync):
+                # A key works, and is refused, on every worker once we return.
+                time.sleep(IN_FORCE_S)
+            return result
         if time.monotonic() > deadline_s:
             raise ControlUnavailableError(
                 f"a process holds {place.lock} and does not answer at"
