@@ -276,7 +276,7 @@ def decodes_own_shape(source: str) -> bool:
 
 
 def test_compiled_modules_decode_into_no_shape_of_their_own() -> None:
-    """mypyc drops the types of a structure's fields, so nothing decodes into it."""
+    """Mypyc drops the types of a structure's fields, so nothing decodes into it."""
     sources = compiled_sources()
 
     offenders = [s.name for s in sources if decodes_own_shape(s.read_text("utf-8"))]
