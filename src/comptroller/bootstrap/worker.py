@@ -25,7 +25,7 @@ from comptroller.adapters.upstreams.pool import UpstreamPool
 from comptroller.bootstrap.place import Place, say
 from comptroller.bootstrap.tls import tls_context
 from comptroller.core.errors import ComptrollerError, ConfigurationError
-from comptroller.gateway.floor import ClientBounds
+from comptroller.gateway.bounds import ClientBounds
 from comptroller.gateway.worker import WorkerParts, run_worker
 
 

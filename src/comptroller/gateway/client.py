@@ -16,8 +16,9 @@ import httptools
 from comptroller.engine import refusals
 from comptroller.engine.refusals import Refusal
 from comptroller.gateway import heads
+from comptroller.gateway.bounds import ClientBounds
 from comptroller.gateway.exchange import Exchange
-from comptroller.gateway.floor import ClientBounds, Floor
+from comptroller.gateway.floor import Floor
 from comptroller.gateway.inbound import (
     CREDENTIALS,
     HEAD_BYTES_MAX,
@@ -129,7 +130,7 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses, then begins the next request if none is under way."""
-        if self._closing or self._refusal is not None:
+        if self._closing or self._is_refused:
             return
         if self.phase < Phase.BODY:
             self._head_bytes += len(data)
@@ -292,6 +293,12 @@ class ClientConnection(asyncio.Protocol):
         """Closes a connection that waits for a next request."""
         if self.phase is Phase.IDLE and not self._busy:
             self.close()
+
+    @property
+    def _is_refused(self) -> bool:
+        # Not asked inline where a callback may refuse meanwhile: mypyc trusts that
+        # what was None a moment ago still is.
+        return self._refusal is not None
 
     @property
     def _busy(self) -> bool:

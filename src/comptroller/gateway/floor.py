@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from comptroller.core.errors import JournalUnavailableError
@@ -15,24 +14,7 @@ from comptroller.engine.desk import Desk
 from comptroller.engine.ports import Clock, Ids, Journal, Upstreams
 from comptroller.engine.recording import Recorder
 from comptroller.engine.refusals import Refusal
-
-
-@dataclass(frozen=True, slots=True)
-class ClientBounds:
-    """How long a client may take, in seconds; counted to the next second."""
-
-    idle_s: int = 75
-    """Between two requests."""
-    head_s: int = 10
-    body_s: int = 30
-    """For a body, beside the time that its size allows for."""
-    body_bytes_per_s_min: int = 16 * 1024
-    blocked_s: int = 60
-    """Without reading what it was sent."""
-    linger_s: int = 2
-    """How long what a refused client still sends is read and thrown away: closing
-    with unread bytes would reset the connection and destroy the refusal on its way."""
-
+from comptroller.gateway.bounds import ClientBounds
 
 EXCHANGES_MAX: Final = 4096
 BODY_BYTES_ALL_MAX: Final = 512 * 1024 * 1024

@@ -23,8 +23,9 @@ from comptroller.engine.ports import (
     Upstreams,
 )
 from comptroller.engine.snapshot import decode
+from comptroller.gateway.bounds import ClientBounds
 from comptroller.gateway.client import ClientConnection
-from comptroller.gateway.floor import ClientBounds, Floor
+from comptroller.gateway.floor import Floor
 
 log = logging.getLogger(__name__)
 
