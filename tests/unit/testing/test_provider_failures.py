@@ -212,6 +212,7 @@ def test_books_hold_tags_paths_and_whole_requests(client: Client) -> None:
     found = client.stats()
 
     assert "tag output=1" in found["tags"]
+    assert found["tag_bills"]["tag output=1"]["output"] == 1
     last = found["requests"][-1]
     assert last["headers"]["authorization"] == "Bearer x"
     assert last["body_bytes"] == len(BODY)

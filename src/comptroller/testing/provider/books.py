@@ -25,6 +25,7 @@ class Books:
         self.bill_broken: dict[str, Counter[str]] = {}
         """Likewise for replies that broke off: the prompt, and what was generated."""
         self._tags: deque[str] = deque(maxlen=IDS_MAX)
+        self._tag_bills: dict[str, Usage] = {}
         self._requests: deque[dict[str, Any]] = deque(maxlen=REQUESTS_MAX)
 
     def received(self, request: Request) -> None:
@@ -32,7 +33,7 @@ class Books:
         self.counts["requests"] += 1
         self.paths[request.path] += 1
         headers = request.headers
-        tag = headers.get("x-comptroller-request-id") or headers.get("x-tag")
+        tag = tag_of(request)
         if tag is not None:
             self._tags.append(tag)
         self._requests.append(
@@ -45,12 +46,15 @@ class Books:
             }
         )
 
-    def billed(self, model: str, usage: Usage, *, broken: bool = False) -> None:
-        """Puts one reply's usage on the bill."""
-        bill = self.bill_broken if broken else self.bill
-        line = bill.setdefault(model, Counter())
-        line["requests"] += 1
-        line.update(usage)
+    def billed(self, model: str, usage: Usage, tag: str | None = None) -> None:
+        """Puts a whole reply's usage on the bill."""
+        _add(self.bill, model, usage)
+        if tag is not None and len(self._tag_bills) < IDS_MAX:
+            self._tag_bills[tag] = usage
+
+    def billed_broken(self, model: str, usage: Usage) -> None:
+        """Puts on the bill what a reply that broke off consumed."""
+        _add(self.bill_broken, model, usage)
 
     def stats(self) -> dict[str, Any]:
         """What `GET /__stats` shows."""
@@ -62,5 +66,18 @@ class Books:
                 model: dict(line) for model, line in self.bill_broken.items()
             },
             "tags": list(self._tags),
+            "tag_bills": self._tag_bills,
             "requests": list(self._requests),
         }
+
+
+def tag_of(request: Request) -> str | None:
+    """What a test's client names its request by; gateways pass `x-tag` on."""
+    headers = request.headers
+    return headers.get("x-comptroller-request-id") or headers.get("x-tag")
+
+
+def _add(bill: dict[str, Counter[str]], model: str, usage: Usage) -> None:
+    line = bill.setdefault(model, Counter())
+    line["requests"] += 1
+    line.update(usage)

@@ -18,7 +18,7 @@ from comptroller.testing.provider.behaviour import (
     BehaviourError,
     Behaviours,
 )
-from comptroller.testing.provider.books import Books
+from comptroller.testing.provider.books import Books, tag_of
 from comptroller.testing.provider.framing import (
     MalformedRequestError,
     Request,
@@ -105,6 +105,7 @@ class Reply(NamedTuple):
     model: str | None = None
     usage: Usage | None = None
     close: bool = False
+    tag: str | None = None
 
     @property
     def plain(self) -> bool:
@@ -214,7 +215,7 @@ class Connection(asyncio.Protocol):
             reply = plain_reply(400, body, fields)
         else:
             reply = framed(answer, ask, fields)
-        return reply._replace(close=not request.keep_alive)
+        return reply._replace(close=not request.keep_alive, tag=tag_of(request))
 
     def _failure(self, ask: Ask, route: Route, fields: dict[str, str]) -> Reply:
         behaviour = ask.behaviour
@@ -246,7 +247,7 @@ class Connection(asyncio.Protocol):
     def _finished(self, reply: Reply) -> None:
         if reply.model is not None and reply.usage is not None:
             self._books.counts["completed"] += 1
-            self._books.billed(reply.model, reply.usage)
+            self._books.billed(reply.model, reply.usage, reply.tag)
         if reply.close and self._transport is not None:
             self._transport.close()
 
@@ -273,7 +274,7 @@ class Connection(asyncio.Protocol):
             name: int(count * share) if name in GENERATED_CLASSES else count
             for name, count in reply.usage.items()
         }
-        self._books.billed(reply.model, usage, broken=True)
+        self._books.billed_broken(reply.model, usage)
 
     async def _send(self, reply: Reply) -> bool:
         behaviour = reply.behaviour

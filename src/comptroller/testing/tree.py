@@ -1,0 +1,186 @@
+"""`comptroller serve` for tests: a real supervisor with all its processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+READY_S_MAX: Final = 60.0
+STOP_S_MAX: Final = 60.0
+DEATH_MS_MAX: Final = 10_000
+_READY: Final = "comptroller is ready: "
+
+
+def run_command(folder: Path, *words: str) -> str:
+    """Runs a command of ours in a folder; what it printed.
+
+    Raises:
+        RuntimeError: it failed, with what it said.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "comptroller", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)}: {done.stderr}")
+    return done.stdout
+
+
+def told(folder: Path, *words: str) -> Any:  # noqa: ANN401  JSON
+    """What a command says with `--json`."""
+    return json.loads(run_command(folder, *words, "--json"))
+
+
+class ServeTree:
+    """One run of `serve` in a folder with a `comptroller.yaml`.
+
+    Args:
+        folder: where it runs; its log is `serve.log` there, appended to.
+        workers: how many.
+        port: to listen at; 0: a free one.
+    """
+
+    def __init__(self, folder: Path, workers: int, port: int = 0) -> None:
+        self.folder = folder
+        self._log = folder / "serve.log"
+        self._log_begin = self._log.stat().st_size if self._log.exists() else 0
+        words = ["--listen", f"127.0.0.1:{port}", "--console", "127.0.0.1:0"]
+        program = [sys.executable, "-m", "comptroller", "serve"]
+        self.process = subprocess.Popen(
+            [*program, *words, "--workers", str(workers)],
+            cwd=folder,
+            stderr=subprocess.PIPE,
+        )
+        # Not straight into a file: a test may limit what these processes write.
+        with self._log.open("ab") as log:
+            self._logger = subprocess.Popen(
+                ["/bin/cat"], stdin=self.process.stderr, stdout=log
+            )
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+        self.await_said(_READY, READY_S_MAX)
+        found = re.search(_READY + r".*?:([0-9]+) ", self.log())
+        self.port = int(found.group(1)) if found else 0
+
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_bytes()[self._log_begin :].decode()
+
+    def await_said(self, text: str, seconds: float) -> None:
+        """Waits until it has said something.
+
+        Raises:
+            TimeoutError: it did not, or it ended without.
+        """
+
+        def is_said() -> bool:
+            is_over = self.process.poll() is not None
+            if text in self.log():
+                return True
+            if is_over:
+                raise TimeoutError(f"it ended: {self.log()}")
+            return False
+
+        try:
+            await_true(is_said, seconds)
+        except TimeoutError:
+            raise TimeoutError(f"serve never said {text!r}: {self.log()}") from None
+
+    def children(self) -> dict[str, int]:
+        """Name to process id: `control`, `w0`, `w1` …; those that live now."""
+        pid = self.process.pid
+        try:
+            listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except FileNotFoundError:
+            return {}
+        named: dict[str, int] = {}
+        for child in listed:
+            try:
+                words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            except FileNotFoundError:
+                continue
+            if "_control" in words:
+                named["control"] = int(child)
+            elif "_worker" in words:
+                named[str(json.loads(words[-2])["name"])] = int(child)
+        return named
+
+    def kill(self) -> None:
+        """Kills the supervisor alone; its children notice by themselves."""
+        self.process.kill()
+        self.process.wait()
+
+    def is_gone(self) -> bool:
+        """Whether neither it nor any of its children is left: all hold its log."""
+        return self._logger.poll() is not None
+
+    def stop(self) -> int:
+        """Stops gracefully, by force where that takes too long; its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(STOP_S_MAX)
+        finally:
+            self.process.kill()
+            self.process.wait()
+        self._logger.wait(STOP_S_MAX)
+        return status
+
+
+def kill_dead(pid: int) -> bool:
+    """Kills a process and waits until it is dead.
+
+    Returns:
+        Whether it lived until then; a process that had ended was not killed by us.
+
+    Raises:
+        TimeoutError: it does not die.
+    """
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if select.select([handle], [], [], 0)[0]:
+            return False
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        ended = select.poll()
+        ended.register(handle, select.POLLIN)
+        if not ended.poll(DEATH_MS_MAX):
+            raise TimeoutError(f"process {pid} outlives SIGKILL")
+        return True
+    finally:
+        os.close(handle)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that waits to be reaped does not."""
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def await_true(condition: Callable[[], bool], seconds: float) -> None:
+    """Waits until something is so.
+
+    Raises:
+        TimeoutError: it does not come true.
+    """
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline_s:
+            raise TimeoutError("it did not come true in time")
+        time.sleep(0.01)
