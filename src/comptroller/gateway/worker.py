@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from comptroller.core.errors import StoreUnavailableError
+from comptroller.core.errors import JournalUnavailableError, StoreUnavailableError
 from comptroller.engine import refusals
 from comptroller.engine.desk import Desk
 from comptroller.engine.ports import (
@@ -62,7 +62,8 @@ async def run_worker(parts: WorkerParts) -> None:
     """Serves until SIGTERM or SIGINT, then finishes what is under way.
 
     Raises:
-        JournalUnavailableError: the journal cannot be opened.
+        JournalUnavailableError: the journal cannot be opened, or it failed: what was
+            under way is finished, and only a new process can record again.
         OSError: the port cannot be opened.
     """
     loop = asyncio.get_running_loop()
@@ -76,6 +77,7 @@ async def run_worker(parts: WorkerParts) -> None:
     beats = [
         _Beat(SNAPSHOT_EVERY_S, lambda: _refresh(floor, parts)),
         _Beat(SWEEP_EVERY_S, floor.sweep),
+        _Beat(SNAPSHOT_EVERY_S, lambda: stop.set() if journal.failed else None),
     ]
     for beat in beats:
         beat.start()
@@ -100,6 +102,11 @@ async def run_worker(parts: WorkerParts) -> None:
         floor.record_strangers()
         await upstreams.close()
         journal.close()
+    if journal.failed:
+        raise JournalUnavailableError(
+            f"the journal {journal.source} failed; a new process needs a new one"
+            " (is the disk full?)"
+        )
 
 
 def _spare_the_collector() -> None:

@@ -15,7 +15,9 @@ HOPELESS: Final = 78
 STOP_MARGIN_S: Final = 5.0
 """How much longer than their own grace children get before they are killed."""
 
-_LIVED_LONG_S: Final = 10.0
+WORKED_S: Final = 1.0
+"""A child that was ready for so long has worked: what ended it then says nothing
+about a next start, which need not wait."""
 _BACKOFF_FIRST_S: Final = 0.05
 _BACKOFF_MAX_S: Final = 5.0
 
@@ -119,6 +121,8 @@ class _Child:
         self._give_up = give_up
         self._process: Process | None = None
         self._ending = False
+        self._ready_s: float | None = None
+        """When the present life, or the last one, became ready."""
         self._task: asyncio.Task[None] | None = None
 
     def keep(self) -> None:
@@ -147,18 +151,16 @@ class _Child:
     async def _keep(self) -> None:
         if self.spec.gate is not None:
             await self.spec.gate.wait()
-        loop = asyncio.get_running_loop()
         backoff_s = _BACKOFF_FIRST_S
         while not self._ending:
-            started_s = loop.time()
             status = await self._live()
             if self._ending:
                 return
             if status == HOPELESS:
                 self._give_up()
                 return
-            lived_s = loop.time() - started_s
-            if lived_s > _LIVED_LONG_S:
+            now_s = asyncio.get_running_loop().time()
+            if self._ready_s is not None and now_s - self._ready_s > WORKED_S:
                 backoff_s = _BACKOFF_FIRST_S
             self._say(f"{self.spec.name} {_ended(status)}; starting it again")
             await asyncio.sleep(backoff_s)
@@ -176,6 +178,7 @@ class _Child:
                 *command, pass_fds=[theirs.fileno()], start_new_session=True
             )
             theirs.close()
+            self._ready_s = None
             self._process = process
             if self._ending:
                 self._signal(signal.SIGTERM)
@@ -189,8 +192,10 @@ class _Child:
                     await listening
 
     async def _listen(self, ours: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
         with contextlib.suppress(ConnectionError):
-            if await asyncio.get_running_loop().sock_recv(ours, 64):
+            if await loop.sock_recv(ours, 64):
+                self._ready_s = loop.time()
                 self.ready.set()
 
 
