@@ -1,4 +1,5 @@
 import socket
+import threading
 import time
 from contextlib import ExitStack
 
@@ -448,3 +449,26 @@ def test_a_connection_paused_by_a_slow_client_serves_the_next(fresh: Site) -> No
         client.read_until(b"\n\n\r\n0\r\n\r\n")
         for _ in range(3):
             assert fresh.chat().status == 200
+
+
+def test_a_large_body_is_let_go_of_when_it_was_sent(fresh: Site) -> None:
+    """Long replies to long prompts do not add up in the worker's memory."""
+    body = STREAM_BODY[:-1] + b',"x":"' + b"y" * 900_000 + b'"}'
+    gate = threading.Event()
+
+    def script(talk: Talk) -> None:
+        talk.send(STREAM_HEAD + chunk(b"data: {}\n\n"))
+        assert gate.wait(10)
+        talk.send(b"0\r\n\r\n")
+
+    fresh.upstream.answer = script
+    before = fresh.worker.memory_bytes()
+    with ExitStack() as stack:
+        for _ in range(60):
+            client = stack.enter_context(raw_client(fresh.worker.port))
+            client.send(request(CHAT_PATH, body, fresh.bearer))
+            assert client.read_head().status == 200
+        grown = fresh.worker.memory_bytes() - before
+        gate.set()
+
+    assert grown < 20 * 1024 * 1024

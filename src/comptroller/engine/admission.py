@@ -58,7 +58,8 @@ class Admitted(msgspec.Struct, frozen=True):
     entitlement: Entitlement
     facts: RequestFacts
     body: bytes
-    """What is sent upstream."""
+    """What is sent upstream; let go of when it was, if it is large."""
+    body_bytes: int
     strip_usage: bool
     """Whether the stream's usage chunk was asked for by us alone."""
     hold: Hold
@@ -160,7 +161,8 @@ class Admission:
                 refusal = refusals.unpriced(model.id, service, self.desk.registry)
             else:
                 data = self._data(entitlement.data, facts, None, (hold, ask.body))
-                return Admitted(entitlement, facts, body, strip, hold, data)
+                size = len(body)
+                return Admitted(entitlement, facts, body, size, strip, hold, data)
         sizes = (_NO_HOLD, ask.body)
         return Refused(refusal, self._data(entitlement.data, facts, refusal, sizes))
 

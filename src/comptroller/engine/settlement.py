@@ -166,7 +166,7 @@ def _estimated(
 ) -> Bill:
     """A reply without its final usage: at least what was seen of it."""
     operation = admitted.entitlement.route.operation
-    guess = estimate_usage(operation, len(admitted.body), reading.output_bytes)
+    guess = estimate_usage(operation, admitted.body_bytes, reading.output_bytes)
     usage = dict(seen)
     if not total(usage, PROMPT_CLASSES):
         usage["input"] = guess["input"]

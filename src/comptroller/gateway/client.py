@@ -97,6 +97,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
         """The client is gone; what it asked for is still ours to account for."""
         self._transport = None
+        del self._parser  # it refers to us: a cycle, which is collected seldom
         self._floor.connections.discard(self)
         self._floor.body_bytes -= self._body_bytes
         self._body_bytes = 0

@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from comptroller.core.errors import JournalUnavailableError
 from comptroller.core.usage import Reading
 from comptroller.engine import refusals
@@ -33,6 +35,11 @@ from comptroller.wire.routes import (
 WHOLE_BYTES_MAX: Final = 1024 * 1024
 """A reply that is not a stream is held back up to this size, so that its cost can
 go out with its head."""
+
+
+KEPT_BYTES_MAX: Final = 16 * 1024
+"""A larger request body is let go of when it was sent: a reply may take minutes, and
+a thousand of them together would hold gigabytes."""
 
 
 class Client(Protocol):
@@ -160,7 +167,7 @@ class Exchange:
             return
         self.stage = Stage.SENT
         entitlement = admitted.entitlement
-        head = heads.upstream_head(self._inbound, entitlement, len(admitted.body))
+        head = heads.upstream_head(self._inbound, entitlement, admitted.body_bytes)
         settings = floor.settings
         request = UpstreamRequest(
             entitlement.target,
@@ -170,6 +177,9 @@ class Exchange:
             settings.upstream_idle_timeout_s,
         )
         self._call = floor.upstreams.call(request, self)
+        if admitted.body_bytes > KEPT_BYTES_MAX:
+            self._inbound = replace(self._inbound, body=b"")
+            self.admitted = replace(admitted, body=b"")
 
     # -- ReplySink -----------------------------------------------------------
 

@@ -162,6 +162,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends the reply: whole if its end was the connection's, else broken."""
         self._lane.forget(self)
+        self._parser = None  # it refers to us: a cycle, which is collected seldom
         sink = self._sink
         if sink is None:
             return

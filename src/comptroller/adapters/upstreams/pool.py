@@ -42,8 +42,8 @@ class Lane:
                 connection.send(request, sink, now_s)
                 return connection
             connection.close()
-        opening = OpeningCall(self, request, sink)
-        opening.task = self._loop.create_task(opening.run())
+        opening = OpeningCall(self, sink)
+        opening.task = self._loop.create_task(opening.run(request))
         return opening
 
     async def open(self) -> UpstreamConnection:
@@ -94,16 +94,15 @@ class Lane:
 class OpeningCall:
     """A call whose connection is still being opened: nothing has been sent."""
 
-    def __init__(self, lane: Lane, request: UpstreamRequest, sink: ReplySink) -> None:
+    def __init__(self, lane: Lane, sink: ReplySink) -> None:
         self._lane = lane
-        self._request = request
         self._sink = sink
         self._connection: UpstreamConnection | None = None
         self.task: asyncio.Task[None] | None = None
         """Set by the lane; kept so that the task is not collected."""
 
-    async def run(self) -> None:
-        """Opens the connection, then sends."""
+    async def run(self, request: UpstreamRequest) -> None:
+        """Opens the connection, then sends; keeps nothing of the request."""
         try:
             connection = await self._lane.open()
         except ssl.SSLError as error:
@@ -120,7 +119,7 @@ class OpeningCall:
                 self._sink.on_failed(UpstreamFailure("connect", detail, sent=False))
                 return
             self._connection = connection
-            connection.send(self._request, self._sink, self._lane.now_s())
+            connection.send(request, self._sink, self._lane.now_s())
 
     def pause(self) -> None:
         """Stops reading the reply."""
