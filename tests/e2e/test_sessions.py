@@ -31,15 +31,10 @@ VOLATILE = [
 ]
 
 WAIT_UNTIL_READY = """
-import http.client, sys, time
-for _ in range(600):
-    try:
-        connection = http.client.HTTPConnection(sys.argv[1], timeout=2)
-        connection.request("GET", "/readyz")
-        if connection.getresponse().status == 200:
-            sys.exit(0)
-    except OSError:
-        pass
+import pathlib, sys, time
+for _ in range(1200):
+    if "is ready" in pathlib.Path("serve.log").read_text():
+        sys.exit(0)
     time.sleep(0.05)
 sys.exit("the gateway did not become ready")
 """
@@ -100,9 +95,10 @@ def script(page: str, origin: str, listen: str, console: str) -> str:
         command = step.command.replace("127.0.0.1:4000", listen)
         if command.endswith("&"):
             options = f"--listen {listen} --console {console}"
-            lines.append(command.replace("serve", f"serve {options}"))
+            command = command.replace("serve", f"serve {options}")
+            lines.append(f"{command.removesuffix('&')} > serve.log 2>&1 &")
             lines.append("served=$!")
-            lines.append(f"python wait.py {listen}; sleep 0.5")
+            lines.append("python wait.py; cat serve.log")
         else:
             lines.append(command)
         if "init" in command:
