@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, insert
 from sqlalchemy.exc import DBAPIError
 
-from comptroller.adapters.store.schema import HEAD
+from comptroller.adapters.store.schema import HEAD, alembic_version, metadata
 from comptroller.core.errors import StoreUnavailableError
 
 BUSY_TIMEOUT_MS: Final = 10_000
@@ -32,8 +32,12 @@ def writing_engine(path: Path) -> Engine:
         raise StoreUnavailableError(f"cannot open the store {path}: {error}") from error
     engine = _engine(path, "IMMEDIATE", "synchronous = FULL", "journal_mode = WAL")
     with translated(path), engine.begin() as connection:
-        if _version(connection) != HEAD:
-            _migrate(connection, path)
+        version = _version(connection)
+        if version is None:
+            metadata.create_all(connection)
+            connection.execute(insert(alembic_version).values(version_num=HEAD))
+        elif version != HEAD:
+            migrate(connection, path)
     return engine
 
 
@@ -99,7 +103,12 @@ def _version(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _migrate(connection: Connection, path: Path) -> None:
+def migrate(connection: Connection, path: Path) -> None:
+    """Brings an older database to the newest schema; an empty one, too.
+
+    Raises:
+        StoreUnavailableError: a newer release wrote it.
+    """
     # Alembic takes a third of a second to import; nearly every start needs it not.
     from alembic import command, config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The tables. Migrations create them; a test holds the two together."""
+"""The tables of a new database. Migrations lead older ones here; a test compares."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
+    String,
     Table,
     Text,
     text,
@@ -28,6 +30,14 @@ metadata: Final = MetaData()
 def _required(name: str, type_: Any = Text, **more: Any) -> Column[Any]:  # noqa: ANN401  as Column
     return Column(name, type_, nullable=False, **more)
 
+
+alembic_version: Final = Table(
+    "alembic_version",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""Alembic's own; declared so that a new database needs no Alembic either."""
 
 journals: Final = Table(
     "journals",
