@@ -22,7 +22,7 @@ from comptroller.testing.upstream import Received, chunk
 from comptroller.testing.worker import CHAT_BODY, CHAT_PATH, Site
 
 SEED = 20261121
-CASES = 6000
+CASES = 3000
 MARK = b"x-case: "
 REPLY = h11.Response(status_code=200, headers=[("content-length", "0")])
 HELD_APART = re.compile(rb" {2,}")

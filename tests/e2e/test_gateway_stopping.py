@@ -125,30 +125,37 @@ def break_the_journal(site: Site) -> None:
 
 def test_without_a_journal_nothing_is_forwarded(open_site: OpenSite) -> None:
     """A full disk: 503 with its own code, alive, not ready, nothing sent."""
-    with open_site() as site:
+    with open_site() as site, raw_client(site.worker.port) as client:
         assert site.chat().status == 200
         site.upstream.received.clear()
         time.sleep(0.2)
         break_the_journal(site)
 
-        for _ in range(3):
-            reply = site.chat()
-            assert reply.status == 503
-            assert reply.value(b"x-comptroller-code") == b"journal_unavailable"
+        chat = request(CHAT_PATH, CHAT_BODY, site.bearer)
+        denied = request(CHAT_PATH, b'{"model":"none"}', site.bearer)
+        health = request("/healthz", method="GET")
+        ready = request("/readyz", method="GET")
+        client.send(chat + chat + denied + health + ready)
+        replies = [client.read() for _ in range(5)]
+
+        assert [one.status for one in replies] == [503, 503, 503, 200, 503]
+        codes = {one.value(b"x-comptroller-code") for one in replies[:3]}
+        assert codes == {b"journal_unavailable"}
         assert site.upstream.received == []
-        assert site.worker.get("/healthz") == 200
-        assert site.worker.get("/readyz") == 503
+        assert site.worker.process.wait(5) == 1
 
 
-def test_a_refusal_needs_the_journal_too(open_site: OpenSite) -> None:
-    """What cannot be recorded is not decided: also not against someone."""
+def test_a_new_worker_takes_over_from_a_failed_journal(open_site: OpenSite) -> None:
+    """The failed one stops, so that its place is taken by one that can record."""
     with open_site() as site:
         break_the_journal(site)
         site.chat()
-
-        reply = site.chat(CHAT_BODY.replace(b'"up"', b'"none"'))
-
-        assert reply.status == 503
+        assert site.worker.process.wait(5) == 1
+        second = WorkerProcess(site.worker.data, {"name": "w0"}, site.worker.port)
+        try:
+            assert site.chat().status == 200
+        finally:
+            second.stop()
 
 
 def test_a_reply_under_way_survives_the_journals_failure(
@@ -167,3 +174,4 @@ def test_a_reply_under_way_survives_the_journals_failure(
         assert client.read_chunk() == HELLO
         assert client.read_chunk() == b""
         assert site.decision(head).type == records.DECIDED
+        assert site.worker.process.wait(5) == 1
