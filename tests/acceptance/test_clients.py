@@ -31,6 +31,9 @@ MODELS: Final = {
 """What the mock provider says that each of its replies consumed."""
 INSTALL_S_MAX: Final = 420.0
 RUN_S_MAX: Final = 540.0
+pytestmark = pytest.mark.timeout(INSTALL_S_MAX + RUN_S_MAX)
+"""Whichever test comes first waits for the fixtures."""
+
 _WANTED: Final = {"node": "nodejs", "npm": "npm"}
 _FREE_OF_CHARGE: Final = frozenset({"/v1/messages/count_tokens"})
 
@@ -94,7 +97,6 @@ def run(clients: Path, tmp_path_factory: pytest.TempPathFactory) -> Driven:
     return Driven(done.returncode, done.stdout + done.stderr, booked, asked)
 
 
-@pytest.mark.timeout(INSTALL_S_MAX + RUN_S_MAX)
 def test_every_real_client_works_unchanged(run: Driven) -> None:
     """SDKs, frameworks, Claude Code and Codex all get their answer."""
     lines = run.output.splitlines()

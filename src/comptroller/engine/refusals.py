@@ -74,7 +74,7 @@ BACKGROUND = Refusal(
     400,
     "background_not_metered",
     "A background response answers before its work is done, so its usage could not "
-    "be accounted for. Ask without 'background'.",
+    "be accounted for. Ask without 'background', or with 'stream'.",
 )
 CUT_REVOKED = Refusal(
     401,
