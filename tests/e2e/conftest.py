@@ -83,3 +83,11 @@ def fresh(site: Site) -> Site:
 def open_site(tmp_path: Path) -> OpenSite:
     """Opens a worker of the test's own; see `running_site`."""
     return partial(running_site, tmp_path)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A module's tests share one worker: they run in one process."""
+    for item in items:
+        if item.path.name.startswith("test_gateway_"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
