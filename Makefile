@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The request path, compiled by mypyc from the same sources (docs/adr).
 HOT := $(addprefix comptroller/,$(addsuffix .py, \
-  adapters/journal/segments adapters/journal/writer \
+  adapters/journal/segments adapters/journal/writer adapters/store/requests \
   adapters/upstreams/connection adapters/upstreams/pool core/bound core/usage \
   engine/admission engine/desk engine/recording engine/refusals engine/settlement \
   gateway/client gateway/exchange gateway/floor gateway/heads gateway/inbound \
