@@ -82,7 +82,11 @@ class Projector:
             JournalUnavailableError: a journal cannot be read.
         """
         wanted = self._reader.sources() if sources is None else sources
-        left = {source: self._reader.size(source) for source in wanted}
+        left = {
+            source: self._reader.size(source)
+            for source in wanted
+            if not self._is_ended(source)
+        }
         while left:
             done = 0
             stopped: RecordError | None = None
@@ -126,6 +130,17 @@ class Projector:
             self._turn = (self._turn + 1) % len(workers)
             yield from workers[self._turn :]
             yield from workers[: self._turn]
+
+    def _is_ended(self, source: str) -> bool:
+        """Whether nothing of a journal is left, nor ever will be."""
+        if source not in self._ended:
+            # Old commands leave many of these, so that this must cost little.
+            if not self._reader.is_dead(source):
+                return False
+            if self._reader.size(source) > self._store.position(source):
+                return False
+            self._ended.add(source)
+        return True
 
     def _part(self, source: str, bytes_max: int) -> tuple[int, int]:
         """Projects the next part of a journal.

@@ -168,6 +168,18 @@ def test_dead_journals_cost_nothing_later() -> None:
     assert node.projector.lag() == 0
 
 
+def test_a_new_process_passes_by_what_ended_long_ago() -> None:
+    """What old commands left is not read again, however many there are."""
+    node = Node()
+    script, journal = node.start("cli", "01A")
+    script.decided("R1")
+    journal.close()
+    node.finish()
+    later = Projector(node.journals, node.store)
+    assert list(later.catch_up()) == []
+    assert later._ended == {journal.source}
+
+
 def test_who_administers() -> None:
     """Workers are w and a number; every other process may write the store."""
     assert not is_administrative("/node/w0/01A")

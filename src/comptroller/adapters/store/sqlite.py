@@ -30,7 +30,8 @@ from comptroller.engine.ports import (
 class SqliteStore:
     """The database, opened to write.
 
-    Satisfies `engine.ports.Store`. Every write is durable when it returns.
+    Satisfies `engine.ports.Store`. Every write survives the process when it returns;
+    what a power loss takes is projected again, for the journals hold it all.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,6 +43,8 @@ class SqliteStore:
         self._path = path
         self._engine = writing_engine(path)
         self._reports = SqliteReports(self._engine, path)
+        # We alone write them, and they are asked for all the time.
+        self._positions: dict[str, int] | None = None
 
     def close(self) -> None:
         """Closes the database."""
@@ -55,10 +58,13 @@ class SqliteStore:
         Raises:
             StoreUnavailableError: the database cannot be read.
         """
-        table = schema.journals
-        wanted = select(table.c.position).where(table.c.source == source)
-        with translated(self._path), self._engine.begin() as connection:
-            return connection.scalar(wanted) or 0
+        if self._positions is None:
+            table = schema.journals
+            wanted = select(table.c.source, table.c.position)
+            with translated(self._path), self._engine.begin() as connection:
+                rows = connection.execute(wanted)
+                self._positions = {row.source: row.position for row in rows}
+        return self._positions.get(source, 0)
 
     def project(self, run: Sequence[JournalRecord], end: JournalPosition) -> None:
         """Projects records of one source and moves its position, in one step.
@@ -68,15 +74,19 @@ class SqliteStore:
             RecordError: a record cannot be understood, or contradicts what was
                 projected before; nothing was changed.
         """
+        self._positions, positions = None, self._positions
         with translated(self._path):
             try:
                 with self._engine.begin() as connection:
-                    _project(connection, run, end)
+                    position = _project(connection, run, end)
             except IntegrityError as error:
                 raise RecordError(
                     f"journal {end.source}, before byte {end.offset}: it repeats "
                     f"what another record said: {error.orig}"
                 ) from error
+        if positions is not None:
+            positions[end.source] = position
+        self._positions = positions
 
     def open_sources(self) -> Sequence[str]:
         """The sources that have allowed decisions without an end.
@@ -152,7 +162,8 @@ class SqliteStore:
 
 def _project(
     connection: Connection, run: Sequence[JournalRecord], end: JournalPosition
-) -> None:
+) -> int:
+    """Projects; the new position."""
     journal, position = _journal(connection, end.source)
     folded = fold([record for record in run if record.offset >= position])
     more_conflicts = project_requests(connection, journal, folded)
@@ -163,6 +174,7 @@ def _project(
         connection.execute(
             update(table).where(table.c.id == journal).values(position=end.offset)
         )
+    return max(end.offset, position)
 
 
 def _journal(connection: Connection, source: str) -> tuple[int, int]:
