@@ -39,10 +39,10 @@ log=$(pwd)/build/compile.log
 find src -name '*.so' -delete
 if ! (cd src && MYPYC_OPT_LEVEL=3 "$bin/mypyc" --ignore-missing-imports "$@") \
   >"$log" 2>&1; then
-  tail -n 20 "$log" >&2
+  grep -E "error" "$log" >&2 || tail -n 20 "$log" >&2
   find src -name '*.so' -delete
   rm -rf src/build
-  echo "setup: mypyc failed; see $log" >&2
-  exit 1
+  [ -z "${CI:-}" ] || { echo "setup: mypyc failed; see $log" >&2; exit 1; }
+  without "mypyc failed, see $log"
 fi
 rm -rf src/build

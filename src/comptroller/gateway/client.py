@@ -43,6 +43,7 @@ _ORDINARY_HOPS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te", b
 WRITE_BUFFER_BYTES: Final = 64 * 1024
 
 
+_NO_PARSER: Final = httptools.HttpRequestParser(None)
 _Headers: TypeAlias = tuple[list[bytes], list[bytes], bytes, int, list[bytes]]
 """Lines to forward, credentials, content coding, Hosts, what `Connection` names."""
 
@@ -65,7 +66,10 @@ class ClientConnection(asyncio.Protocol):
     _coding: bytes
     _hosts: int
     _hops: list[bytes]
-    _headers: _Headers = ([], [], b"", 0, [])
+    __deletable__ = ("_parser",)
+    """For mypyc: compiled attributes are not deleted otherwise."""
+
+    _headers: _Headers
     """Of a chunked request, while its trailers may come."""
     _chunked: bool
     _expects: bool
@@ -83,6 +87,7 @@ class ClientConnection(asyncio.Protocol):
         self._since_tick = floor.tick
         self._blocked_tick: int | None = None
         self._body_bytes = 0
+        self._headers = ([], [], b"", 0, [])
         self._forget_request()
 
     # -- asyncio.Protocol --------------------------------------------------
@@ -97,7 +102,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
         """The client is gone; what it asked for is still ours to account for."""
         self._transport = None
-        del self._parser  # it refers to us: a cycle, which is collected seldom
+        self._parser = _NO_PARSER  # ours refers to us: a cycle, collected seldom
         self._floor.connections.discard(self)
         self._floor.body_bytes -= self._body_bytes
         self._body_bytes = 0

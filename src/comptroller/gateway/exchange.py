@@ -77,7 +77,7 @@ class Exchange:
     """One request; a sink for its upstream reply (port: ReplySink)."""
 
     # Defaults; most requests change few of them.
-    stage = Stage.NEW
+    stage: Stage
     admitted: Admitted | None = None
     drain_until_s: float | None = None
     """Set while the reply of a client that left is drained."""
@@ -94,6 +94,7 @@ class Exchange:
     _cut: Refusal | None = None
 
     def __init__(self, floor: Floor, client: Client, inbound: Inbound) -> None:
+        self.stage = Stage.NEW
         self._floor = floor
         self._client: Client | None = client
         self._inbound = inbound
