@@ -66,9 +66,6 @@ class ClientConnection(asyncio.Protocol):
     _coding: bytes
     _hosts: int
     _hops: list[bytes]
-    __deletable__ = ("_parser",)
-    """For mypyc: compiled attributes are not deleted otherwise."""
-
     _headers: _Headers
     """Of a chunked request, while its trailers may come."""
     _chunked: bool
