@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Who runs the tests in the background of a shell has them ignore Ctrl-C.
+HEEDING = ["env", "--default-signal=INT"]
 COMMAND = [sys.executable, "-m", "comptroller", "demo"]
 
 
@@ -21,7 +23,7 @@ def started(folder: Path, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """The demo, with its temporary files in a folder of the test."""
     environment = {**os.environ, "TMPDIR": str(folder), "COLUMNS": "100", **variables}
     with subprocess.Popen(
-        COMMAND,
+        [*HEEDING, *COMMAND],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

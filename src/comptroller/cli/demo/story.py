@@ -202,16 +202,16 @@ class Demo:
 
     def _stay(self, listen: str) -> None:
         issued = self._credentials["checkout-assistant"]
-        self._step("It goes on running. Stop it with Ctrl-C. Until then:")
-        self._say(
-            f"  curl http://{listen}/v1/chat/completions \\\n"
-            f"    -H 'Authorization: Bearer {issued['secret']}' \\\n"
-            """    -d '{"model": "gpt-5-mini","""
-            """ "messages": [{"role": "user", "content": "Hello"}]}'"""
-        )
-        self._say(f"  {self._program('requests', '--limit', '5')}")
-        self._say(f"  {self._program('spend', '--by', 'unit')}")
-        try:
+        try:  # from when it says so: the key may be pressed at once
+            self._step("It goes on running. Stop it with Ctrl-C. Until then:")
+            self._say(
+                f"  curl http://{listen}/v1/chat/completions \\\n"
+                f"    -H 'Authorization: Bearer {issued['secret']}' \\\n"
+                """    -d '{"model": "gpt-5-mini","""
+                """ "messages": [{"role": "user", "content": "Hello"}]}'"""
+            )
+            self._say(f"  {self._program('requests', '--limit', '5')}")
+            self._say(f"  {self._program('spend', '--by', 'unit')}")
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
