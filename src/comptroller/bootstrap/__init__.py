@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from comptroller.bootstrap.administering import (
     applied_registry,
+    await_workers,
     credential_list,
     open_administrator,
     open_reporting,
@@ -19,6 +20,7 @@ from comptroller.bootstrap.place import Place
 __all__ = [
     "Place",
     "applied_registry",
+    "await_workers",
     "credential_list",
     "open_administrator",
     "open_reporting",

@@ -58,7 +58,7 @@ def issue(
     as_json: options.Json = False,
 ) -> None:
     """Issue a credential to a person for a service; prints the secret once."""
-    from comptroller.bootstrap import open_administrator
+    from comptroller.bootstrap import await_workers, open_administrator
 
     expires_ns = None
     if expires is not None:
@@ -66,6 +66,7 @@ def issue(
         expires_ns = now_ns + _duration_ns(expires, "--expires")
     with open_administrator(data, by) as administrator:
         issued = administrator.issue(service, person, expires_ns)
+    await_workers(data)
     _print_secret(issued, as_json=as_json)
 
 
@@ -83,11 +84,12 @@ def rotate(
     as_json: options.Json = False,
 ) -> None:
     """Give a credential a new secret; the old one works until the overlap ends."""
-    from comptroller.bootstrap import open_administrator
+    from comptroller.bootstrap import await_workers, open_administrator
 
     overlap_ns = 0 if overlap in {"0", "0s"} else _duration_ns(overlap, "--overlap")
     with open_administrator(data, by) as administrator:
         issued = administrator.rotate(credential_id, overlap_ns)
+    await_workers(data)
     _print_secret(issued, as_json=as_json)
 
 
@@ -100,10 +102,11 @@ def revoke(
     as_json: options.Json = False,
 ) -> None:
     """Revoke a credential for good; every worker refuses it within a second."""
-    from comptroller.bootstrap import open_administrator
+    from comptroller.bootstrap import await_workers, open_administrator
 
     with open_administrator(data, by) as administrator:
         revoked = administrator.revoke(credential_id, reason)
+    await_workers(data)
     if as_json:
         _print_json(
             {
