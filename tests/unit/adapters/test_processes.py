@@ -29,6 +29,8 @@ async def main():
         file.write(f"start {os.getpid()}\\n")
     if sys.argv[3] == "hopeless":
         sys.exit(78)
+    if sys.argv[3] == "failing":
+        sys.exit(1)
     lifeline.ready()
     await stop.wait()
     with Path(sys.argv[2]).open("a") as file:
@@ -164,6 +166,23 @@ def test_a_child_that_can_never_work_is_not_started_again(tmp_path: Path) -> Non
     assert asyncio.run(scenario())
     assert len(events(log)) == 1
     assert HOPELESS == 78
+
+
+def test_a_child_that_never_works_is_started_ever_more_seldom(tmp_path: Path) -> None:
+    """No hot loop: each pause is twice as long as the one before."""
+    log = tmp_path / "log"
+
+    async def scenario() -> None:
+        specs = [ChildSpec("child", command(log, "failing"), 0)]
+        supervisor = Supervisor(specs, lambda _: None, 5.0)
+        starting = asyncio.create_task(supervisor.start())
+        await asyncio.sleep(2.5)
+        supervisor.stop()
+        await starting
+        await supervisor.run()
+
+    asyncio.run(scenario())
+    assert 2 <= len(events(log)) <= 6
 
 
 def test_a_gated_child_waits_and_a_stop_does_not_wait_for_it(tmp_path: Path) -> None:
