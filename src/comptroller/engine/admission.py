@@ -18,6 +18,9 @@ from comptroller.wire.routes import Route
 
 json = msgspec.json.Encoder().encode
 
+HOLD_NANO_USD_MAX = 10**15
+"""A million dollars: whatever adds up holds stays within 64 bits."""
+
 _CONTROL_OF = {
     "credential_revoked": "credential",
     "credential_expired": "credential",
@@ -160,9 +163,11 @@ class Admission:
                 service = entitlement.service
                 refusal = refusals.unpriced(model.id, service, self.desk.registry)
             else:
-                data = self._data(entitlement.data, facts, None, (hold, ask.body))
-                size = len(body)
-                return Admitted(entitlement, facts, body, size, strip, hold, data)
+                if hold.nano_usd <= HOLD_NANO_USD_MAX:
+                    data = self._data(entitlement.data, facts, None, (hold, ask.body))
+                    size = len(body)
+                    return Admitted(entitlement, facts, body, size, strip, hold, data)
+                refusal = refusals.TOO_DEAR
         sizes = (_NO_HOLD, ask.body)
         return Refused(refusal, self._data(entitlement.data, facts, refusal, sizes))
 

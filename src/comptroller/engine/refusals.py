@@ -76,6 +76,12 @@ BACKGROUND = Refusal(
     "A background response answers before its work is done, so its usage could not "
     "be accounted for. Ask without 'background', or with 'stream'.",
 )
+TOO_DEAR = Refusal(
+    400,
+    "bad_request",
+    "What this request may cost is more than can be held; ask for fewer choices or "
+    "output tokens.",
+)
 CUT_REVOKED = Refusal(
     401,
     "credential_revoked",

@@ -57,6 +57,8 @@ class RequestFacts(NamedTuple):
 
 
 MODEL_BYTES_MAX: Final = 256
+CHOICES_MAX: Final = 1024
+"""More replies to one request no provider gives, and no hold can be made for."""
 _SESSION_BYTES_MAX: Final = 128
 _SESSION_MARK: Final = "_session_"
 
@@ -166,7 +168,7 @@ def _chat(_: Route, found: _Members) -> RequestFacts:
         max_output_tokens=_larger(
             _whole(found, "max_completion_tokens"), _whole(found, "max_tokens")
         ),
-        choices=_whole(found, "n") or 1,
+        choices=_choices("n", found.get("n")),
         include_usage=include_usage,
         service_tier=_text(found, "service_tier"),
         other_models=_other_models(found),
@@ -224,11 +226,8 @@ def _gemini(route: Route, found: _Members) -> RequestFacts:
         ceiling = _whole_of(
             "maxOutputTokens", _either(config, "maxOutputTokens", "max_output_tokens")
         )
-        choices = (
-            _whole_of(
-                "candidateCount", _either(config, "candidateCount", "candidate_count")
-            )
-            or 1
+        choices = _choices(
+            "candidateCount", _either(config, "candidateCount", "candidate_count")
         )
     return RequestFacts(
         model=model,
@@ -298,6 +297,13 @@ def _whole_of(name: str, raw: msgspec.Raw | None) -> int | None:
     if value is not None and not 0 <= value < 1 << 53:
         raise BadRequestError(f"the field {name!r} must be a whole number, 0 or more")
     return value
+
+
+def _choices(name: str, raw: msgspec.Raw | None) -> int:
+    choices = _whole_of(name, raw) or 1
+    if choices > CHOICES_MAX:
+        raise BadRequestError(f"the field {name!r} must be at most {CHOICES_MAX}")
+    return choices
 
 
 def _flag(found: _Members, name: str) -> bool:

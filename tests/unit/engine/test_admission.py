@@ -189,3 +189,24 @@ def test_a_second_model_needs_to_be_allowed_too() -> None:
     assert isinstance(refused, Refused)
     assert refused.refusal.code == "model_not_allowed"
     assert "'dear-model'" in refused.refusal.message
+
+
+def test_more_than_can_be_held_is_refused() -> None:
+    """However many replies at whatever price: no hold outgrows 64-bit sums."""
+    base = acme()
+    declared = {
+        name: replace(one, max_output_tokens=10**15)
+        for name, one in base.models.items()
+    }
+    credential = Credential(
+        CredentialId("c1"), SERVICE, "ada", 0, (Secret(hash_secret("good"), 0),)
+    )
+    body = b'{"model":"gpt-5-mini","messages":[],"n":1024}'
+
+    found = verdict(replace(base, models=declared), credential, body)
+
+    assert isinstance(found, Refused)
+    assert found.refusal.code == "bad_request"
+    assert found.data is not None
+    said = msgspec.json.decode(b"{%b}" % found.data)
+    assert (said["result"], said["comptroller.hold.nano_usd"]) == ("deny", 0)

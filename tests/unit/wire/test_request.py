@@ -304,3 +304,16 @@ def test_gemini_bodies_are_never_touched() -> None:
     """Gemini's model stands in the path, so an alias leaves the body alone."""
     body = b'{"contents":[]}'
     assert prepare(GEMINI, read_facts(GEMINI, body), body, "other") == (body, False)
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        (CHAT, b'{"model":"m","n":1025}'),
+        (CHAT, b'{"model":"m","n":9007199254740991}'),
+        (GEMINI, b'{"generationConfig":{"candidateCount":1025}}'),
+    ],
+)
+def test_absurdly_many_choices_are_refused(route: Route, body: bytes) -> None:
+    """What multiplies a hold is bounded."""
+    assert "at most 1024" in refused(route, body)
