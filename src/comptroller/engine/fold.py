@@ -200,7 +200,7 @@ def fold(run: Sequence[JournalRecord]) -> Folded:
                 _fold_decision(folded, line, offset)
             else:
                 _fold_end(folded, line, offset)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise RecordError(f"journal {source}, byte {offset}: {error}") from error
     return folded
 

@@ -16,7 +16,7 @@ from sqlalchemy import event
 from comptroller.adapters.store import connecting, migrations, schema
 from comptroller.adapters.store.reports import SqliteReports
 from comptroller.adapters.store.sqlite import SqliteStore
-from comptroller.core.errors import StoreUnavailableError
+from comptroller.core.errors import RecordError, StoreUnavailableError
 from comptroller.core.usage import USAGE_CLASSES
 from comptroller.engine.ports import JournalPosition, RequestQuery
 from comptroller.testing.journal import InMemoryJournal
@@ -232,4 +232,16 @@ def test_open_requests_are_found_by_their_index(tmp_path: Path) -> None:
     for one in asked:
         plan = driver.execute(f"EXPLAIN QUERY PLAN {one}").fetchall()
         assert "requests_open" in " | ".join(row[3] for row in plan)
+    store.close()
+
+
+def test_a_number_beyond_64_bits_is_an_error_of_its_record(tmp_path: Path) -> None:
+    """It stops its journal with a message, and not the process."""
+    journal = InMemoryJournal(W0)
+    script = Script(journal, FakeClock(), SequentialIds())
+    script.decided("R1", {"comptroller.hold.nano_usd": 1 << 63})
+    store = SqliteStore(tmp_path / "store")
+    with pytest.raises(RecordError, match=W0):
+        project(store, journal)
+    assert store.position(W0) == 0
     store.close()

@@ -186,3 +186,13 @@ def test_who_administers() -> None:
     assert not is_administrative("/w-1/w12/01A")
     for source in ("/node/control/01A", "/node/cli/01A", "/w0/web/01A"):
         assert is_administrative(source)
+
+
+def test_a_record_nested_too_deeply_stops_its_journal_only() -> None:
+    """It is an error with a place, and does not end the process."""
+    node = Node()
+    broken, journal = node.start("w0", "01A")
+    broken.decided("R1")
+    journal.append(b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}")
+    with pytest.raises(RecordError, match="/node/w0/01A"):
+        node.finish()

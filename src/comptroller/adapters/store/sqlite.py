@@ -84,6 +84,11 @@ class SqliteStore:
                     f"journal {end.source}, before byte {end.offset}: it repeats "
                     f"what another record said: {error.orig}"
                 ) from error
+            except OverflowError as error:
+                raise RecordError(
+                    f"journal {end.source}, before byte {end.offset}: a number is "
+                    "larger than the store can hold"
+                ) from error
         if positions is not None:
             positions[end.source] = position
         self._positions = positions
