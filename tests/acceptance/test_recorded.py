@@ -31,7 +31,12 @@ from tests.acceptance.replay import (
     without_usage_events,
 )
 
-from comptroller.core.usage import USAGE_CLASSES
+from comptroller.core.usage import (
+    GENERATED_CLASSES,
+    PROMPT_CLASSES,
+    USAGE_CLASSES,
+    total,
+)
 
 REPLAY_S_MAX = 60.0
 SERVICE = "replayer"
@@ -58,12 +63,19 @@ class Replayed:
         return not self.is_refused and self.answer.body != self.exchange.reply
 
     @property
+    def is_topped_up(self) -> bool:
+        """Whether its usage lacks a side, so that it costs more than it states."""
+        usage = self.booked["usage"]
+        is_whole = total(usage, PROMPT_CLASSES) and total(usage, GENERATED_CLASSES)
+        return not is_whole and self.booked["cost_nano_usd"] > cost_of(usage)
+
+    @property
     def differences(self) -> Differences:
         """What was booked against what the recordings expect."""
         exchange, booked = self.exchange, self.booked
         assert exchange.expected is not None
         cost = booked["cost_nano_usd"]
-        is_listed = cost == cost_of(booked["usage"])
+        is_listed = cost == cost_of(booked["usage"]) or self.is_topped_up
         found = compare(
             exchange,
             booked["usage"],
@@ -199,15 +211,20 @@ def test_what_states_no_usage_is_estimated(run: list[Replayed]) -> None:
 
 
 def test_every_cost_is_that_of_its_usage(run: list[Replayed]) -> None:
-    """A request costs what its usage costs, or what the provider itself billed."""
+    """A request costs what its usage costs, or what the provider itself billed.
+
+    Where a usage lacks a side, it costs more than it states: no reply is free.
+    """
     wrong = []
     for one in admitted(run):
         booked, expected = one.booked, one.exchange.expected or {}
         differs = reviewed(DIFFERENCES).get(one.exchange.id, {}).get("differences", {})
         is_billed = "cost_usd" in expected or "cost_nano_usd" in differs
-        if not is_billed and booked["cost_nano_usd"] != cost_of(booked["usage"]):
+        is_listed = is_billed or one.is_topped_up
+        if not is_listed and booked["cost_nano_usd"] != cost_of(booked["usage"]):
             wrong.append((one.exchange.id, booked))
-        if booked["usage"] and not booked["cost_nano_usd"]:
+        owes = one.exchange.status < 400 or bool(booked["usage"])
+        if owes and not booked["cost_nano_usd"]:
             wrong.append((one.exchange.id, booked))
 
     assert wrong == []

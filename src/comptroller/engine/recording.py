@@ -16,6 +16,9 @@ from comptroller.engine import records
 from comptroller.engine.ports import Clock, Journal
 
 RAW_USAGE_BYTES_MAX: Final = 4096
+BRACKETS_MAX: Final = 256
+"""In a usage block: one that is nested deeper than its readers can follow would
+stop them all, and so many brackets cannot be."""
 
 json = msgspec.json.Encoder().encode
 
@@ -126,7 +129,7 @@ def raw_usage(blocks: tuple[bytes, ...]) -> list[msgspec.Raw]:
     left = RAW_USAGE_BYTES_MAX
     for block in blocks:
         left -= len(block)
-        if left < 0:
+        if left < 0 or block.count(b"[") + block.count(b"{") > BRACKETS_MAX:
             return []
         if b"\n" in block or b"\r" in block:
             # JSON has line breaks between tokens only (RFC 8259 §7).

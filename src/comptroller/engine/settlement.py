@@ -32,6 +32,11 @@ NAME_CHARACTERS_MAX: Final = 200
 PASSES_MAX: Final = 64
 """What a provider says of itself is bounded: a settlement has to fit its record."""
 
+TOKENS_MAX: Final = 10**12
+COST_NANO_USD_MAX: Final = 10**15
+"""A million dollars. What states more of one request is not believed, but estimated:
+a store adds up 64-bit numbers, and one absurd reply must not end the books."""
+
 _GENERATED: Final = frozenset(GENERATED_CLASSES)
 _PROMPT: Final = frozenset(PROMPT_CLASSES)
 
@@ -68,7 +73,7 @@ def settle(admitted: Admitted, reply: Reply) -> records.Settled:
     Never a silent zero: nothing is owed only where the provider itself refused
     (an error status without usage) or the route is free of charge.
     """
-    bill = _bill(admitted, reply)
+    bill = _believable(admitted, reply, _bill(admitted, reply))
     reading = reply.reading
     input_tokens = output_tokens = 0
     for name, count in bill.usage.items():
@@ -123,6 +128,32 @@ def _bill(admitted: Admitted, reply: Reply) -> Bill:
     return _summed(entitlement, rates, reading)
 
 
+def _believable(admitted: Admitted, reply: Reply, bill: Bill) -> Bill:
+    """The bill, unless no request can have consumed so little, or so much.
+
+    Providers do state zeros beside what they have generated. The usage is booked as
+    stated, but its cost is that of an estimate, and flagged: never a silent zero.
+    """
+    rates = admitted.entitlement.rates
+    if rates is None or bill.cost_source == "none":
+        return bill
+    reading, usage = reply.reading, bill.usage
+    asked = total(usage, PROMPT_CLASSES)
+    made = total(usage, GENERATED_CLASSES)
+    if asked + made > TOKENS_MAX or bill.cost_nano_usd > COST_NANO_USD_MAX:
+        return _estimated(admitted, rates, reading, {})
+    if bill.cost_source == "provider" or (asked and (made or not reading.output_bytes)):
+        return bill
+    if bill.usage_source == UsageSource.ESTIMATED:
+        return bill
+    if not asked and not made and reply.status is not None and reply.status >= 400:
+        return _NOTHING_OWED
+    cost = _estimated(admitted, rates, reading, usage).cost_nano_usd
+    return bill._replace(
+        cost_nano_usd=max(cost, bill.cost_nano_usd), cost_source="estimated"
+    )
+
+
 def _summed(entitlement: Entitlement, rates: ModelRates, reading: Reading) -> Bill:
     """Several models ran inside the reply: each is priced by its own rates."""
     booked = []
@@ -158,7 +189,11 @@ def _cost(
 
 def _at_most(rates: ModelRates, usage: Usage) -> int:
     prompt = total(usage, PROMPT_CLASSES)
-    return bound(rates, prompt, total(usage, GENERATED_CLASSES))
+    generated = total(usage, GENERATED_CLASSES)
+    try:
+        return bound(rates, prompt, generated)
+    except UnpricedError:  # an embedding model has no price of what it generated
+        return bound(rates, prompt + generated, 0)
 
 
 def _estimated(
@@ -177,4 +212,5 @@ def _estimated(
         cost: int = price(rates, usage, reading.service_tier)
     except UnpricedError:
         cost = _at_most(rates, usage)
+    cost = min(cost, COST_NANO_USD_MAX)
     return Bill(usage, UsageSource.ESTIMATED, cost, "estimated", [])

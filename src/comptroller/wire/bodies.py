@@ -52,8 +52,12 @@ class BodyMeter:
             # Perhaps an event stream, whose content type says otherwise.
             stream = StreamMeter(self._reader)
             stream.feed(data)
-            return b"", stream.finish()[1]
-        return b"", self._reader.reading()
+            stream.finish()
+        reading = self._reader.reading()
+        if not (reading.passes or reading.complete or reading.output_bytes):
+            # Nothing of it can be read: what it weighs is all there is to go by.
+            reading = reading._replace(output_bytes=self._bytes)
+        return b"", reading
 
 
 def is_document(data: bytes) -> bool:

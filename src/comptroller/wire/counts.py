@@ -16,7 +16,7 @@ from comptroller.core.money import NANO_PER_USD
 
 COUNT_MAX: Final = 10**12
 _DIGITS_MAX: Final = 15
-_COST_USD_MAX: Final = Decimal(10**9)
+_COST_USD_MAX: Final = Decimal(10**6)
 _REPAIR_BYTES_MAX: Final = 4 * 1024 * 1024
 
 _BLOCK: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)

@@ -161,6 +161,10 @@ def _usage(stated: dict[str, Any]) -> Usage | None:
     thought = count(stated.get("thoughtsTokenCount"))
     _part(usage, "reasoning", thought, thought)
     left = count(stated.get("candidatesTokenCount"))
+    if not left and (prompt or thought):
+        # What only the total shows was generated, too.
+        brought = count(stated.get("toolUsePromptTokenCount"))
+        left = count(stated.get("totalTokenCount")) - prompt - brought - thought
     left = _part(usage, "output_audio", made.get("AUDIO", 0), left)
     left = _part(usage, "output_image", made.get("IMAGE", 0), left)
     _part(usage, "output", left, left)

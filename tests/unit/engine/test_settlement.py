@@ -1,14 +1,21 @@
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
+from comptroller.core.rates import ModelRates, Step, rate_card
 from comptroller.core.registry import ServiceId
 from comptroller.core.usage import Pass, Reading
 from comptroller.engine import records
 from comptroller.engine.admission import Admission, Admitted, Ask
 from comptroller.engine.desk import Desk
-from comptroller.engine.settlement import NOTHING_READ, Reply, settle
+from comptroller.engine.settlement import (
+    COST_NANO_USD_MAX,
+    NOTHING_READ,
+    Reply,
+    settle,
+)
 from comptroller.engine.snapshot import Snapshot
 from comptroller.testing.answered import CARD, acme
 from comptroller.testing.system import FixedSecrets
@@ -88,3 +95,74 @@ def test_an_error_of_the_provider_costs_nothing() -> None:
     settled = settle(ADMITTED, Reply("R", "upstream_error", 500, NOTHING_READ, 1, 1))
 
     assert (settled.cost_nano_usd, settled.cost_source) == (0, "none")
+
+
+@given(
+    st.sampled_from([{}, {"input": 9}, {"output": 3}, {"cache_read": 4}]),
+    st.sampled_from([200, 206, None]),
+)
+def test_a_usage_of_zero_beside_a_reply_is_not_free(
+    stated: dict[str, int], status: int | None
+) -> None:
+    """Zeros that a provider states stay on record; the cost is a flagged estimate."""
+    reading = Reading((Pass("m", stated),), "m", "r", None, (), None, 40, complete=True)
+
+    settled = settle(ADMITTED, Reply("R", "completed", status, reading, 1, 1))
+
+    assert (settled.usage, settled.usage_source) == (stated, "provider")
+    assert settled.cost_source == "estimated"
+    least = NOTHING_READ._replace(output_bytes=40)
+    guess = settle(ADMITTED, Reply("R", "completed", status, least, 1, 1))
+    assert settled.cost_nano_usd >= guess.cost_nano_usd // 2 > 0
+
+
+def test_zeros_beside_an_error_are_free() -> None:
+    """A provider that refuses and states zeros is owed nothing."""
+    reading = Reading((Pass("m", {}),), "m", "r", None, (), None, 0, complete=True)
+
+    settled = settle(ADMITTED, Reply("R", "upstream_error", 400, reading, 1, 1))
+
+    assert (settled.cost_nano_usd, settled.cost_source) == (0, "none")
+
+
+@given(
+    st.lists(st.just(Pass("x", {"input": 10**12, "output": 10**12})), min_size=1),
+    st.none() | st.just(10**16),
+    st.booleans(),
+)
+def test_an_absurd_usage_does_not_outgrow_the_store(
+    passes: list[Pass], stated: int | None, is_complete: bool
+) -> None:
+    """What no request can consume is estimated: it stays within 64-bit sums."""
+    reading = Reading(tuple(passes), "m", "r", None, (), stated, 8, is_complete)
+
+    settled = settle(ADMITTED, Reply("R", "completed", 200, reading, 1, 1))
+
+    assert 0 < settled.cost_nano_usd <= COST_NANO_USD_MAX
+    assert sum(settled.usage.values()) < 10**6
+    assert settled.cost_source == "estimated"
+
+
+def test_an_embedding_that_states_output_is_billed() -> None:
+    """A class without a price does not stop the settlement: it is flagged."""
+    rates = ModelRates("e", (Step(0, {"input": 5_000}),))
+    entitlement = replace(ADMITTED.entitlement, rates=rates, card=rate_card("t", {}))
+    usage = {"input": 4, "output": 6}
+    reading = Reading((Pass("e", usage),), "e", "r", None, (), None, 0, complete=True)
+
+    settled = settle(
+        replace(ADMITTED, entitlement=entitlement),
+        Reply("R", "completed", 200, reading, 1, 1),
+    )
+
+    assert (settled.cost_nano_usd, settled.cost_source) == (50, "estimated")
+
+
+def test_a_usage_nested_too_deeply_is_left_out_of_the_record() -> None:
+    """What a reader of the journal could not follow does not get into it."""
+    deep = b'{"a":' + b"[" * 900 + b"]" * 900 + b"}"
+    reading = NOTHING_READ._replace(raw=(deep,))
+
+    settled = settle(ADMITTED, Reply("R", "completed", 200, reading, 1, 1))
+
+    assert settled.usage_raw == []

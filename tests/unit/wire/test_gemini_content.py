@@ -184,3 +184,17 @@ def test_odd_candidates_do_not_cost_the_usage() -> None:
     reading = read(document | {"candidates": "odd", "responseId": 5})
     assert reading.passes == (Pass("gemini-2.5-pro", {"input": 3, "output": 1}),)
     assert reading.output_bytes > 0
+
+
+def test_what_only_the_total_shows_was_generated() -> None:
+    """A chunk that leaves the candidates' tokens out still counts them."""
+    document = chunk(
+        "x",
+        "STOP",
+        promptTokenCount=8,
+        toolUsePromptTokenCount=2,
+        thoughtsTokenCount=5,
+        totalTokenCount=40,
+    )
+    usage = {"input": 10, "reasoning": 5, "output": 25}
+    assert read(document).passes[0].usage == usage

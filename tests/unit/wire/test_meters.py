@@ -67,3 +67,20 @@ def test_counting_tokens_consumes_none(path: bytes) -> None:
 def test_the_content_type_tells_a_stream(content_type: bytes, expected: bool) -> None:
     """A reply that says it is a stream is one, however it is written."""
     assert is_event_stream(content_type) is expected
+
+
+@pytest.mark.parametrize("path", [p for p in METERED if b"embeddings" not in p])
+@pytest.mark.parametrize(
+    "reply", [b"\x0a\x80" * 500, b'{"candidates":[{"content":' + b" " * 974]
+)
+def test_a_reply_that_cannot_be_read_weighs_what_it_weighs(
+    path: bytes, reply: bytes
+) -> None:
+    """Its estimate rests on its size: another form of reply makes nothing cheap."""
+    meter = meter_for(
+        routed(path), streaming=False, content_type=b"x/proto", strip_usage=False
+    )
+    for at in range(0, len(reply), 100):
+        meter.feed(reply[at : at + 100])
+    reading = meter.finish()[1]
+    assert (reading.passes, reading.output_bytes) == ((), 1000)

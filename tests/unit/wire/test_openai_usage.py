@@ -237,3 +237,13 @@ def test_a_stated_cost_is_exact(written: bytes, nano_usd: int | None) -> None:
     found = block(written)
     assert found is not None
     assert stated_cost(found) == nano_usd
+
+
+def test_two_absurd_costs_are_none() -> None:
+    """Their sum is no number; the rate card then says what it costs."""
+    stated = block(
+        b'{"is_byok":true,"cost":9e999999,'
+        b'"cost_details":{"upstream_inference_cost":9e999999}}'
+    )
+    assert stated is not None
+    assert stated_cost(stated) is None
