@@ -68,8 +68,12 @@ def stated_cost(block: dict[str, Any]) -> int | None:
         return (nano_usd(cost.get("total_cost")) or None) if is_usd else None
     if block.get("is_byok") is True:
         upstream = inner(block, "cost_details").get("upstream_inference_cost")
+        if not isinstance(upstream, int | Decimal) or not isinstance(
+            cost, int | Decimal
+        ):
+            return None
         # Each by itself first: the sum of two absurd decimals is an error.
-        if cost is None or nano_usd(cost) is None or nano_usd(upstream) is None:
+        if nano_usd(cost) is None or nano_usd(upstream) is None:
             return None
         cost = Decimal(cost) + Decimal(upstream)
     return nano_usd(cost) or None
