@@ -268,7 +268,9 @@ def test_what_cannot_be_served_is_refused_at_once(
 def test_an_invalid_file_is_reported_and_nothing_stays(folder: Path) -> None:
     """A first start with an invalid configuration prints its problems and ends."""
     (folder / "comptroller.yaml").write_text(CONFIGURATION.replace("kind:", "kin:"))
-    done = command(folder, "serve", "--listen", "127.0.0.1:0")
+    done = command(
+        folder, "serve", "--listen", "127.0.0.1:0", "--console", "127.0.0.1:0"
+    )
     assert done.returncode == 1
     assert "comptroller.yaml:" in done.stderr
     assert "kin" in done.stderr
