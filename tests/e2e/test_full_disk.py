@@ -15,32 +15,10 @@ import pytest
 
 from comptroller.testing.provider.process import running_provider
 from comptroller.testing.rawclient import RawClient, raw_client, request
+from comptroller.testing.small import small_configuration
 from comptroller.testing.tree import ServeTree, await_true, run_command, told
 
-CONFIGURATION = """\
-version: 1
-organization: acme
-timezone: Europe/Amsterdam
-people:
-  ada: {{name: Ada Lovelace, email: ada@acme.example}}
-gateway: {{owner: ada}}
-providers:
-  local: {{base_url: {origin}, speaks: [openai]}}
-models:
-  chat: {{provider: local, price: {{input: 1, output: 2}}, max_output_tokens: 100}}
-tenants:
-  acme:
-    units:
-      retail:
-        owner: ada
-        services:
-          checkout:
-            purpose: Tests
-            kind: internal
-            environment: test
-            owners: {{policy: ada, billing: ada, technical: ada}}
-            models: [chat]
-"""
+MODELS = {"chat": "price: {input: 1, output: 2}, max_output_tokens: 100"}
 BURST = 20
 BODY = b'{"model":"chat","messages":[{"role":"user","content":"Hi"}]}'
 STREAM = BODY[:-1] + b',"stream":true}'
@@ -106,7 +84,9 @@ def answer(client: RawClient) -> bytes:
 @contextmanager
 def open_site(folder: Path) -> Iterator[Site]:
     with running_provider() as origin:
-        (folder / "comptroller.yaml").write_text(CONFIGURATION.format(origin=origin))
+        provider = f"{{base_url: {origin}, speaks: [openai]}}"
+        text = small_configuration(provider, MODELS)
+        (folder / "comptroller.yaml").write_text(text)
         run_command(folder, "apply", "--yes")
         key = told(folder, "key", "issue", "checkout", "--for", "ada")["secret"]
         tree = ServeTree(folder, 1)

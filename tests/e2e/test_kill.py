@@ -21,6 +21,7 @@ from comptroller.core.usage import GENERATED_CLASSES, Usage
 from comptroller.engine import records
 from comptroller.testing.load import Load
 from comptroller.testing.provider.process import running_provider
+from comptroller.testing.small import small_configuration
 from comptroller.testing.tree import (
     ServeTree,
     await_true,
@@ -38,31 +39,10 @@ ENDS = {
     records.RELEASED: ("released", records.Released),
     records.ABANDONED: ("abandoned", records.Abandoned),
 }
-CONFIGURATION = """\
-version: 1
-organization: acme
-timezone: Europe/Amsterdam
-people:
-  ada: {{name: Ada Lovelace, email: ada@acme.example}}
-gateway: {{owner: ada}}
-providers:
-  local: {{base_url: {origin}, speaks: [openai, anthropic]}}
-models:
-  chat: {{provider: local, price: {{input: 1, output: 2}}, max_output_tokens: 999999}}
-  claude: {{provider: local, price: {{input: 3, output: 5}}, max_output_tokens: 999999}}
-tenants:
-  acme:
-    units:
-      retail:
-        owner: ada
-        services:
-          checkout:
-            purpose: Tests
-            kind: internal
-            environment: test
-            owners: {{policy: ada, billing: ada, technical: ada}}
-            models: [chat, claude]
-"""
+MODELS = {
+    "chat": "price: {input: 1, output: 2}, max_output_tokens: 999999",
+    "claude": "price: {input: 3, output: 5}, max_output_tokens: 999999",
+}
 
 
 class End(NamedTuple):
@@ -238,7 +218,9 @@ def test_the_whole_system_is_killed_under_load(tmp_path: Path) -> None:
     print(f"seed {seed}")
     chance = random.Random(seed)  # noqa: S311  no secret
     with running_provider() as origin:
-        (tmp_path / "comptroller.yaml").write_text(CONFIGURATION.format(origin=origin))
+        provider = f"{{base_url: {origin}, speaks: [openai, anthropic]}}"
+        text = small_configuration(provider, MODELS)
+        (tmp_path / "comptroller.yaml").write_text(text)
         run_command(tmp_path, "apply", "--yes")
         key = told(tmp_path, "key", "issue", "checkout", "--for", "ada")["secret"]
         tree = ServeTree(tmp_path, WORKERS)

@@ -15,38 +15,15 @@ from google.genai import types
 from openai.types.chat import ChatCompletionUserMessageParam
 
 from comptroller.testing.provider import running_provider
+from comptroller.testing.small import small_configuration
 from comptroller.testing.tree import ServeTree, run_command, told
 
 PROVIDER_KEY = "provider-key"
-CONFIGURATION = """\
-version: 1
-organization: acme
-timezone: Europe/Amsterdam
-people:
-  ada: {{name: Ada Lovelace, email: ada@acme.example}}
-gateway: {{owner: ada}}
-providers:
-  simulated:
-    base_url: {origin}
-    speaks: [openai, anthropic, gemini]
-    credential: file:provider-key
-models:
-  gpt-5-mini: {{provider: simulated, price: {{input: 1, output: 2}}}}
-  claude-sonnet-5: {{provider: simulated, price: {{input: 3, output: 5}}}}
-  gemini-flash: {{provider: simulated, price: {{input: 1, output: 4}}}}
-tenants:
-  acme:
-    units:
-      retail:
-        owner: ada
-        services:
-          checkout:
-            purpose: Tests
-            kind: internal
-            environment: test
-            owners: {{policy: ada, billing: ada, technical: ada}}
-            models: [gpt-5-mini, claude-sonnet-5, gemini-flash]
-"""
+MODELS = {
+    "gpt-5-mini": "price: {input: 1, output: 2}",
+    "claude-sonnet-5": "price: {input: 3, output: 5}",
+    "gemini-flash": "price: {input: 1, output: 4}",
+}
 HELLO = ChatCompletionUserMessageParam(role="user", content="Hello")
 
 
@@ -68,7 +45,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("sdks")
     with running_provider("--key", PROVIDER_KEY) as origin:
         (folder / "provider-key").write_text(PROVIDER_KEY)
-        text = CONFIGURATION.format(origin=origin)
+        speaks = "speaks: [openai, anthropic, gemini], credential: file:provider-key"
+        text = small_configuration(f"{{base_url: {origin}, {speaks}}}", MODELS)
         (folder / "comptroller.yaml").write_text(text)
         run_command(folder, "apply", "--yes")
         issued = told(folder, "key", "issue", "checkout", "--for", "ada")

@@ -20,30 +20,12 @@ from typing import Any, NamedTuple
 import pytest
 import trustme
 
-CONFIGURATION = """\
-version: 1
-organization: acme
-timezone: Europe/Amsterdam
-people:
-  ada: {name: Ada Lovelace, email: ada@acme.example}
-gateway: {owner: ada}
-providers:
-  local: {base_url: http://127.0.0.1:9, speaks: [openai]}
-models:
-  small: {provider: local, price: {input: 1, output: 2}, max_output_tokens: 100}
-tenants:
-  acme:
-    units:
-      retail:
-        owner: ada
-        services:
-          checkout:
-            purpose: Tests
-            kind: internal
-            environment: test
-            owners: {policy: ada, billing: ada, technical: ada}
-            models: [small]
-"""
+from comptroller.testing.small import small_configuration
+
+CONFIGURATION = small_configuration(
+    "{base_url: http://127.0.0.1:9, speaks: [openai]}",
+    {"small": "price: {input: 1, output: 2}, max_output_tokens: 100"},
+)
 
 
 class Served(NamedTuple):
