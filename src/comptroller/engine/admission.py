@@ -13,7 +13,12 @@ from comptroller.core.registry import Service
 from comptroller.engine import refusals
 from comptroller.engine.desk import Desk, Entitlement, controls, refused_data
 from comptroller.engine.refusals import Refusal
-from comptroller.wire.request import RequestFacts, prepare, read_facts
+from comptroller.wire.request import (
+    RequestFacts,
+    prepare,
+    read_facts,
+    refuse_other_forms,
+)
 from comptroller.wire.routes import Route
 
 json = msgspec.json.Encoder().encode
@@ -42,6 +47,8 @@ class Ask(msgspec.Struct, frozen=True):
     secret: bytes | None
     """The credential's secret, without its scheme."""
     body: bytes
+    query: bytes
+    """Without a credential."""
 
 
 class Hold(msgspec.Struct, frozen=True, gc=False):
@@ -127,6 +134,8 @@ class Admission:
             return known
         service = known.service
         try:
+            if ask.query:
+                refuse_other_forms(ask.query)
             facts = read_facts(ask.route, ask.body)
         except BadRequestError as error:
             refusal = refusals.bad_request(error.message)

@@ -34,10 +34,13 @@ from comptroller.wire.routes import Operation, Route, upstream_path
 ENTITLEMENTS_MAX: Final = 50_000
 """Remembered combinations; strangers' model names are never remembered."""
 
+KEY_BYTES_MIN: Final = 16
+"""A shorter provider credential, such as `ollama`, is also a word of replies."""
+
 _CREDENTIAL_HEADERS: Final = {
-    "openai": "authorization: Bearer ",
-    "anthropic": "x-api-key: ",
-    "gemini": "x-goog-api-key: ",
+    "openai": b"authorization: Bearer ",
+    "anthropic": b"x-api-key: ",
+    "gemini": b"x-goog-api-key: ",
 }
 
 _LATER: Final = (
@@ -84,6 +87,8 @@ class Entitlement(msgspec.Struct, frozen=True):
     """Where to call the provider, without a query."""
     head: bytes
     """Header lines of our own for the provider: host, credential, coding."""
+    key: bytes
+    """The provider's credential, where it is one that no reply may show."""
     data: bytes
     """The members of the decision record that are the same for every request."""
 
@@ -173,10 +178,11 @@ class Desk:
                 rates = None
         if refusal is None and rates is None and route.metered:
             refusal = refusals.unpriced(model.id, service, self.registry)
-        head = b""
+        head = key = b""
         if refusal is None:
             try:
-                head = self._head(provider, route.dialect)
+                key = self._key(provider)
+                head = _head(provider, route.dialect, key)
             except ComptrollerError as error:
                 refusal = refusals.provider_credential_missing(
                     provider.id, error.message
@@ -198,17 +204,23 @@ class Desk:
             target=_target(provider),
             path=upstream_path(route, prefix or "", model.upstream).encode(),
             head=head,
+            key=key if len(key) >= KEY_BYTES_MIN else b"",
             data=data,
         )
 
-    def _head(self, provider: Provider, dialect: str) -> bytes:
-        lines = [f"host: {urlsplit(provider.base_url).netloc}"]
-        if provider.credential is not None:
-            secret = self._secrets.resolve(provider.credential)
-            lines.append(_CREDENTIAL_HEADERS[dialect] + secret)
-        # The meter reads the reply as it passes; a coding would hide it.
-        lines.append("accept-encoding: identity")
-        return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
+    def _key(self, provider: Provider) -> bytes:
+        if provider.credential is None:
+            return b""
+        return self._secrets.resolve(provider.credential).encode("latin-1")
+
+
+def _head(provider: Provider, dialect: str, key: bytes) -> bytes:
+    lines = [b"host: " + urlsplit(provider.base_url).netloc.encode("latin-1")]
+    if provider.credential is not None:
+        lines.append(_CREDENTIAL_HEADERS[dialect] + key)
+    # The meter reads the reply as it passes; a coding would hide it.
+    lines.append(b"accept-encoding: identity")
+    return b"".join(b"%b\r\n" % line for line in lines)
 
 
 def _output_tokens_max(service: Service, model: Model, route: Route) -> int:

@@ -20,6 +20,7 @@ from comptroller.gateway.bounds import ClientBounds
 from comptroller.gateway.exchange import Exchange
 from comptroller.gateway.floor import Floor
 from comptroller.gateway.inbound import (
+    CHARSET,
     CREDENTIALS,
     HEAD_BYTES_MAX,
     HEAD_TOO_LARGE,
@@ -28,6 +29,7 @@ from comptroller.gateway.inbound import (
     TARGET_BYTES_MAX,
     TARGET_TOO_LONG,
     Inbound,
+    is_readable,
     not_http,
     secret_of,
     split_target,
@@ -171,6 +173,10 @@ class ClientConnection(asyncio.Protocol):
             self._lines.append(b"%b: %b" % (name, value))
         elif withheld in CREDENTIALS:
             self._secrets.append(secret_of(withheld, value))
+        elif withheld == b"content-type":
+            self._lines.append(b"%b: %b" % (name, value))
+            if not is_readable(value):
+                self._refusal = CHARSET
         else:
             self._judge(withheld, value)
 

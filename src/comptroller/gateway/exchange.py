@@ -37,9 +37,15 @@ WHOLE_BYTES_MAX: Final = 1024 * 1024
 go out with its head."""
 
 
+REDACTED: Final = b"[credential of the gateway]"
 KEPT_BYTES_MAX: Final = 16 * 1024
 """A larger request body is let go of when it was sent: a reply may take minutes, and
 a thousand of them together would hold gigabytes."""
+
+
+def without(key: bytes, data: bytes) -> bytes:
+    """A reply without the provider's credential: an error may repeat it."""
+    return data.replace(key, REDACTED) if key and key in data else data
 
 
 class Client(Protocol):
@@ -138,7 +144,9 @@ class Exchange:
         if isinstance(body, Refusal):
             self._refuse(body)
             return
-        verdict = floor.admission.admit(Ask(route, secret, body), now_ns)
+        verdict = floor.admission.admit(
+            Ask(route, secret, body, self._inbound.query), now_ns
+        )
         try:
             if isinstance(verdict, Refused):
                 if verdict.data is not None:
@@ -205,7 +213,7 @@ class Exchange:
             head = heads.reply_head(headers, keep_coding=bool(coding))
         self._meter = meter
         self._takes_events = is_stream and not coding and b"json" not in content_type
-        self._head = head.lines
+        self._head = without(self.admitted.entitlement.key, head.lines)
         self.stage = Stage.HOLDING
         if is_stream:
             self._send_head()
@@ -405,7 +413,9 @@ class Exchange:
         client.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def _send_whole(self, client: Client, cost_nano_usd: int | None) -> None:
+        assert self.admitted is not None  # noqa: S101
         body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+        body = without(self.admitted.entitlement.key, body)
         cost = b""
         if cost_nano_usd is not None:
             cost = b"%b: %d\r\n" % (heads.COST, cost_nano_usd)

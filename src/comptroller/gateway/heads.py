@@ -34,6 +34,12 @@ def upstream_head(inbound: Inbound, entitlement: Entitlement, body_bytes: int) -
     """The head of the request to the provider: theirs passed on, ours put in."""
     query = b"?" + inbound.query if inbound.query else b""
     lines = b"\r\n".join(inbound.lines)
+    secret = inbound.secrets[0]
+    if secret in lines or secret in query:
+        # In a header or a parameter that we do not know as one for credentials.
+        lines = b"\r\n".join([one for one in inbound.lines if secret not in one])
+        parts = inbound.query.split(b"&")
+        query = b"?" + b"&".join([one for one in parts if secret not in one])
     return b"POST %b%b HTTP/1.1\r\n%b%b%bcontent-length: %d\r\n\r\n" % (
         entitlement.path,
         query,

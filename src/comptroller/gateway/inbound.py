@@ -31,12 +31,28 @@ CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key", b"x-goog-api-key
 _OURS: Final = frozenset(
     {b"host", b"content-length", b"expect", b"accept-encoding", b"content-encoding"}
 )
+_MISLEADING: Final = frozenset(
+    {
+        b"x-http-method-override",
+        b"x-http-method",
+        b"x-method-override",
+        b"x-goog-fieldmask",
+    }
+)
+"""Headers that would make the provider do another thing than was decided on, or
+leave the usage out of its reply."""
+_JUDGED: Final = frozenset({b"content-type"})
+"""Passed on, after a look at it."""
+_CHARSETS: Final = frozenset(
+    {b"", b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin1"}
+)
+"""In which JSON's own characters are the bytes that we read."""
 HEAD_BYTES_MAX: Final = 64 * 1024
 TARGET_BYTES_MAX: Final = 8 * 1024
 OWN_PREFIX: Final = b"x-comptroller-"
 """Of our own headers: they are for the gateway or from it, never passed on."""
 
-_WITHHELD: Final = HOP_BY_HOP | CREDENTIALS | _OURS
+_WITHHELD: Final = HOP_BY_HOP | CREDENTIALS | _OURS | _MISLEADING | _JUDGED
 _NAMES_MAX: Final = 1024
 
 
@@ -55,6 +71,9 @@ HTTP_VERSION: Final = Refusal(
     "http_version",
     "This gateway speaks HTTP/1.1, and HTTP/1.0 without Transfer-Encoding.",
 )
+
+
+CHARSET: Final = refusals.bad_request("the body must be JSON in UTF-8")
 
 
 class HeaderNames:
@@ -135,6 +154,12 @@ def secret_of(name: bytes, value: bytes) -> bytes:
         scheme, _, rest = value.partition(b" ")
         return rest.strip() if scheme.lower() == b"bearer" else value
     return value.strip()
+
+
+def is_readable(content_type: bytes) -> bool:
+    """Whether a body of this type says to the provider what it says to us."""
+    _, mark, rest = content_type.lower().partition(b"charset=")
+    return not mark or rest.partition(b";")[0].strip(b" \t\"'") in _CHARSETS
 
 
 def one_secret(secrets: list[bytes]) -> bytes | Refusal | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -62,6 +63,9 @@ CHOICES_MAX: Final = 1024
 _SESSION_BYTES_MAX: Final = 128
 _SESSION_MARK: Final = "_session_"
 
+_FORMS: Final = frozenset({b"", b"sse", b"json"})
+_FORM_PARAMETERS: Final = frozenset({b"fields", b"callback", b"httpheaders"})
+
 _Members: TypeAlias = dict[str, msgspec.Raw]
 
 _CONTROL: Final = frozenset(
@@ -104,6 +108,32 @@ def read_facts(route: Route, body: bytes) -> RequestFacts:
     """
     found = _members(body, "the body", _EXACT_NAMES[route.operation])
     return _READ[route.operation](route, found)
+
+
+def refuse_other_forms(query: bytes) -> None:
+    """Makes sure that a query does not ask for a reply in another form.
+
+    Google's servers take from any query in which form to answer, and which fields:
+    such a reply may leave its usage out, or write it in a form that no meter reads.
+
+    Args:
+        query: of the request, as on the wire.
+
+    Raises:
+        BadRequestError: it does; the message names the parameter.
+    """
+    for part in query.split(b"&"):
+        name, _, value = part.partition(b"=")
+        known = unquote_to_bytes(name).lower().lstrip(b"$")
+        if known == b"alt":
+            if unquote_to_bytes(value).lower() in _FORMS:
+                continue
+        elif known not in _FORM_PARAMETERS:
+            continue
+        raise BadRequestError(
+            f"the parameter {known.decode()!r} of the query asks for a reply whose "
+            "usage cannot be read; leave it out"
+        )
 
 
 def prepare(

@@ -87,7 +87,7 @@ def desk(registry: Registry, *listed: Credential) -> Desk:
 
 def verdict(registry: Registry, credential: Credential, body: bytes = BODY) -> Any:  # noqa: ANN401  one of two
     assert ROUTE is not None
-    ask = Ask(ROUTE, b"good", body)
+    ask = Ask(ROUTE, b"good", body, b"")
     return Admission(desk(registry, credential)).admit(ask, NOW_NS)
 
 

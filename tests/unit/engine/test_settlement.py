@@ -49,7 +49,7 @@ def admitted() -> Admitted:
     )
     desk = Desk(Snapshot(1, 1, acme(), [credential], CARD), FixedSecrets({}))
     body = b'{"model":"gpt-5-mini","messages":[]}'
-    verdict = Admission(desk).admit(Ask(route, b"good", body), 1)
+    verdict = Admission(desk).admit(Ask(route, b"good", body, b""), 1)
     assert isinstance(verdict, Admitted)
     return verdict
 
