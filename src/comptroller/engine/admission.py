@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Container
 from typing import NamedTuple
 
 import msgspec
@@ -217,7 +219,7 @@ class Admission:
             % (
                 result,
                 reason,
-                json(_shortened(facts.model)) if facts else b"null",
+                json(_recorded(facts, self.desk.registry.models)),
                 b"null" if ceiling is None else b"%d" % ceiling,
                 b"true" if facts and facts.stream else b"false",
                 shared,
@@ -231,11 +233,24 @@ class Admission:
 
 
 _MODEL_CHARACTERS_MAX = 200
+_MODEL_NAME = re.compile(r"[A-Za-z0-9._:/@+-]{1,100}")
+_SECRET = re.compile(r"ctl_|sk-|AIza|eyJ")
+"""What our secrets begin with, and what others' keys and tokens do."""
 
 
-def _shortened(model: str | None) -> str | None:
-    """A client's text in our record is bounded."""
-    return model if model is None else model[:_MODEL_CHARACTERS_MAX]
+def _recorded(facts: RequestFacts | None, declared: Container[str]) -> str | None:
+    """The model to record: one that is declared, or a name that could be a model's.
+
+    A client may put a prompt or a secret into the field: records hold neither.
+    """
+    if facts is None:
+        return None
+    model = facts.model
+    if model in declared:
+        return model[:_MODEL_CHARACTERS_MAX]
+    if _MODEL_NAME.fullmatch(model) is None or _SECRET.search(model) is not None:
+        return None
+    return model
 
 
 def _hold(entitlement: Entitlement, facts: RequestFacts, body_bytes: int) -> Hold:

@@ -104,7 +104,7 @@ def model_not_allowed(asked: str, service: Service, registry: Registry) -> Refus
     return Refusal(
         400,
         "model_not_allowed",
-        f"Service {service.id} may not use model {asked!r}; it may use: {may}."
+        f"Service {service.id} may not use model {asked[:100]!r}; it may use: {may}."
         + _ask(service, registry, "policy"),
     )
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -210,3 +211,30 @@ def test_more_than_can_be_held_is_refused() -> None:
     assert found.data is not None
     said = msgspec.json.decode(b"{%b}" % found.data)
     assert (said["result"], said["comptroller.hold.nano_usd"]) == ("deny", 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "recorded"),
+    [
+        ("gpt-9", "gpt-9"),
+        ("org/model:free@1", "org/model:free@1"),
+        ("tell me about the merger", None),
+        ("ctl_0123456789ab_secret", None),
+        ("sk-proj-0123456789", None),
+        ("m" * 101, None),
+    ],
+)
+def test_what_is_no_models_name_is_not_recorded(
+    model: str, recorded: str | None
+) -> None:
+    """A prompt or a secret in the model's place stays out of the records."""
+    credential = Credential(
+        CredentialId("c1"), SERVICE, "ada", 0, (Secret(hash_secret("good"), 0),)
+    )
+    body = msgspec.json.encode({"model": model, "messages": []})
+
+    found = verdict(acme(), credential, body)
+
+    assert found.refusal.code == "model_not_allowed"
+    said = msgspec.json.decode(b"{%b}" % found.data)
+    assert said["gen_ai.request.model"] == recorded
