@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from comptroller.cli import options
-from comptroller.cli.tables import print_table
+from comptroller.cli.tables import json_text, print_table
 
 if TYPE_CHECKING:  # --help must not load the engine: each command loads its own part
     from comptroller.engine.reporting import Reporting
@@ -68,7 +67,7 @@ def _spend(opener: OpenReporting) -> Callable[..., None]:
         with opener(data) as reporting:
             spent = reporting.spend(by, reporting.since_ns(since))
         if as_json:
-            typer.echo(json.dumps(spent, ensure_ascii=False))
+            typer.echo(json_text(spent))
         elif spent:
             print_table(*spend_rows(by, spent))
         else:
@@ -105,7 +104,7 @@ def _requests(opener: OpenReporting) -> Callable[..., None]:
             since_ns = reporting.since_ns(since)
             listed = reporting.requests(RequestQuery(service, decision, since_ns, most))
         if as_json:
-            typer.echo(json.dumps(listed, ensure_ascii=False))
+            typer.echo(json_text(listed))
             return
         if not listed:
             typer.echo("No request matches.")
@@ -132,7 +131,7 @@ def _explain(opener: OpenReporting) -> Callable[..., None]:
         with opener(data) as reporting:
             document = reporting.explain(request_id)
         if as_json:
-            typer.echo(json.dumps(document, ensure_ascii=False))
+            typer.echo(json_text(document))
             return
         for line in explain_lines(document):
             typer.echo(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from comptroller.cli import options
+from comptroller.cli.tables import json_text
 
 if TYPE_CHECKING:
     from comptroller.adapters.configfile.reading import Configuration
@@ -176,11 +176,11 @@ def _print_refusal(found: Configuration) -> None:
     problems = [one.as_dict() for one in found.problems]
     message = "\n".join(str(one) for one in found.problems)
     error = {"code": "configuration", "message": message, "problems": problems}
-    typer.echo(json.dumps({"error": error}, ensure_ascii=False), err=True)
+    typer.echo(json_text({"error": error}), err=True)
 
 
 def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    typer.echo(json_text(document, indent=2))
 
 
 def _contents(registry: Registry) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from comptroller.cli import options
-from comptroller.cli.tables import Column, print_table
+from comptroller.cli.tables import Column, json_text, print_table
 from comptroller.core.errors import InvalidArgumentError
 from comptroller.core.quantities import QuantityError, duration_s
 from comptroller.core.timestamps import rfc3339
@@ -132,7 +131,7 @@ def list_keys(
 
     lines = [line for line in credential_list(data) if service in (None, line.service)]
     if as_json:
-        typer.echo(json.dumps([_line_document(line) for line in lines], indent=2))
+        typer.echo(json_text([_line_document(line) for line in lines], indent=2))
     elif lines:
         columns = ("CREDENTIAL", "SERVICE", "PERSON", "STATE", "EXPIRES", "LAST USED")
         rows = [
@@ -195,7 +194,7 @@ def _line_document(line: CredentialLine) -> dict[str, Any]:
 
 
 def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    typer.echo(json_text(document, indent=2))
 
 
 def _time(time_ns: int | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from comptroller import __version__
+from comptroller.cli.tables import json_text
 from comptroller.core.errors import ComptrollerError
 
 _COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -86,6 +86,6 @@ def _print_version() -> NoReturn:
 def _print_error(error: ComptrollerError, *, as_json: bool) -> None:
     if as_json:
         document = {"error": {"code": error.code, "message": error.message}}
-        typer.echo(json.dumps(document, ensure_ascii=False), err=True)
+        typer.echo(json_text(document), err=True)
     else:
         typer.echo(f"error: {error.message}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -71,6 +72,20 @@ def printable(text: str) -> str:
         return text
     return "".join(
         one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text
+    )
+
+
+def json_text(document: object, indent: int | None = None) -> str:
+    """Writes JSON as people can read it, and as a terminal can show it.
+
+    What controls a terminal, or turns the direction of text, is escaped.
+    """
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1]
+        for one in text
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -65,3 +66,16 @@ def test_a_card_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(StoreUnavailableError, match="cannot be kept"):
         CardArchive(tmp_path / "cards").keep(card())
+
+
+def test_a_card_is_for_its_account_alone(tmp_path: Path) -> None:
+    """However loose the umask, nobody else writes what requests cost."""
+    before = os.umask(0)
+    try:
+        CardArchive(tmp_path / "cards").keep(card())
+    finally:
+        os.umask(before)
+
+    folder = tmp_path / "cards"
+    modes = [path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())]
+    assert modes == [0o700, 0o600]

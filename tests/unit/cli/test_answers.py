@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from comptroller.cli import answers
 from comptroller.cli.answer_pages import explain_lines, request_rows
-from comptroller.cli.tables import Column, plain
+from comptroller.cli.tables import Column, json_text, plain
 from comptroller.core.errors import InvalidArgumentError, NotFoundError
 from comptroller.engine.ports import RequestQuery
 from comptroller.engine.reporting import Reporting
@@ -249,3 +249,14 @@ def on_terminal(command: list[str], columns: int) -> str:
         assert process.wait() == 0
     os.close(ours)
     return seen.decode()
+
+
+def test_json_cannot_command_the_terminal() -> None:
+    """What moves the cursor or turns text around is escaped, letters are not."""
+    told = {"model": "Zo\u00eb \x1b[31m\u009b\u202e\ud83d\ude00"}
+
+    text = json_text(told, indent=2)
+
+    assert text.replace("\n", "").isprintable()
+    assert "Zo\u00eb" in text
+    assert json.loads(text) == {"model": "Zo\u00eb \x1b[31m\u009b\u202e\U0001f600"}

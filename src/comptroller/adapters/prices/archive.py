@@ -34,8 +34,9 @@ class CardArchive:
             return
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with draft.open("wb") as file:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
                 file.write(msgspec.json.encode(card))
                 file.flush()
                 os.fsync(file.fileno())
