@@ -28,18 +28,19 @@ json = msgspec.json.Encoder().encode
 HOLD_NANO_USD_MAX = 10**15
 """A million dollars: whatever adds up holds stays within 64 bits."""
 
-_CONTROL_OF = {
+CONTROL_OF = {
     "credential_revoked": "credential",
     "credential_expired": "credential",
     "credential_not_valid_yet": "credential",
     "unattributable": "attribution",
-    "model_not_allowed": "model_selection",
-    "bad_request": "model_selection",
+    "bad_request": "request_form",
     "background_not_metered": "price",
+    "model_not_allowed": "model_selection",
     "dialect_not_spoken": "dialect",
     "unpriced_model": "price",
+    "provider_credential_missing": "provider_credential",
 }
-"""The control that a refusal's code belongs to."""
+"""The control that a refusal's code belongs to; docs/reference/refusals.md lists it."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -206,7 +207,7 @@ class Admission:
         listed = self._passed
         result, reason = b"allow", b"allowed"
         if refusal is not None:
-            control = _CONTROL_OF.get(refusal.code)
+            control = CONTROL_OF.get(refusal.code)
             listed = controls(self.desk.snapshot.revision, control)
             result, reason = b"deny", refusal.code.encode()
         ceiling = facts.max_output_tokens if facts else None

@@ -43,6 +43,17 @@ _CREDENTIAL_HEADERS: Final = {
     "gemini": b"x-goog-api-key: ",
 }
 
+ENFORCED: Final = (
+    "credential",
+    "attribution",
+    "request_form",
+    "model_selection",
+    "dialect",
+    "price",
+    "provider_credential",
+)
+"""Controls in the order in which they are asked."""
+
 _LATER: Final = (
     "environment",
     "token_ceiling",
@@ -329,7 +340,7 @@ def controls(version: int, denied_by: str | None) -> bytes:
     """
     outcomes = []
     denied = False
-    for name in ("credential", "attribution", "model_selection", "dialect", "price"):
+    for name in ENFORCED:
         outcome = Outcome.NOT_APPLICABLE if denied else Outcome.PASS
         if name == denied_by:
             outcome, denied = Outcome.DENY, True

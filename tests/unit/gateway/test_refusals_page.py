@@ -2,6 +2,9 @@ import ast
 import re
 from pathlib import Path
 
+from comptroller.engine.admission import CONTROL_OF
+from comptroller.engine.desk import ENFORCED
+
 ROOT = Path(__file__).parents[3]
 ROW = re.compile(r"^\| `(\w+)` \| (\d{3}) \|", re.MULTILINE)
 ENDS = ("revoked", "expired", "not_valid_yet")
@@ -50,3 +53,14 @@ def test_every_refusal_is_on_its_page_with_its_status() -> None:
 
     assert listed == codes_of_the_program()
     assert len(listed) > 25
+
+
+def test_every_control_is_on_the_page_with_its_codes() -> None:
+    """The page's table of controls says what the program's map says."""
+    page = (ROOT / "docs" / "reference" / "refusals.md").read_text()
+
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (`.*) \|$", page, re.MULTILINE)
+    listed = {code: name for name, codes in rows for code in re.findall(r"\w+", codes)}
+
+    assert listed == CONTROL_OF
+    assert set(CONTROL_OF.values()) == set(ENFORCED)
