@@ -199,13 +199,17 @@ def _at_most(rates: ModelRates, usage: Usage) -> int:
 def _estimated(
     admitted: Admitted, rates: ModelRates, reading: Reading, seen: Usage
 ) -> Bill:
-    """A reply without its final usage: at least what was seen of it."""
+    """A reply without its final usage: at least what was seen of it.
+
+    Its bytes may be an image's: no guess exceeds what was held for the request.
+    """
     operation = admitted.entitlement.route.operation
     guess = estimate_usage(operation, admitted.body_bytes, reading.output_bytes)
     usage = dict(seen)
     if not total(usage, PROMPT_CLASSES):
         usage["input"] = guess["input"]
-    lacking = guess.get("output", 0) - total(usage, GENERATED_CLASSES)
+    made = min(guess.get("output", 0), admitted.hold.output_tokens or 1)
+    lacking = made - total(usage, GENERATED_CLASSES)
     if lacking > 0:
         usage["output"] = usage.get("output", 0) + lacking
     try:

@@ -48,12 +48,12 @@ class BodyMeter:
         self._parts = []
         if is_document(data):
             self._reader.body(data)
-        elif data:
+            reading = self._reader.reading()
+        else:
             # Perhaps an event stream, whose content type says otherwise.
             stream = StreamMeter(self._reader)
             stream.feed(data)
-            stream.finish()
-        reading = self._reader.reading()
+            reading = stream.finish()[1]
         if not (reading.passes or reading.complete or reading.output_bytes):
             # Nothing of it can be read: what it weighs is all there is to go by.
             reading = reading._replace(output_bytes=self._bytes)

@@ -36,6 +36,7 @@ class StreamMeter:
         "_held_bytes",
         "_is_skipping",
         "_reader",
+        "_skipped_bytes",
         "_strips",
         "_tail",
     )
@@ -54,6 +55,7 @@ class StreamMeter:
         self._held_bytes = 0
         self._tail = b""
         self._is_skipping = False
+        self._skipped_bytes = 0
 
     def feed(self, data: bytes) -> bytes:
         """Reads the events that end in these bytes; see `wire.meter.Meter`."""
@@ -81,7 +83,12 @@ class StreamMeter:
         elif rest:
             is_dropped = self._read(data_of(rest))
         keeps = self._strips and not is_dropped
-        return rest if keeps else b"", self._reader.reading()
+        reading = self._reader.reading()
+        if self._skipped_bytes and not reading.passes:
+            # Unread, and yet generated: for an estimate it counts as text.
+            seen = reading.output_bytes + self._skipped_bytes
+            reading = reading._replace(output_bytes=seen)
+        return rest if keeps else b"", reading
 
     def _take(self, data: bytes) -> bytes:
         """Reads bytes that begin with an event; returns those that may pass."""
@@ -136,12 +143,15 @@ class StreamMeter:
         seam = self._tail + data
         if not _ends_an_event(seam):
             self._tail = seam[-_TAIL_BYTES:]
+            self._skipped_bytes += len(data)
             return data
         blank = _BLANK_LINE.search(seam)
         end = blank.end() - len(self._tail) if blank is not None else len(data)
+        end = max(end, 0)
         self._is_skipping = False
-        rest = data[max(end, 0) :]
-        return data[: max(end, 0)] + (self._take(rest) if rest else b"")
+        self._skipped_bytes += end
+        rest = data[end:]
+        return data[:end] + (self._take(rest) if rest else b"")
 
     def _hold(self, data: bytes) -> bytes:
         """Keeps a part of an event, or gives it up; returns what may pass."""
@@ -155,6 +165,7 @@ class StreamMeter:
         if self._held_bytes <= self._event_bytes_max:
             return b""
         passed = b"".join(self._held)
+        self._skipped_bytes += len(passed)
         self._held = []
         self._held_bytes = 0
         self._is_skipping = True

@@ -256,3 +256,13 @@ def test_events_that_come_one_by_one_pass_one_by_one(end: bytes) -> None:
         assert passed == (b"" if payload == b"usage" else event)
     assert meter.finish()[0] == b""
     assert reader.events == [b"1", b"usage", b"3"]
+
+
+def test_what_is_too_big_to_be_read_counts_by_its_size() -> None:
+    """An event that is passed on unread is not nothing, when usage is missing."""
+    big = b"data: " + b"x" * 500 + b"\n\n"
+    meter = StreamMeter(Recorder(), event_bytes_max=100)
+    passed = b"".join(meter.feed(part) for part in (big[:150], big[150:], b"data: 1"))
+    rest, reading = meter.finish()
+    assert passed + rest == big + b"data: 1"
+    assert 400 <= reading.output_bytes <= len(big)
