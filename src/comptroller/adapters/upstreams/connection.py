@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import select
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -53,6 +54,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._ended = False
         self._again = False
         self._idle_timeout_s = 0.0
+        self._arrived: Callable[[int], list[tuple[int, int]]]
         self.deadline_s = 0.0
         """Loop time at which the call under way, or the idleness, is too old."""
 
@@ -62,10 +64,21 @@ class UpstreamConnection(asyncio.Protocol):
         """Keeps the transport."""
         # uvloop's transports have the interface, not the base class.
         self._transport = cast("asyncio.Transport", transport)
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._arrived = poll.poll
+
+    def is_clean(self) -> bool:
+        """Whether nothing has come behind the last reply, not even its end.
+
+        Asked of the kernel, for the event loop may not have read it yet: the next
+        request's client would be given it as the reply.
+        """
+        return not self._arrived(0)
 
     @property
     def usable(self) -> bool:
-        """Whether a request may be written: open, idle, and nothing unread."""
+        """Whether a request may be written: open and idle."""
         transport = self._transport
         return (
             transport is not None and not transport.is_closing() and self._sink is None

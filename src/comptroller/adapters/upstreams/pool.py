@@ -38,7 +38,8 @@ class Lane:
         now_s = self._loop.time()
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and now_s < connection.deadline_s:
+            is_fresh = connection.usable and now_s < connection.deadline_s
+            if is_fresh and connection.is_clean():
                 connection.send(request, sink, now_s)
                 return connection
             connection.close()
