@@ -10,11 +10,10 @@ from typing import Final, NamedTuple
 
 import typer
 
-WIDTH_MAX: Final = 100
-"""A wider terminal does not make a table wider: lines stay easy to follow."""
-
 _GAP: Final = "  "
 _CELL_MIN: Final = 6
+_CELL_CRAMPED: Final = 12
+"""Rather than cut cells to less than this, a column that may give way does."""
 
 
 class Column(NamedTuple):
@@ -24,6 +23,8 @@ class Column(NamedTuple):
     is_number: bool = False
     may_shrink: bool = False
     """Whether a narrow terminal may cut it; a pipe never does."""
+    may_give_way: bool = False
+    """Whether a terminal where all else would be cramped may do without it."""
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
@@ -32,8 +33,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         for line in plain(columns, rows):
             typer.echo(line)
         return
-    width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
-    heading, *lines = plain(columns, rows, width)
+    heading, *lines = plain(columns, rows, shutil.get_terminal_size().columns)
     typer.secho(heading, bold=True)
     for line in lines:
         typer.echo(line)
@@ -47,11 +47,13 @@ def plain(
     Args:
         columns: what the cells are.
         rows: cells of text.
-        width: shrinkable columns are cut to fit it, as far as possible; None: none.
+        width: columns give way or are cut to fit it, as far as possible; None: none.
     """
+    if width is not None:
+        columns, rows = _without_spare(columns, rows, width)
     headings = [column.heading for column in columns]
     lines = [headings, *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    widths = _widths(lines)
     if width is not None:
         _shrink(columns, widths, width)
     return [
@@ -87,6 +89,27 @@ def json_text(document: object, indent: int | None = None) -> str:
         one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1]
         for one in text
     )
+
+
+def _without_spare(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
+) -> tuple[Sequence[Column], Sequence[Sequence[str]]]:
+    """Leaves out what may give way where the rest would be cramped beside it."""
+    widths = _widths([[column.heading for column in columns], *rows])
+    least = [
+        min(space, _CELL_CRAMPED) if column.may_shrink else space
+        for column, space in zip(columns, widths, strict=True)
+    ]
+    if sum(least) + len(_GAP) * (len(least) - 1) <= width:
+        return columns, rows
+    kept = [place for place, column in enumerate(columns) if not column.may_give_way]
+    return [columns[place] for place in kept], [
+        [row[place] for place in kept] for row in rows
+    ]
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, cells)) for cells in zip(*lines, strict=True)]
 
 
 def _shrink(columns: Sequence[Column], widths: list[int], width: int) -> None:

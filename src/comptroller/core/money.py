@@ -44,8 +44,15 @@ def nano_from_usd(text: str | Decimal) -> NanoUsd:
 
 
 def usd(amount: int, places: int = 6) -> str:
-    """Writes nano-USD as USD for people, such as ``0.001234``."""
-    sign = "-" if amount < 0 else ""
-    whole, fraction = divmod(abs(amount), NANO_PER_USD)
-    digits = f"{fraction:09d}"[:places] if places else ""
-    return f"{sign}{whole:,}.{digits}" if digits else f"{sign}{whole:,}"
+    """Writes nano-USD as USD for people, such as ``0.001234``; rounded half up.
+
+    Args:
+        amount: nano-USD.
+        places: decimals shown, 0 to 9.
+    """
+    unit = 10 ** (9 - places)
+    rounded = (abs(amount) + unit // 2) // unit
+    sign = "-" if amount < 0 and rounded else ""
+    whole, fraction = divmod(rounded, 10**places)
+    digits = f".{fraction:0{places}d}" if places else ""
+    return f"{sign}{whole:,}{digits}"
