@@ -129,6 +129,19 @@ def credential_list(data: Path) -> list[CredentialLine]:
         return credential_lines(reports.credentials(), registry, now_ns)
 
 
+def credential_warnings(data: Path, after: Registry) -> list[str]:
+    """What a configuration would do to the credentials of a data directory.
+
+    Raises:
+        ControlUnavailableError: a control process is there and does not answer.
+    """
+    from comptroller.engine import planning
+
+    if not Place(data).store.exists():
+        return []
+    return planning.credential_warnings(credential_list(data), after)
+
+
 def price_warnings(registry: Registry) -> list[str]:
     """What is doubtful about the prices of a configuration, in words."""
     from comptroller.adapters.prices import compile_card

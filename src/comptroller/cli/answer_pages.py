@@ -24,6 +24,10 @@ _ROLES: Final = {
     "operator": "operator",
     "sponsor": "sponsor",
 }
+_NOT_APPLIED: Final = {
+    "not_applicable": "an earlier control had decided",
+    "disabled": "not enforced by this version, whatever is declared",
+}
 _LABEL_WIDTH: Final = 18
 _PICO_PER_USD: Final = 10**12
 
@@ -49,7 +53,7 @@ def request_rows(listed: Sequence[Document]) -> Table:
         Column("SERVICE", may_shrink=True),
         Column("MODEL", may_shrink=True),
         Column("STATE", may_shrink=True),
-        Column("TOKENS", is_number=True),
+        Column("TOKENS", is_number=True, may_give_way=True),
         Column("USD", is_number=True),
     ]
     rows = [
@@ -58,7 +62,7 @@ def request_rows(listed: Sequence[Document]) -> Table:
             row["request_id"],
             row["service"],
             row["model_answered"] or row["model"] or "-",
-            row["reason"] if row["state"] == "refused" else row["state"],
+            _state(row),
             f"{sum(_tokens(row)):,}",
             usd(row["cost_nano_usd"]),
         ]
@@ -82,7 +86,7 @@ def _summary(found: Document) -> Iterator[str]:
     yield _fact("decided", f"{found['time']}  {found['decision']} ({found['reason']})")
     took = found["duration_us"]
     duration = "" if took is None else f", {took / 1000:,.1f} ms"
-    yield _fact("state", f"{found['state']}{duration}")
+    yield _fact("state", f"{found['state']}{_how_it_ended(found)}{duration}")
     yield _fact("route", found["route"])
 
 
@@ -106,7 +110,8 @@ def _what(found: Document) -> Iterator[str]:
     asked = model["asked"] or "-"
     upstream = model["upstream"]
     at = f" (as {upstream})" if upstream not in {None, asked} else ""
-    yield _fact("asked", f"{asked}{at} of {model['provider'] or '-'}")
+    provider = f" of {model['provider']}" if model["provider"] else ""
+    yield _fact("asked", f"{asked}{at}{provider}")
     yield _fact("answered", model["answered"] or "-")
     if model["service_tier"]:
         yield _fact("service tier", model["service_tier"])
@@ -121,6 +126,9 @@ def _money(found: Document) -> Iterator[str]:
     yield _fact("cost", f"{usd(cost['nano_usd'], 9)} USD")
     if cost["note"]:
         yield _fact("", cost["note"])
+    if found["state"] == "refused":
+        yield _fact("", "refused before it was forwarded: nothing was held or spent")
+        return
     yield _fact("rate card", cost["rate_card"] or "-")
     if cost["lines"]:
         yield from (f"    {line}" for line in plain(*_calculation(cost["lines"])))
@@ -181,6 +189,12 @@ def _controls(found: Document) -> Iterator[str]:
         for control in found["controls"]
     ]
     yield from (f"  {line}" for line in plain(columns, rows))
+    outcomes = {control["outcome"] for control in found["controls"]}
+    yield from (
+        f"  {outcome}: {meaning}"
+        for outcome, meaning in _NOT_APPLIED.items()
+        if outcome in outcomes
+    )
 
 
 def _records(found: Document) -> Iterator[str]:
@@ -189,10 +203,29 @@ def _records(found: Document) -> Iterator[str]:
     for role in ("decision", "end"):
         record = found["records"][role]
         if record is None:
-            yield _fact(role, "none yet")
+            is_refused = found["state"] == "refused"
+            yield _fact(role, "the decision itself" if is_refused else "none yet")
             continue
         yield _fact(role, f"{record['source']} at byte {record['offset']}")
         yield f"  {printable(record['line'])}"
+
+
+def _state(row: Document) -> str:
+    """Why it was refused, else its state, and whether its figures are estimated."""
+    state: str = row["reason"] if row["state"] == "refused" else row["state"]
+    return f"{state} (estimated)" if row["usage_source"] == "estimated" else state
+
+
+def _how_it_ended(found: Document) -> str:
+    """The outcome that the end's record states, such as ` (completed, HTTP 200)`."""
+    end = found["records"]["end"]
+    if end is None:
+        return ""
+    data = end["data"]
+    how = [data[key] for key in ("outcome", "reason") if data.get(key)]
+    status = data.get("http.response.status_code")
+    how += [f"HTTP {status}"] if status else []
+    return f" ({', '.join(how)})" if how else ""
 
 
 def _spender(row: Document) -> str:

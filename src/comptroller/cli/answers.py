@@ -11,6 +11,7 @@ import typer
 
 from comptroller.cli import options
 from comptroller.cli.tables import json_text, print_table
+from comptroller.core.timestamps import rfc3339
 
 if TYPE_CHECKING:  # --help must not load the engine: each command loads its own part
     from comptroller.engine.reporting import Reporting
@@ -65,15 +66,24 @@ def _spend(opener: OpenReporting) -> Callable[..., None]:
         from comptroller.cli.answer_pages import spend_rows
 
         with opener(data) as reporting:
-            spent = reporting.spend(by, reporting.since_ns(since))
+            since_ns = reporting.since_ns(since)
+            spent = reporting.spend(by, since_ns)
         if as_json:
             typer.echo(json_text(spent))
         elif spent:
             print_table(*spend_rows(by, spent))
+            typer.echo(_span(since_ns))
         else:
             typer.echo("Nothing was spent.")
 
     return spend
+
+
+def _span(since_ns: int | None) -> str:
+    """Which time a sum is of: without it, nobody can compare two."""
+    if since_ns is None:
+        return "Of all time; narrow it with --since, such as --since 24h."
+    return f"Since {rfc3339(since_ns)[:16].replace('T', ' ')} UTC."
 
 
 def _requests(opener: OpenReporting) -> Callable[..., None]:
@@ -119,13 +129,16 @@ def _requests(opener: OpenReporting) -> Callable[..., None]:
 def _explain(opener: OpenReporting) -> Callable[..., None]:
     def explain(
         request_id: Annotated[
-            str, typer.Argument(help="From the header x-comptroller-request-id.")
+            str,
+            typer.Argument(
+                metavar="REQUEST_ID", help="From the header x-comptroller-request-id."
+            ),
         ],
         data: options.Data = options.DATA_DEFAULT,
         *,
         as_json: options.Json = False,
     ) -> None:
-        """Explain one request: who, which model, every control, cost, records."""
+        """Explain one request: who, model, controls, cost, records."""
         from comptroller.cli.answer_pages import explain_lines
 
         with opener(data) as reporting:

@@ -26,12 +26,17 @@ def register(app: typer.Typer) -> None:
     app.command("apply")(apply)
 
 
-def init(config: options.Config = None) -> None:
+def init(config: options.Config = None, *, as_json: options.Json = False) -> None:
     """Write a commented configuration file to start from."""
     from comptroller.adapters.configfile import starter
 
-    for path in options.config_paths(config):
+    paths = options.config_paths(config)
+    for path in paths:
         starter.write_starter(path)
+    if as_json:
+        _print_json({"written": [str(path) for path in paths]})
+        return
+    for path in paths:
         typer.echo(f"{path} is written. Replace the example people, then:")
         typer.echo("  comptroller check    is it valid?")
         typer.echo("  comptroller plan     what would it change?")
@@ -78,12 +83,12 @@ def plan(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Show in words what the configuration would change, and who answers for it."""
+    """Show what the configuration would change, and who answers."""
     _, made = _plan(config, data, as_json=as_json)
     if as_json:
-        _print_json({**made.as_dict(), "warnings": _warnings(made)})
+        _print_json({**made.as_dict(), "warnings": _warnings(made, data)})
     else:
-        _print_plan(made)
+        _print_plan(made, data)
 
 
 def apply(
@@ -96,12 +101,12 @@ def apply(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Make the configuration take effect, as a whole, and record who did it."""
+    """Make the configuration take effect, and record who did it."""
     from comptroller.bootstrap import open_administrator
 
     found, made = _plan(config, data, as_json=as_json)
     if not as_json:
-        _print_plan(made)
+        _print_plan(made, data)
     if not made.changes:
         if as_json:
             _print_json({"revision": made.revision, "changes": 0})
@@ -141,14 +146,16 @@ def _read(config: list[Path] | None) -> Configuration:
     return reading.read_configuration(options.config_paths(config))
 
 
-def _warnings(made: Plan) -> list[str]:
-    from comptroller.bootstrap import price_warnings
+def _warnings(made: Plan, data: Path) -> list[str]:
+    from comptroller.bootstrap import credential_warnings, price_warnings
 
     # Nothing new needs no second look, and the catalogue takes a while to load.
-    return price_warnings(made.after) if made.changes else []
+    if not made.changes:
+        return []
+    return [*price_warnings(made.after), *credential_warnings(data, made.after)]
 
 
-def _print_plan(made: Plan) -> None:
+def _print_plan(made: Plan, data: Path) -> None:
     if not made.changes:
         typer.echo(f"Nothing to change: revision {made.revision} says this already.")
         return
@@ -159,7 +166,7 @@ def _print_plan(made: Plan) -> None:
         typer.echo("\nWho answers for what this touches:")
         for line in answering:
             typer.echo(f"  {line}")
-    for warning in _warnings(made):
+    for warning in _warnings(made, data):
         typer.echo(f"\nwarning: {warning}")
     since = f"revision {made.revision}" if made.revision else "nothing applied yet"
     typer.echo(f"\n{made.counts()}, compared with {since}.")

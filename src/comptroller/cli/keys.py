@@ -40,7 +40,9 @@ def register(app: typer.Typer) -> None:
 
 
 def issue(
-    service: Annotated[str, typer.Argument(help="The service that will use it.")],
+    service: Annotated[
+        str, typer.Argument(metavar="SERVICE", help="The service that will use it.")
+    ],
     person: Annotated[
         str,
         typer.Option(
@@ -56,7 +58,7 @@ def issue(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Issue a credential to a person for a service; prints the secret once."""
+    """Issue a credential of a service to a person; show its secret once."""
     from comptroller.bootstrap import await_workers, open_administrator
 
     expires_ns = None
@@ -82,7 +84,7 @@ def rotate(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Give a credential a new secret; the old one works until the overlap ends."""
+    """Give a credential a new secret; the old one overlaps with it."""
     from comptroller.bootstrap import await_workers, open_administrator
 
     overlap_ns = 0 if overlap in {"0", "0s"} else _duration_ns(overlap, "--overlap")
@@ -100,7 +102,10 @@ def revoke(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Revoke a credential for good; every worker refuses it within a second."""
+    """Revoke a credential for good.
+
+    Within a second every worker refuses it, and cuts the streams that it started.
+    """
     from comptroller.bootstrap import await_workers, open_administrator
 
     with open_administrator(data, by) as administrator:
@@ -126,7 +131,7 @@ def list_keys(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """List credentials, oldest first, with their last use; never a secret."""
+    """List credentials with their last use, oldest first; no secrets."""
     from comptroller.bootstrap import credential_list
 
     lines = [line for line in credential_list(data) if service in (None, line.service)]
@@ -147,7 +152,8 @@ def list_keys(
         ]
         print_table([Column(heading) for heading in columns], rows)
     else:
-        typer.echo("There are no credentials: issue one with comptroller key issue.")
+        whose = f"Service {service} has" if service else "There are"
+        typer.echo(f"{whose} no credentials: issue one with comptroller key issue.")
 
 
 def _print_secret(issued: IssuedSecret, *, as_json: bool) -> None:

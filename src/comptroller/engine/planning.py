@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
+from comptroller.core.credential import CredentialState
 from comptroller.core.difference import Change, answerable, difference
-from comptroller.core.registry import PersonId, Registry
+from comptroller.core.registry import PersonId, Registry, ServiceId
+from comptroller.engine.identity import CredentialLine
 
 _SUBJECTS_SHOWN: Final = 6
 
@@ -47,9 +51,23 @@ class Plan:
         ]
 
     def answerable(self, change: Change) -> dict[str, PersonId]:
-        """Who answers for one change, by role; of a removal, who did."""
-        side = self.before if change.after is None else self.after
-        return answerable(change, side) if side is not None else {}
+        """Who answers for one change, by role; of a removal, who did.
+
+        Who hands a role over is named, too: it is theirs until this is applied.
+        """
+        before = {}
+        if self.before is not None and change.before is not None:
+            removal = Change(change.kind, change.id, change.before, None)
+            before = answerable(removal, self.before)
+        if change.after is None:
+            return before
+        after = answerable(change, self.after)
+        leaving = {
+            f"{role} until now": person
+            for role, person in before.items()
+            if after.get(role) != person
+        }
+        return after | leaving
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as `--json` prints it."""
@@ -79,6 +97,27 @@ class Plan:
 def make_plan(before: Registry | None, revision: int, after: Registry) -> Plan:
     """Compares what is applied, at its revision, with a configuration."""
     return Plan(before, after, revision, tuple(difference(before, after)))
+
+
+def credential_warnings(lines: Iterable[CredentialLine], after: Registry) -> list[str]:
+    """What a configuration does to credentials that work now, in words."""
+    said = []
+    stranded: Counter[str] = Counter()
+    for line in lines:
+        if line.state != CredentialState.ACTIVE:
+            continue
+        if ServiceId(line.service) not in after.services:
+            stranded[line.service] += 1
+        elif PersonId(line.person) not in after.people:
+            said.append(
+                f"apply will be refused: person {line.person} holds credential"
+                f" {line.credential_id} of service {line.service}: revoke it, or keep"
+                " the person"
+            )
+    for service, count in stranded.items():
+        what = "its credential" if count == 1 else f"its {count} credentials"
+        said.append(f"service {service} goes: {what} will be refused")
+    return said
 
 
 def _action(change: Change) -> str:

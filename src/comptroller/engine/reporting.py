@@ -87,11 +87,12 @@ class Reporting:
             NotFoundError: there is no such request.
             RecordError: its record is not where the store says, or unreadable.
         """
-        row = self._reports.request(request_id.strip())
+        row = self._reports.request(request_id.strip().upper())
         if row is None:
             raise NotFoundError(
                 f"there is no request {request_id!r}; the id is in the reply's header "
-                "x-comptroller-request-id, and `comptroller requests` lists them"
+                "x-comptroller-request-id, and `comptroller requests` lists them "
+                "(one without a known credential is only counted)"
             )
         ended = None if row.ended_at is None else self._standing(row.ended_at)
         case = Case(

@@ -21,6 +21,7 @@ from comptroller.cli import answers
 from comptroller.cli.answer_pages import explain_lines, request_rows
 from comptroller.cli.tables import Column, json_text, plain
 from comptroller.core.errors import InvalidArgumentError, NotFoundError
+from comptroller.engine import records
 from comptroller.engine.ports import RequestQuery
 from comptroller.engine.reporting import Reporting
 from comptroller.testing.answered import RecordedDay, recorded_day
@@ -54,7 +55,15 @@ def test_spend_shows_who_spent_what() -> None:
         "OWNER                 REQUESTS  TOKENS IN  TOKENS OUT       USD",
         "grace (Grace Hopper)         1      1,000         500  0.001250",
         "total                        1      1,000         500  0.001250",
+        "Of all time; narrow it with --since, such as --since 24h.",
     ]
+
+
+def test_spend_names_its_beginning() -> None:
+    """A sum without its span cannot be compared; the zone is named with it."""
+    last = run("spend", "--since", "2020-01-31").splitlines()[-1]
+
+    assert last == "Since 2020-01-30 23:00 UTC."
 
 
 @pytest.mark.parametrize(
@@ -127,8 +136,58 @@ def test_explain_shows_everything_about_a_request() -> None:
 
 @pytest.mark.parametrize("request_id", [REFUSED, OPEN])
 def test_explain_shows_requests_without_an_end(request_id: str) -> None:
-    """A refusal and an open request have a page, too."""
-    assert "end               none yet" in run("explain", request_id)
+    """A refusal, which ends itself, and an open request have a page, too."""
+    end = "the decision itself" if request_id == REFUSED else "none yet"
+    assert f"end               {end}" in run("explain", request_id)
+    assert ("nothing was held or spent" in run("explain", request_id)) == (
+        request_id == REFUSED
+    )
+
+
+def test_explain_says_how_a_request_ended() -> None:
+    """The outcome and status of a settlement, and why nothing was sent."""
+    day = recorded_day()
+    day.write(
+        records.RELEASED,
+        records.Released(decision_id=OPEN, reason="upstream_connect"),
+    )
+
+    assert "state             settled (completed, HTTP 200), 123.5 ms" in page_of(
+        day, SETTLED
+    )
+    assert "state             released (upstream_connect)" in page_of(day, OPEN)
+
+
+def test_explain_says_what_an_outcome_means() -> None:
+    """A control that was not applied is not taken for one that passed."""
+    day = RecordedDay()
+    day.decide(
+        SETTLED,
+        controls=[
+            records.Control(id=name, version="1", is_applied=False, outcome=outcome)
+            for name, outcome in (("price", "not_applicable"), ("budget", "disabled"))
+        ],
+    )
+    page = page_of(day, SETTLED)
+
+    assert "not_applicable: an earlier control had decided" in page
+    assert "disabled: not enforced by this version" in page
+    assert "disabled" not in run("explain", SETTLED)
+
+
+def test_an_id_may_be_written_in_lower_case() -> None:
+    """Some tools show headers so; ULIDs are the same in either case."""
+    assert run("explain", SETTLED.lower()) == run("explain", SETTLED)
+
+
+def test_estimates_are_marked_in_the_list() -> None:
+    """Whoever adds up a list sees which figures rest on an estimate."""
+    day = RecordedDay()
+    day.decide(SETTLED)
+    day.settle(SETTLED, usage_source="estimated")
+
+    _, rows = request_rows(day.reporting.requests(RequestQuery()))
+    assert rows[0][4] == "settled (estimated)"
 
 
 def test_explain_as_json_has_the_records() -> None:
@@ -200,6 +259,19 @@ def test_a_table_is_cut_to_fit_and_no_further() -> None:
     assert plain(columns, []) == ["NAME  WHAT  USD"]
 
 
+def test_a_column_gives_way_where_all_would_be_cramped() -> None:
+    """What may be spared is left out before other cells become unreadable."""
+    columns = [
+        Column("NAME", may_shrink=True),
+        Column("TOKENS", is_number=True, may_give_way=True),
+        Column("USD", is_number=True),
+    ]
+    rows = [["x" * 40, "1,234", "1.000000"]]
+
+    assert plain(columns, rows, 30)[1].split()[1:] == ["1,234", "1.000000"]
+    assert plain(columns, rows, 29)[1] == "x" * 18 + "…  1.000000"
+
+
 def test_what_is_unknown_is_an_error_for_the_outermost_handler() -> None:
     """Unknown ids and choices leave the command as our own errors."""
     with pytest.raises(NotFoundError):
@@ -208,9 +280,12 @@ def test_what_is_unknown_is_an_error_for_the_outermost_handler() -> None:
         run("spend", "--by", "team")
 
 
-@pytest.mark.parametrize("columns", [84, 100, 200])
+@pytest.mark.parametrize("columns", [80, 84, 104, 200])
 def test_a_terminal_shows_whole_request_ids(columns: int) -> None:
-    """On a terminal the table fits its width and never cuts an id or an amount."""
+    """On a terminal the table fits its width and never cuts an id or an amount.
+
+    Where it is narrow, the tokens are left out, so that the rest can be read.
+    """
     code = (
         "import typer, sys\n"
         "from contextlib import contextmanager\n"
@@ -226,11 +301,12 @@ def test_a_terminal_shows_whole_request_ids(columns: int) -> None:
     shown = on_terminal([sys.executable, "-c", code], columns=columns)
 
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
-    assert all(len(line) <= min(columns, 100) for line in lines), lines
+    assert all(len(line) <= columns for line in lines), lines
     for request_id in (SETTLED, REFUSED, OPEN):
         assert request_id in shown
     assert "0.001250" in shown
-    assert "TOKENS" in shown
+    assert ("TOKENS" in shown) == (columns > 100)
+    assert "settled" in shown
 
 
 def on_terminal(command: list[str], columns: int) -> str:

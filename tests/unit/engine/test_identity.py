@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from comptroller.engine.identity import credential_lines
+from comptroller.engine.planning import credential_warnings
 from comptroller.engine.records import Actor
 from comptroller.testing.administration import FakeSite, small_registry
 
@@ -33,3 +34,28 @@ def test_a_list_says_what_each_credential_is_now() -> None:
         orphaned: ("orphaned", 1),
     }
     assert {line.revoked_reason for line in lines} == {None, "left"}
+
+
+def test_a_plan_warns_of_what_it_does_to_credentials() -> None:
+    """Whoever applies knows before whose requests end, or why it will be refused."""
+    site = FakeSite()
+    site.administration.apply(small_registry(), "sha256:1", ADA)
+    issue = site.administration.issue
+    held = issue("checkout", "alan", None, ADA).credential_id
+    for person in ("ada", "grace"):
+        issue("search", person, None, ADA)
+    revoked = issue("checkout", "alan", None, ADA).credential_id
+    site.administration.revoke(revoked, "left", ADA)
+    registry, now_ns = site.administration.registry(), site.clock.now_ns()
+    lines = credential_lines(site.store.credentials(), registry, now_ns)
+
+    after = small_registry(people=("ada", "grace"), services=("checkout",))
+
+    assert credential_warnings(lines, after) == [
+        (
+            f"apply will be refused: person alan holds credential {held} of service"
+            " checkout: revoke it, or keep the person"
+        ),
+        "service search goes: its 2 credentials will be refused",
+    ]
+    assert credential_warnings(lines, small_registry()) == []

@@ -89,6 +89,15 @@ def test_a_removal_names_those_who_answered_before() -> None:
     assert any(line.startswith("Ada Lovelace") for line in plan.answering())
 
 
+def test_who_hands_a_role_over_is_named() -> None:
+    """A change of owners touches both: the next one, and the one who leaves."""
+    plan = make_plan(registry(), 1, registry("technical: alan", "technical: ada"))
+
+    ada, alan, _ = plan.answering()
+    assert ada.endswith("checkout-assistant (policy owner, technical owner)")
+    assert alan.endswith("checkout-assistant (technical owner until now)")
+
+
 def test_a_first_plan_names_everybody_with_what_is_added() -> None:
     """Of a person who answers for much, the first few things are said."""
     plan = make_plan(None, 0, registry())
