@@ -42,6 +42,7 @@ from comptroller.engine.registry_fold import encode_object, fold
 OVERLAP_DEFAULT_NS: Final = 24 * 3600 * 10**9
 OVERLAP_MAX_NS: Final = 90 * 24 * 3600 * 10**9
 REASON_CHARS_MAX: Final = 500
+_NAMES_SHOWN: Final = 12
 
 
 class Parts(NamedTuple):
@@ -321,7 +322,8 @@ class Administration:
         registry = self.registry()
         if registry is None:
             raise ConflictError(
-                "nothing is applied yet: run comptroller apply --config FILE first"
+                "nothing is applied in this data directory yet: run comptroller apply"
+                " first, or name another directory with --data"
             )
         return registry
 
@@ -339,6 +341,12 @@ class Administration:
                 )
 
     def _find(self, credential_id: str) -> Credential:
+        if credential_id.startswith(credentials.PREFIX):
+            # After a leak people paste what leaked; no message may repeat it.
+            public = credential_id.removeprefix(credentials.PREFIX).partition("_")[0]
+            raise InvalidArgumentError(
+                f"that is a secret, not an id: {public} is the id of its credential"
+            )
         known = {
             row.credential.id: row.credential for row in self._parts.store.credentials()
         }
@@ -437,5 +445,11 @@ def _require(name: str | None, known: Iterable[str], noun: str) -> None:
     if name is None or name in names:
         return
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = ""
+    if near:
+        hint = f"; did you mean {near[0]}?"
+    elif noun == "credential":
+        hint = "; comptroller key list shows those there are"
+    elif 0 < len(names) <= _NAMES_SHOWN:
+        hint = f"; there are: {', '.join(sorted(names))}"
     raise NotFoundError(f"there is no {noun} {name!r}{hint}")

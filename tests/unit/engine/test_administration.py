@@ -102,7 +102,7 @@ def test_an_issued_secret_is_known_to_workers_by_its_hash_only(site: FakeSite) -
     [
         ("chekout", "ada", "no service 'chekout'; did you mean checkout?"),
         ("checkout", "gracie", "no person 'gracie'; did you mean grace?"),
-        ("zzz", "ada", "no service 'zzz'"),
+        ("zzz", "ada", "no service 'zzz'; there are: checkout, search"),
     ],
 )
 def test_unknown_names_are_refused_with_the_nearest(
@@ -170,6 +170,16 @@ def test_arguments_without_sense_are_refused(site: FakeSite) -> None:
     with pytest.raises(NotFoundError, match="no credential 'nope'"):
         site.administration.revoke("nope", "why", ADA)
     assert len(site.open_journal().records) == count
+
+
+def test_a_pasted_secret_is_not_repeated(site: FakeSite) -> None:
+    """After a leak people paste the secret: the message gives its id, no more."""
+    issued = site.administration.issue("checkout", "ada", None, ADA)
+    with pytest.raises(InvalidArgumentError) as raised:
+        site.administration.revoke(issued.secret, "leaked", ADA)
+    assert f"{issued.credential_id} is the id" in raised.value.message
+    assert issued.secret.rpartition("_")[2] not in raised.value.message
+    assert "secret" in raised.value.message
 
 
 def test_a_person_with_a_live_credential_is_not_taken_away(site: FakeSite) -> None:
