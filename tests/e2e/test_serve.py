@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import pytest
 import trustme
 
+from comptroller.bootstrap.place import Place
+from comptroller.core.errors import StoreUnavailableError
 from comptroller.testing.small import small_configuration
 
 CONFIGURATION = small_configuration(
@@ -209,9 +211,38 @@ def test_a_changed_file_is_told_and_not_served(folder: Path) -> None:
     with serving(folder, "--workers", "1") as served:
         line = served.read_until("differs")
         assert line == (
-            "comptroller.yaml differs from what is applied in 1 objects; serving"
+            "comptroller.yaml differs from what is applied in 1 object; serving"
             " revision 1: see comptroller plan\n"
         )
+
+
+def test_a_missing_provider_key_is_told_at_the_start(folder: Path) -> None:
+    """Not only by the first request that is refused for it."""
+    provider = "speaks: [openai]"
+    named = CONFIGURATION.replace(provider, provider + ", credential: env:NO_SUCH_KEY")
+    (folder / "comptroller.yaml").write_text(named)
+    with serving(folder, "--workers", "1") as served:
+        _, warning, _ = served.lines
+        assert "has no credential, so its requests are refused" in warning
+        assert "NO_SUCH_KEY is not set" in warning
+
+
+def test_a_directory_of_another_account_is_told_as_such(tmp_path: Path) -> None:
+    """Serving it would fail in every child, again and again: it is looked at first."""
+    tmp_path.chmod(0o555)
+    child = os.fork()
+    if child == 0:
+        # No exit but this one: the child must not run the rest of the tests.
+        try:
+            os.chdir(tmp_path)  # its parents may be closed to other accounts
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            Place(Path()).prepare()
+        except StoreUnavailableError as error:
+            os._exit(0 if "cannot be written by this account" in error.message else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_two_serves_do_not_share_a_directory_or_a_port(folder: Path) -> None:

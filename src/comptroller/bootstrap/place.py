@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -48,14 +49,21 @@ class Place(NamedTuple):
         """Makes the directory, for this account only.
 
         Raises:
-            StoreUnavailableError: it cannot be made.
+            StoreUnavailableError: it cannot be made, or this account may not write
+                it; reading needs that, too, since it projects first.
         """
         try:
             self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise StoreUnavailableError(
-                f"the data directory {self.data} cannot be made: {error.strerror}"
+                f"the data directory {self.data} cannot be made: {error.strerror};"
+                " name another with --data"
             ) from error
+        if not os.access(self.data, os.R_OK | os.W_OK | os.X_OK):
+            raise StoreUnavailableError(
+                f"the data directory {self.data} cannot be written by this account:"
+                " run as the one that serves it, or name another with --data"
+            )
 
 
 def say(line: str) -> None:

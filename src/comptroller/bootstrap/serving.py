@@ -9,16 +9,19 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from comptroller.adapters.control import ControlClient
 from comptroller.adapters.processes import ChildSpec, Supervisor
+from comptroller.adapters.snapshot import FileSnapshotStore
+from comptroller.adapters.system import EnvFileSecretResolver
 from comptroller.bootstrap.compiled import refuse_stale
 from comptroller.bootstrap.place import Place, say
 from comptroller.bootstrap.tls import tls_context
 from comptroller.core.errors import ConfigurationError, ConflictError
+from comptroller.engine import snapshot
 
 
 class Address(NamedTuple):
@@ -108,6 +111,8 @@ class _Serving:
         if supervisor.is_stopping:
             await supervisor.run()
             return 1 if status or supervisor.is_hopeless else 0
+        for line in self._missing_secrets():
+            say(line)
         say(self._ready_line())
         comparing = None if is_first else asyncio.create_task(self._compare())
         await supervisor.run()
@@ -171,9 +176,11 @@ class _Serving:
             return
         plan = json.loads(output)
         if plan["changes"]:
+            count = len(plan["changes"])
             say(
-                f"{names} differs from what is applied in {len(plan['changes'])}"
-                f" objects; serving revision {plan['revision']}: see comptroller plan"
+                f"{names} differs from what is applied in {count}"
+                f" object{'s' if count > 1 else ''}; serving revision"
+                f" {plan['revision']}: see comptroller plan"
             )
 
     async def _command(self, *words: str) -> tuple[int, str]:
@@ -210,6 +217,23 @@ class _Serving:
         if options.tls_cert is None and options.tls_key is not None:
             raise ConfigurationError("--tls-key needs --tls-cert")
         tls_context(_text(options.tls_cert), _text(options.tls_key))
+
+    def _missing_secrets(self) -> Iterator[str]:
+        """What the workers, whose environment is ours, will look for in vain."""
+        document = FileSnapshotStore(self._place.snapshot).read_if_changed()
+        if document is None:
+            return
+        resolver = EnvFileSecretResolver(os.environ, Path.cwd())
+        for provider in snapshot.decode(document).registry.providers.values():
+            if provider.credential is None:
+                continue
+            try:
+                resolver.resolve(provider.credential)
+            except ConfigurationError as error:
+                yield (
+                    f"warning: provider {provider.id} has no credential, so its"
+                    f" requests are refused: {error.message}"
+                )
 
     def _ready_line(self) -> str:
         scheme = "http" if self._options.tls_cert is None else "https"
