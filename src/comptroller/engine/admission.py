@@ -125,7 +125,7 @@ class Admission:
             return self._refused(Known(credential, service), route, refusal)
         if service is None:
             refusal = refusals.unattributable(
-                credential.service, "it is not declared any more"
+                credential.service, "it is not declared any more", desk.registry
             )
             return Refused(refusal, None)
         return Known(credential, service)

@@ -267,10 +267,12 @@ def _unattributable(
 ) -> Refusal | None:
     """Requirement 15: three living people, and two more for an agent."""
     if service.tenant not in registry.tenants:
-        return refusals.unattributable(service.id, "its tenant is not declared")
+        return refusals.unattributable(
+            service.id, "its tenant is not declared", registry
+        )
     if credential.person not in registry.people:
         what = f"credential {credential.id} is for {credential.person}, who is gone"
-        return refusals.unattributable(service.id, what)
+        return refusals.unattributable(service.id, what, registry)
     owners = service.owners
     roles = {
         "policy owner": owners.policy,
@@ -285,7 +287,7 @@ def _unattributable(
     roles["unit owner"] = unit.owner if unit else PersonId("")
     for role, person in roles.items():
         if person not in registry.people:
-            return refusals.unattributable(service.id, f"it has no {role}")
+            return refusals.unattributable(service.id, f"it has no {role}", registry)
     return None
 
 

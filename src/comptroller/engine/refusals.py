@@ -131,13 +131,15 @@ def unpriced(model: str, service: Service, registry: Registry) -> Refusal:
     )
 
 
-def unattributable(service: str, what: str) -> Refusal:
+def unattributable(service: str, what: str, registry: Registry) -> Refusal:
     """A request that does not resolve to named people."""
+    owner = registry.people.get(registry.gateway.owner)
+    whom = f" The gateway's owner is {_named(owner)}; ask them." if owner else ""
     return Refusal(
         400,
         "unattributable",
         f"Requests of service {service} cannot be attributed: {what}. "
-        "The configuration must name a declared person.",
+        f"The configuration must name the service and its people.{whom}",
     )
 
 
@@ -146,13 +148,14 @@ def provider_credential_missing(provider: str, detail: str) -> Refusal:
     return Refusal(
         503,
         "provider_credential_missing",
-        f"The gateway has no credential for provider {provider}: {detail}",
+        f"The gateway has no credential for provider {provider}: {detail}.",
     )
 
 
 def bad_request(message: str) -> Refusal:
     """A request whose body cannot be understood."""
-    return Refusal(400, "bad_request", message)
+    sentence = message[:1].upper() + message[1:]
+    return Refusal(400, "bad_request", sentence.rstrip(".") + ".")
 
 
 def _ask(service: Service | None, registry: Registry, role: str) -> str:

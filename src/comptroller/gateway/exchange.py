@@ -279,7 +279,10 @@ class Exchange:
             return
         status = 504 if failure.code == "timeout" else 502
         code = f"upstream_{failure.code}"
-        message = f"The provider did not answer this request: {failure.detail}."
+        admitted = self.admitted
+        assert admitted is not None  # noqa: S101
+        provider = admitted.entitlement.model.provider
+        message = f"Provider {provider} did not answer this request: {failure.detail}."
         self._refuse(Refusal(status, code, message, retry=True))
 
     # -- the client's side ---------------------------------------------------

@@ -206,7 +206,7 @@ def too_large(bytes_max: int) -> Refusal:
         413,
         "body_too_large",
         f"The request's body is larger than {bytes_max} bytes, the gateway's limit "
-        "('gateway: body_bytes_max' in its configuration).",
+        "('gateway: body_max' in its configuration).",
     )
 
 
