@@ -339,6 +339,10 @@ class UpstreamRequest(NamedTuple):
 class Upstreams(Protocol):
     """Calls to providers. A request is sent at most once."""
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes of request bodies that wait here for a provider to take them."""
+
     def call(self, request: UpstreamRequest, sink: ReplySink) -> UpstreamCall:
         """Starts a call; the sink hears of everything that follows.
 

@@ -206,7 +206,7 @@ class ClientConnection(asyncio.Protocol):
         self._floor.body_bytes += len(data)
         if self._body_bytes > self._floor.body_bytes_max:
             self._refusal = too_large(self._floor.body_bytes_max)
-        elif self._floor.body_bytes > self._floor.body_bytes_all_max:
+        elif self._floor.is_full(self._body_bytes):
             self._refusal = refusals.OVERLOADED
         if self._refusal is not None:
             self._body.clear()

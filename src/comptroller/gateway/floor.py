@@ -18,6 +18,8 @@ from comptroller.gateway.bounds import ClientBounds
 
 EXCHANGES_MAX: Final = 4096
 BODY_BYTES_ALL_MAX: Final = 512 * 1024 * 1024
+SMALL_BODY_BYTES: Final = 64 * 1024
+"""As many of these as there may be exchanges are no danger to memory."""
 _DEFAULT_BOUNDS: Final = ClientBounds()
 _DEFAULT_SETTINGS: Final = GatewaySettings(owner=PersonId(""))
 
@@ -86,6 +88,18 @@ class Floor:
         self.settings = _DEFAULT_SETTINGS
         self.failures: dict[str, int] = {}
         self._strangers: dict[str, int] = {}
+
+    def is_full(self, body_bytes: int) -> bool:
+        """Whether a body that has grown so large is one too many.
+
+        Bodies count while they arrive, and while a provider does not take them:
+        small ones still pass where large ones have to wait.
+        """
+        if self.body_bytes > self.body_bytes_all_max:
+            return True
+        if body_bytes <= SMALL_BODY_BYTES:
+            return False
+        return self.body_bytes + self.upstreams.unsent_bytes > self.body_bytes_all_max
 
     @property
     def body_bytes_max(self) -> int:

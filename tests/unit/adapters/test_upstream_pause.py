@@ -13,6 +13,7 @@ from comptroller.engine.ports import (
     UpstreamTarget,
 )
 
+SIZE = 16 * 1024 * 1024
 REPLY = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
@@ -72,3 +73,31 @@ def test_a_slow_client_does_not_stop_the_next_call() -> None:
 
     assert asyncio.run(call_twice()) == ["whole", "whole"]
     assert len(connections) == 1
+
+
+def test_what_a_provider_does_not_take_is_counted() -> None:
+    """A body counts while it waits for a connection or for the provider to read."""
+
+    async def serve(reader: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.1)
+        await reader.readexactly(SIZE)
+        out.transport.abort()
+
+    async def call() -> list[int]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        target = UpstreamTarget("127.0.0.1", port, tls=False, ca_file=None)
+        request = UpstreamRequest(target, b"", b"x" * SIZE, 5.0, 5.0)
+        pool = UpstreamPool()
+        sink = PausingSink()
+        pool.call(request, sink)
+        counted = [pool.unsent_bytes]
+        await asyncio.sleep(0.05)
+        counted.append(pool.unsent_bytes)
+        await asyncio.wait_for(sink.ended, 8)
+        counted.append(pool.unsent_bytes)
+        await pool.close()
+        server.close()
+        return counted
+
+    assert asyncio.run(call()) == [SIZE, SIZE, 0]

@@ -49,6 +49,8 @@ class Listening:
 class Calling:
     """An upstream that notes its calls; the test answers them."""
 
+    unsent_bytes = 0
+
     def __init__(self) -> None:
         self.calls: list[tuple[UpstreamRequest, ReplySink]] = []
         self.aborted = 0
@@ -274,3 +276,23 @@ def test_a_failed_journal_refuses_at_the_door() -> None:
     assert b"journal_unavailable" in stage.client.said
     with pytest.raises(JournalUnavailableError):
         stage.journal.append(b"{}")
+
+
+def test_bodies_that_no_provider_takes_count_as_held() -> None:
+    """A large body more is refused then; small ones still pass, within the limit."""
+    full = []
+
+    def play(stage: Stage) -> None:
+        floor = stage.floor
+        floor.body_bytes_all_max = 1_000_000
+        floor.body_bytes = 100_000
+        for unsent in (800_000, 950_000):
+            stage.upstreams.unsent_bytes = unsent
+            full.extend([floor.is_full(100_000), floor.is_full(1_000)])
+        floor.body_bytes = 1_000_001
+        full.append(floor.is_full(1_000))
+        stage.journal.release(is_durable=True)
+
+    on_a_loop(play)
+
+    assert full == [False, False, True, False, True]

@@ -27,6 +27,8 @@ class Keeper(Protocol):
     """Who keeps connections between calls."""
 
     now_s: Callable[[], float]
+    unsent_bytes: int
+    """Of bodies that are not in the kernel's hands yet."""
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Takes a connection back for the next call."""
@@ -54,6 +56,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._ended = False
         self._again = False
         self._idle_timeout_s = 0.0
+        self._body_bytes = 0
+        self._unsent_bytes = 0
         self._arrived: Callable[[int], list[tuple[int, int]]]
         self.deadline_s = 0.0
         """Loop time at which the call under way, or the idleness, is too old."""
@@ -88,6 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Writes a request; its reply goes to the sink."""
         assert self._transport is not None  # noqa: S101
         self._idle_timeout_s = request.idle_timeout_s
+        self._body_bytes = len(request.body)
         self._sink = sink
         self._parser = httptools.HttpResponseParser(self)
         self._headers = []
@@ -168,12 +173,25 @@ class UpstreamConnection(asyncio.Protocol):
         elif self._head_done and self.deadline_s != math.inf:
             self.deadline_s = self._lane.now_s() + self._idle_timeout_s
 
+    def pause_writing(self) -> None:
+        """The provider takes the body more slowly than the client gave it."""
+        self._note_unsent(self._body_bytes)
+
+    def resume_writing(self) -> None:
+        """What little is left fits the kernel's buffer."""
+        self._note_unsent(0)
+
+    def _note_unsent(self, size: int) -> None:
+        self._lane.unsent_bytes += size - self._unsent_bytes
+        self._unsent_bytes = size
+
     def eof_received(self) -> bool:
         """The provider half-closed: nothing more will come."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends the reply: whole if its end was the connection's, else broken."""
+        self._note_unsent(0)
         self._lane.forget(self)
         self._parser = None  # it refers to us: a cycle, which is collected seldom
         sink = self._sink

@@ -32,6 +32,7 @@ class Lane:
         self._all: set[UpstreamConnection] = set()
         self._tls: ssl.SSLContext | None = None
         self.now_s = loop.time
+        self.unsent_bytes = 0
 
     def call(self, request: UpstreamRequest, sink: ReplySink) -> UpstreamCall:
         """Sends on an idle connection, or opens one."""
@@ -44,8 +45,15 @@ class Lane:
                 return connection
             connection.close()
         opening = OpeningCall(self, sink)
+        size = len(request.body)
+        self.unsent_bytes += size
         opening.task = self._loop.create_task(opening.run(request))
+        opening.task.add_done_callback(lambda _: self._opened(size))
         return opening
+
+    def _opened(self, size: int) -> None:
+        """A body waits no longer for a connection: it was sent, or will not be."""
+        self.unsent_bytes -= size
 
     async def open(self) -> UpstreamConnection:
         """Opens a connection.
@@ -148,6 +156,11 @@ class UpstreamPool:
         self._loop = asyncio.get_running_loop()
         self._lanes: dict[UpstreamTarget, Lane] = {}
         self._timer = self._loop.call_later(SWEEP_S, self._sweep)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes of request bodies that wait here for a provider to take them."""
+        return sum([lane.unsent_bytes for lane in self._lanes.values()])
 
     def call(self, request: UpstreamRequest, sink: ReplySink) -> UpstreamCall:
         """Starts a call; the sink hears of everything that follows."""
