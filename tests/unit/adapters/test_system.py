@@ -96,6 +96,7 @@ def test_secrets_come_from_environment_and_files(tmp_path: Path) -> None:
         ("file:.", "file:. cannot be read: Is a directory"),
         ("file:binary", "file:binary is not text"),
         ("file:two", "file:two holds more than one line"),
+        ("env:ODD", "env:ODD holds more than one line, or characters that no header"),
         ("sk-pasted-secret", "must read env:NAME or file:PATH"),
         ("env:", "must read env:NAME or file:PATH"),
     ],
@@ -106,7 +107,8 @@ def test_a_missing_secret_names_its_reference_only(
     """The message says where to put the secret and never repeats a value."""
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00hush")
     (tmp_path / "two").write_text("hush\nhush\n")
-    resolver = EnvFileSecretResolver({"EMPTY": ""}, tmp_path)
+    environment = {"EMPTY": "", "ODD": "sk-\u20acuro"}
+    resolver = EnvFileSecretResolver(environment, tmp_path)
     with pytest.raises(ConfigurationError) as raised:
         resolver.resolve(reference)
     assert message in raised.value.message

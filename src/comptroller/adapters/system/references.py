@@ -41,10 +41,10 @@ class EnvFileSecretResolver:
             )
         if not secret:
             raise ConfigurationError(f"{reference} is empty: put the secret there")
-        if not secret.isprintable():
+        if not (secret.isascii() and secret.isprintable()):
             raise ConfigurationError(
-                f"{reference} holds more than one line or control characters:"
-                " put only the secret there"
+                f"{reference} holds more than one line, or characters that no header"
+                " can carry: put only the secret there"
             )
         return secret
 
