@@ -174,7 +174,9 @@ class Demo:
         request_id = traffic.scores["checkout-assistant"].last_allowed
         if not request_id:
             raise DemoError("no request was answered")
-        self._step(f"Any request can be explained: comptroller explain {request_id}")
+        self._step(
+            f"Any request can be explained: {self._program('explain', request_id)}"
+        )
         self._say()
         for line in self._commands.run("explain", request_id).rstrip().splitlines():
             # The records themselves are lines of two kilobytes.
