@@ -70,6 +70,18 @@ OVERLOADED = Refusal(
 STOPPING = Refusal(
     503, "stopping", "This gateway process is stopping; try again.", retry=True
 )
+UNKNOWN_CALLERS = frozenset(
+    {
+        "missing_credential",
+        "conflicting_credentials",
+        "unknown_credential",
+        "credential_revoked",
+        "credential_expired",
+        "credential_not_valid_yet",
+        "unattributable",
+    }
+)
+"""Refusals that are counted where no decision could be recorded: nobody to name."""
 BACKGROUND = Refusal(
     400,
     "background_not_metered",

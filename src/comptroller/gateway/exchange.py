@@ -95,6 +95,7 @@ class Exchange:
     _head = b""
     _held_bytes = 0
     _chunked = False
+    _is_recorded = False
     _takes_events = False
     """Whether the reply is made of events, so that one more can end it."""
     _cut: Refusal | None = None
@@ -147,6 +148,7 @@ class Exchange:
         verdict = floor.admission.admit(
             Ask(route, secret, body, self._inbound.query), now_ns
         )
+        self._is_recorded = verdict.data is not None
         try:
             if isinstance(verdict, Refused):
                 if verdict.data is not None:
@@ -367,7 +369,7 @@ class Exchange:
         if client is None:
             return
         inbound = self._inbound
-        if self.admitted is None and refusal.status == 401:
+        if not self._is_recorded and refusal.code in refusals.UNKNOWN_CALLERS:
             self._floor.count_unauthenticated(refusal.code)
         dialect = self._route.dialect if self._route else dialect_of(inbound.path)
         message = f"{refusal.message} Request {self.request_id}."
