@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 CONTROL_WAIT_S: Final = 10.0
 """How long a command waits for a control process that is starting."""
 CONTROL_POLL_S: Final = 0.05
-IN_FORCE_S: Final = 0.3
-"""After this every worker has looked for a new snapshot (gateway/worker.py)."""
+IN_FORCE_S: Final = 0.4
+"""After this every worker has looked for a new snapshot, which it does every 200 ms
+(gateway/worker.py), and has taken it."""
 
 
 @contextmanager
@@ -47,10 +48,20 @@ def open_administrator(data: Path, by: str | None = None) -> Iterator[Administra
 def await_workers(data: Path) -> None:
     """Waits until every worker follows what was done, where a gateway serves.
 
-    So a key works as soon as a person has read it, and not 200 ms later.
+    So a key works as soon as a person has read it, and not 200 ms later. What tells
+    whether a gateway serves is its workers' journals: a control process may be
+    starting, and the act then was the command's own.
     """
-    if Place(data).socket.exists():
-        time.sleep(IN_FORCE_S)
+    from comptroller.adapters.journal.reader import DirectoryJournalReader
+    from comptroller.engine.projection import is_administrative
+
+    reader = DirectoryJournalReader(Place(data).journal)
+    try:
+        workers = [one for one in reader.sources() if not is_administrative(one)]
+        if not all(reader.is_dead(one) for one in reversed(workers)):
+            time.sleep(IN_FORCE_S)
+    finally:
+        reader.close()
 
 
 @contextmanager
