@@ -73,6 +73,24 @@ class DeclaredPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """So many per period."""
+
+    count: int
+    period_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits other than money; None: not limited here."""
+
+    requests: Rate | None = None
+    tokens: Rate | None = None
+    concurrency: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """What callers may ask for."""
 
@@ -83,6 +101,8 @@ class Model:
     price: DeclaredPrice | None = None
     max_output_tokens: int | None = None
     context_window_tokens: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    """For all who ask for the model together; `output_tokens` is not set here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +120,11 @@ class Budget:
 
     windows: tuple[Window, ...]
     alert_at_percent: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """So many per period."""
-
-    count: int
-    period_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits other than money; None: not limited here."""
-
-    requests: Rate | None = None
-    tokens: Rate | None = None
-    concurrency: int | None = None
-    output_tokens: int | None = None
+    on_shortfall: str = "refuse"
+    """`refuse`, or `clamp`: lower a request's output ceiling to what still fits."""
+    hold: str = "full"
+    """`full`: all that a request can cost is held before it is sent;
+    `progressive`: of a stream its input and a slice of output, extended as it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,10 @@ class Service:
     run_budget: Window | None = None
     """For one run of an agent; its window is always `total`."""
     sandbox: Sandbox | None = None
+    credential_budget: Budget | None = None
+    """For each of its credentials by itself."""
+    credential_limits: Limits = field(default_factory=Limits)
+    """For each of its credentials by itself; `output_tokens` is not set here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from comptroller.core.books import AccountState, LeaseState
 from comptroller.core.credential import Credential
 from comptroller.core.rates import RateCard
 from comptroller.core.usage import Usage
+from comptroller.engine.leasing import AskLeases, Leased
 
 
 class Clock(Protocol):
@@ -25,6 +27,36 @@ class Ids(Protocol):
 
     def new(self) -> str:
         """A ULID: 26 characters, increasing within a process."""
+
+
+class Timer(Protocol):
+    """Something that will be called."""
+
+    def cancel(self) -> None:
+        """Lets it not be called."""
+
+
+class Timers(Protocol):
+    """Calls things later, on the process's one event loop."""
+
+    def call_later(self, delay_s: float, call: Callable[[], None]) -> Timer:
+        """Calls once, not before so many seconds; never inside this call."""
+
+
+class LeaseDesk(Protocol):
+    """Where a worker asks for leases: the control process, seen from outside."""
+
+    def ask(self, asked: AskLeases, on_answer: Callable[[Leased | None], None]) -> None:
+        """Asks once; never blocks.
+
+        Args:
+            asked: the ask. The same number may be sent again until it is answered.
+            on_answer: called once on the event loop, not inside this call; with
+                None when no answer came in time: it may have been done or not.
+        """
+
+    def returned(self) -> None:
+        """Says that a `lease.returned` record is durable; may be lost."""
 
 
 class Entropy(Protocol):
@@ -243,6 +275,63 @@ class Reports(Protocol):
         """Every credential ever issued, oldest first."""
 
 
+class HolderRow(NamedTuple):
+    """A worker that may have leases."""
+
+    holder: str
+    sequence: int
+    """Of the last ask that was granted something; 0: none yet."""
+    boot: str
+    durability: str
+    state: str
+    """`live`, `closed` or `suspended`."""
+    last_grants: tuple[tuple[str, int], ...]
+    """Account and amount of the last `lease.granted`, to answer a repeat."""
+
+
+class AdmissionRow(NamedTuple):
+    """An allowed request, as rate limits count it."""
+
+    time_ns: int
+    service: str
+    credential_id: str
+    model: str
+    tokens: int
+    """What it used; while it is under way, what was held for it."""
+
+
+class Ledger(Protocol):
+    """The books of limits in the store: a fold of the journals, like all of it."""
+
+    def accounts(self, ids: Sequence[str]) -> dict[str, AccountState]:
+        """The accounts that there are, of these."""
+
+    def accounts_of(self, now_ns: int | None) -> Sequence[AccountState]:
+        """All accounts whose window is open then; None: all that there are."""
+
+    def leases(
+        self, *, holder: str | None = None, account: str | None = None
+    ) -> Sequence[LeaseState]:
+        """The leases of a holder, of an account, or of both."""
+
+    def holder(self, holder: str) -> HolderRow | None:
+        """A holder, whatever its state."""
+
+    def live_holders(self) -> Sequence[HolderRow]:
+        """The holders that are neither closed nor suspended."""
+
+    def spent_in(
+        self, scope: str, key: str, starts_ns: int, ends_ns: int | None
+    ) -> int:
+        """What the ended requests of a scope cost that were decided in a span."""
+
+    def alerted(self, account: str) -> frozenset[int]:
+        """The percentages whose crossing is recorded."""
+
+    def admissions(self, since_ns: int) -> Sequence[AdmissionRow]:
+        """The allowed requests decided since then, oldest first."""
+
+
 class OpenRequest(NamedTuple):
     """A decision without an end."""
 
@@ -251,7 +340,7 @@ class OpenRequest(NamedTuple):
     hold_usage: Usage
 
 
-class Store(Reports, Protocol):
+class Store(Reports, Ledger, Protocol):
     """The store; the control process alone writes it."""
 
     def position(self, source: str) -> int:

@@ -24,6 +24,16 @@ REGISTRY_APPLIED: Final = "comptroller.registry.applied.v1"
 CREDENTIAL_ISSUED: Final = "comptroller.credential.issued.v1"
 CREDENTIAL_ROTATED: Final = "comptroller.credential.rotated.v1"
 CREDENTIAL_REVOKED: Final = "comptroller.credential.revoked.v1"
+EXTENDED: Final = "comptroller.request.extended.v1"
+HOLDER_JOINED: Final = "comptroller.holder.joined.v1"
+LEASE_GRANTED: Final = "comptroller.lease.granted.v1"
+LEASE_RETURNED: Final = "comptroller.lease.returned.v1"
+LEASE_CLOSED: Final = "comptroller.lease.closed.v1"
+LEASE_SUSPENDED: Final = "comptroller.lease.suspended.v1"
+SUSPENSE_SETTLED: Final = "comptroller.suspense.settled.v1"
+LIMIT_CHANGED: Final = "comptroller.limit.changed.v1"
+THRESHOLD_CROSSED: Final = "comptroller.budget.threshold_crossed.v1"
+HOLD_EXCEEDED: Final = "comptroller.incident.hold_exceeded.v1"
 JOURNAL_STARTED: Final = "comptroller.journal.started.v1"
 JOURNAL_CLOSED: Final = "comptroller.journal.closed.v1"
 
@@ -102,6 +112,22 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     hold_input_tokens: int = _named("comptroller.hold.input_tokens")
     hold_output_tokens: int = _named("comptroller.hold.output_tokens")
     body_bytes: int = _named("http.request.body.size")
+    run: str | None = msgspec.field(name="comptroller.run", default=None)
+    hold_accounts: list[str] = msgspec.field(
+        name="comptroller.hold.accounts", default_factory=list
+    )
+    """Accounts that each hold `hold_nano_usd`; see core.account."""
+    hold_permits: list[str] = msgspec.field(
+        name="comptroller.hold.permits", default_factory=list
+    )
+    """Accounts that each hold one request under way."""
+    hold_progressive: list[str] = msgspec.field(
+        name="comptroller.hold.progressive", default_factory=list
+    )
+    """Accounts that each hold `hold_slice_nano_usd`, extended while it streams."""
+    hold_slice_nano_usd: int = msgspec.field(
+        name="comptroller.hold.slice_nano_usd", default=0
+    )
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +182,122 @@ class Abandoned(msgspec.Struct, frozen=True, kw_only=True):
     usage: dict[str, int] = _named("comptroller.usage")
     usage_source: str = _named("comptroller.usage.source")
     """Always `hold`."""
+
+
+class Extended(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `request.extended`: a progressive hold grew while its reply streams."""
+
+    decision_id: str
+    slice_nano_usd: int = _named("comptroller.hold.slice_nano_usd")
+    """What each of its progressive accounts holds from now on."""
+
+
+class HolderJoined(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `holder.joined`: a worker may be granted leases from now on."""
+
+    holder: str
+    """Source of its journal."""
+    boot: str
+    durability: str
+
+
+class GrantedLease(msgspec.Struct, frozen=True, kw_only=True):
+    """One account's part of `lease.granted`."""
+
+    account: str
+    amount: int
+    limit: int
+    """Of the account as declared, in its own unit."""
+    starts_ns: int
+    """Where the account's window begins; 0: at no time."""
+    ends_ns: int | None
+    """Where it ends; None: never."""
+
+
+class LeaseGranted(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `lease.granted`: a holder may spend so much more."""
+
+    holder: str
+    sequence: int
+    """Of the ask that this answers; one ask is answered once."""
+    grants: list[GrantedLease]
+
+
+class ReturnedLease(msgspec.Struct, frozen=True, kw_only=True):
+    """One account's part of `lease.returned` and its like."""
+
+    account: str
+    amount: int
+
+
+class LeaseReturned(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `lease.returned`, in the holder's own journal."""
+
+    returns: list[ReturnedLease]
+
+
+class LeaseClosed(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `lease.closed`: a dead holder's leases return, all of them.
+
+    It counts only after the holder's journal was projected up to `position`.
+    """
+
+    holder: str
+    position: int
+    returns: list[ReturnedLease]
+
+
+class LeaseSuspended(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `lease.suspended`: a holder is gone and its journal cannot be read.
+
+    What it may have spent counts as spent until a named person settles it.
+    """
+
+    holder: str
+    reason: str
+    leases: list[ReturnedLease]
+
+
+class SuspenseSettled(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `suspense.settled`: a named person says what a lost holder spent."""
+
+    holder: str
+    account: str
+    spent_nano_usd: int
+    """At most what is in suspense; the rest is free again."""
+    reason: str
+    actor: Actor
+
+
+class LimitChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `limit.changed`: an account's limit, and what is in force of it.
+
+    Lowering a limit below what is committed takes effect as soon as it fits.
+    """
+
+    account: str
+    limit: int
+    effective: int
+    """At least the limit: what is committed now, while that is more."""
+
+
+class ThresholdCrossed(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `budget.threshold_crossed`: once an account and percentage."""
+
+    account: str
+    percent: int
+    spent_nano_usd: int
+    limit_nano_usd: int
+
+
+class HoldExceeded(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `incident.hold_exceeded`: a request cost more than was held for it."""
+
+    decision_id: str
+    service: str
+    model: str | None
+    hold_nano_usd: int
+    cost_nano_usd: int
 
 
 class Unauthenticated(msgspec.Struct, frozen=True, kw_only=True):
