@@ -21,7 +21,7 @@ from comptroller.core.registry import (
     TenantId,
     Unit,
 )
-from comptroller.core.wording import changes, summary
+from comptroller.core.wording import changes, details, summary
 
 RegistryValue: TypeAlias = (
     Organization | Person | GatewaySettings | Provider | Model | Tenant | Unit | Service
@@ -65,7 +65,9 @@ class Change(NamedTuple):
         if self.after is None:
             return [f"{subject}: removed"]
         if self.before is None:
-            return [f"{subject}: added{summary(self.after)}"]
+            more = details(self.after)
+            added = f"{subject}: added{summary(self.after)}"
+            return [added, f"{subject}: {more}"] if more else [added]
         return [f"{subject}: {line}" for line in changes(self.before, self.after)]
 
 

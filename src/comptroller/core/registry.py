@@ -22,6 +22,10 @@ DIALECT_PREFIXES: Final = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1be
 
 SERVICE_KINDS: Final = ("internal", "external", "automation", "agent")
 BUDGET_WINDOWS: Final = ("hour", "day", "week", "month", "total")
+ON_SHORTFALL: Final = ("refuse", "clamp")
+"""What a budget does with a request that may cost more than is left."""
+HOLDS: Final = ("full", "progressive")
+"""What a budget holds of a request before it is sent."""
 
 
 @dataclass(frozen=True, slots=True)

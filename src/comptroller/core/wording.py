@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from datetime import date
 from functools import singledispatch
-from typing import Final
+from typing import Any, Final
 
 from comptroller.core.money import NANO_PER_USD
 from comptroller.core.registry import (
+    DIALECT_PREFIXES,
     Budget,
     DeclaredPrice,
     GatewaySettings,
@@ -30,6 +31,8 @@ from comptroller.core.usage import COUNTED_UNITS
 
 _IDENTITY_FIELDS: Final = frozenset({"id", "tenant", "unit"})
 _NESTED: Final = (Owners, Limits, Sandbox)
+_QUALIFIERS: Final = {"credential_limits": "credential ", "sandbox": "sandbox "}
+"""Nested values whose fields would read as if they were the service's own."""
 _FIELD_WORDS: Final = {
     "policy": "policy owner",
     "billing": "billing owner",
@@ -44,6 +47,9 @@ _FIELD_WORDS: Final = {
     "upstream_first_byte_timeout_s": "upstream first byte timeout (s)",
     "upstream_idle_timeout_s": "upstream idle timeout (s)",
     "drain_timeout_s": "drain timeout (s)",
+    "drain_count_max": "most replies drained at once",
+    "context_window_tokens": "context window (tokens)",
+    "max_output_tokens": "largest output (tokens)",
     "body_bytes_max": "largest body (bytes)",
 }
 _PERIOD_WORDS: Final = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
@@ -58,9 +64,14 @@ def words(value: object) -> str:
 @words.register
 def _(value: Budget) -> str:
     said = " and ".join(words(one) for one in value.windows)
+    notes = []
     if value.alert_at_percent:
-        said += f" (alerts at {_percents(value.alert_at_percent)})"
-    return said
+        notes.append(f"alerts at {_percents(value.alert_at_percent)}")
+    if value.on_shortfall != "refuse":
+        notes.append(f"{value.on_shortfall} on shortfall")
+    if value.hold != "full":
+        notes.append(f"{value.hold} hold")
+    return f"{said} ({'; '.join(notes)})" if notes else said
 
 
 @words.register
@@ -151,7 +162,11 @@ def _(value: Person) -> str:
 
 @summary.register
 def _(value: Provider) -> str:
-    return f" ({value.base_url}, speaks {', '.join(value.speaks)})"
+    spoken = (
+        dialect if prefix == DIALECT_PREFIXES.get(dialect) else f"{dialect} at {prefix}"
+        for dialect, prefix in value.speaks.items()
+    )
+    return f" ({value.base_url}, speaks {', '.join(spoken)})"
 
 
 @summary.register
@@ -170,12 +185,40 @@ def _(value: Organization) -> str:
     return f" ({value.name}, {value.timezone}{_budget_note(value.budget)})"
 
 
-def changes(before: object, after: object) -> list[str]:
+def details(value: object) -> str:
+    """Says of a new object all that its summary leaves out and that was set.
+
+    Args:
+        value: a dataclass of core.registry.
+
+    Returns:
+        Field by field, with semicolons; empty when there is nothing more to say.
+    """
+    said = []
+    for one in fields(value):  # type: ignore[arg-type]  # the registry's are
+        field = getattr(value, one.name)
+        if one.name in _SUMMARIZED[type(value)] or field == _default(one):
+            continue
+        if isinstance(field, Limits):
+            # Each is said by itself, so that none is read as another's.
+            qualifier = _QUALIFIERS.get(one.name, "")
+            said += [
+                f"{qualifier}{_field_words(limit.name)} {words(of_limit)}"
+                for limit in fields(field)
+                if (of_limit := getattr(field, limit.name)) is not None
+            ]
+        else:
+            said.append(f"{_field_words(one.name)} {words(field)}")
+    return "; ".join(said)
+
+
+def changes(before: object, after: object, qualifier: str = "") -> list[str]:
     """Says field by field how one object differs from what it was.
 
     Args:
         before: a dataclass of core.registry.
         after: another of the same class.
+        qualifier: what to say before each field's name.
     """
     lines: list[str] = []
     for one in fields(before):  # type: ignore[arg-type]  # the registry's are
@@ -185,11 +228,11 @@ def changes(before: object, after: object) -> list[str]:
         if old == new:
             continue
         if isinstance(old, _NESTED) and isinstance(new, _NESTED):
-            lines += changes(old, new)
+            lines += changes(old, new, _QUALIFIERS.get(one.name, ""))
         elif isinstance(old, Budget) and isinstance(new, Budget):
-            lines += _budget_changes(old, new)
+            lines += _budget_changes(qualifier + _field_words(one.name), old, new)
         else:
-            lines.append(_change(_field_words(one.name), old, new))
+            lines.append(_change(qualifier + _field_words(one.name), old, new))
     moved = [getattr(one, "tenant", None) for one in (before, after)]
     moved_unit = [getattr(one, "unit", None) for one in (before, after)]
     if moved[0] != moved[1] or moved_unit[0] != moved_unit[1]:
@@ -197,21 +240,25 @@ def changes(before: object, after: object) -> list[str]:
     return lines
 
 
-def _budget_changes(old: Budget, new: Budget) -> list[str]:
+def _budget_changes(what: str, old: Budget, new: Budget) -> list[str]:
     lines: list[str] = []
     if old.windows != new.windows:
-        lines.append(_windows_change(old.windows, new.windows))
+        lines.append(f"{what} {_windows_change(old.windows, new.windows)}")
     if old.alert_at_percent != new.alert_at_percent:
         was, now = _percents(old.alert_at_percent), _percents(new.alert_at_percent)
-        lines.append(f"budget alerts at {was} → {now}")
+        lines.append(f"{what} alerts at {was} → {now}")
+    if old.on_shortfall != new.on_shortfall:
+        lines.append(f"{what} on shortfall {old.on_shortfall} → {new.on_shortfall}")
+    if old.hold != new.hold:
+        lines.append(f"{what} hold {old.hold} → {new.hold}")
     return lines
 
 
 def _windows_change(old: tuple[Window, ...], new: tuple[Window, ...]) -> str:
     if [one.window for one in old] != [one.window for one in new]:
-        return f"budget {words(Budget(old))} → {words(Budget(new))}"
+        return f"{words(Budget(old))} → {words(Budget(new))}"
     # The same windows with other amounts: their unit need not be said twice.
-    return "budget " + ", ".join(
+    return ", ".join(
         f"{_decimal(was.limit_nano_usd, NANO_PER_USD)} → {words(now)}"
         for was, now in zip(old, new, strict=True)
         if was != now
@@ -247,6 +294,25 @@ def _mapping_change(old: Mapping[str, object], new: Mapping[str, object]) -> str
         )
         or f"{words(old)} → {words(new)}"
     )
+
+
+_SUMMARIZED: Final[Mapping[type, frozenset[str]]] = {
+    Service: _IDENTITY_FIELDS | {"owners", "budget"},
+    Unit: _IDENTITY_FIELDS | {"owner", "budget"},
+    Tenant: _IDENTITY_FIELDS | {"owner", "budget"},
+    Person: _IDENTITY_FIELDS | {"name", "email"},
+    Provider: _IDENTITY_FIELDS | {"base_url", "speaks"},
+    Model: _IDENTITY_FIELDS | {"provider", "upstream", "price"},
+    GatewaySettings: frozenset({"owner"}),
+    Organization: frozenset({"name", "timezone", "budget"}),
+}
+"""What `summary` says of each; `details` says the rest."""
+
+
+def _default(field: Field[Any]) -> object:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def _is_nothing(value: object) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from comptroller.adapters.configfile.document import json_schema
 from comptroller.adapters.configfile.reading import read_contents
-from comptroller.core.registry import GatewaySettings, PersonId
+from comptroller.core.registry import Budget, GatewaySettings, PersonId
 
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE = (DOCS / "reference/configuration.md").read_text()
@@ -26,6 +26,7 @@ SECTIONS = {
     "OwnersEntry": "Services",
     "SandboxEntry": "Services",
     "BudgetEntry": "Budgets",
+    "SharedLimitsEntry": "Limits",
     "LimitsEntry": "Limits",
 }
 
@@ -99,6 +100,8 @@ def test_the_defaults_of_the_reference_are_real() -> None:
         "idle_timeout": f"{settings.upstream_idle_timeout_s // 60}m",
         "drain_max": str(settings.drain_count_max),
         "drain_timeout": f"{settings.drain_timeout_s // 60}m",
+        "on_shortfall": Budget(()).on_shortfall,
+        "hold": Budget(()).hold,
     }
 
 

@@ -119,6 +119,11 @@ def test_the_first_configuration_adds_everything() -> None:
             "service assistant: added in acme/retail (policy owner ada, billing owner "
             "grace, technical owner alan, budget 1,200 USD/month (alerts at 50%))"
         ),
+        (
+            "service assistant: purpose Answers; kind internal; environment production;"
+            " models mini; escalation alan, grace; requests limit 600/minute; tokens"
+            " limit 200,000/minute; concurrency limit 50; output tokens limit 4,096"
+        ),
     ]
 
 
@@ -154,6 +159,30 @@ def test_the_first_configuration_adds_everything() -> None:
                 "tokens limit removed (was 200,000/minute)",
                 "concurrency limit 50 → 60",
                 "output tokens limit 4,096 → 8,192",
+            ],
+        ),
+        (
+            {"budget": replace(monthly(1200, 50), on_shortfall="clamp")},
+            ["budget on shortfall refuse → clamp"],
+        ),
+        (
+            {"budget": replace(monthly(1200, 50), hold="progressive")},
+            ["budget hold full → progressive"],
+        ),
+        (
+            {"credential_budget": replace(monthly(9, 80), on_shortfall="clamp")},
+            [
+                (
+                    "credential budget added: 9 USD/month (alerts at 80%; clamp on"
+                    " shortfall)"
+                )
+            ],
+        ),
+        (
+            {"credential_limits": Limits(Rate(6, 60), None, 2)},
+            [
+                "credential requests limit added: 6/minute",
+                "credential concurrency limit added: 2",
             ],
         ),
         ({"kind": "external"}, ["kind internal → external"]),
@@ -311,3 +340,34 @@ def test_only_objects_of_the_registry_have_a_summary() -> None:
     """What is no object of the registry cannot have been added to it."""
     with pytest.raises(TypeError, match="int is not an object of the registry"):
         summary(1)
+
+
+def test_a_budget_inside_another_value_is_not_taken_for_the_services() -> None:
+    """A trial's budget, and a credential's, are named as what they are."""
+    trial = with_service(
+        sandbox=Sandbox(ADA, Window(USD, "total"), date(2027, 3, 31)),
+        credential_budget=monthly(9),
+        credential_limits=Limits(concurrency=2),
+    )
+    after = with_service(
+        sandbox=Sandbox(ADA, Window(2 * USD, "total"), date(2027, 3, 31)),
+        credential_budget=monthly(8, 50),
+        credential_limits=Limits(concurrency=3),
+    )
+
+    assert words(trial, after) == [
+        "service assistant: sandbox budget 1 USD in all → 2 USD in all",
+        "service assistant: credential budget 9 → 8 USD/month",
+        "service assistant: credential budget alerts at none → 50%",
+        "service assistant: credential concurrency limit 2 → 3",
+    ]
+
+
+def test_limits_of_a_model_are_said() -> None:
+    """A model's limits are for all who ask for it."""
+    mini = ModelId("mini")
+    limited = replace(REGISTRY.models[mini], limits=Limits(Rate(60, 60)))
+
+    assert words(REGISTRY, replace(REGISTRY, models={mini: limited})) == [
+        "model mini: requests limit added: 60/minute"
+    ]

@@ -11,6 +11,7 @@ from comptroller.adapters.configfile.document import (
     PriceEntry,
     SandboxEntry,
     ServiceEntry,
+    SharedLimitsEntry,
 )
 from comptroller.core.registry import (
     Budget,
@@ -105,6 +106,7 @@ def _model(key: ModelId, entry: ModelEntry) -> Model:
         price=_price(entry.price) if entry.price else None,
         max_output_tokens=entry.max_output_tokens,
         context_window_tokens=entry.context_window_tokens,
+        limits=_shared_limits(entry.limits),
     )
 
 
@@ -133,6 +135,8 @@ def _service(name: str, tenant: TenantId, unit: UnitId, entry: ServiceEntry) -> 
         escalation=tuple(PersonId(one) for one in entry.escalation),
         budget=_budget(entry.budget),
         limits=_limits(entry.limits),
+        credential_budget=_budget(entry.credential_budget),
+        credential_limits=_shared_limits(entry.credential_limits),
         operator=_person(entry.operator),
         sponsor=_person(entry.sponsor),
         run_budget=entry.run_budget,
@@ -148,10 +152,16 @@ def _limits(entry: LimitsEntry) -> Limits:
     return Limits(entry.requests, entry.tokens, entry.concurrency, entry.output_tokens)
 
 
+def _shared_limits(entry: SharedLimitsEntry) -> Limits:
+    return Limits(entry.requests, entry.tokens, entry.concurrency)
+
+
 def _budget(entry: BudgetEntry | None) -> Budget | None:
     if entry is None:
         return None
-    return Budget(tuple(entry.limit), tuple(entry.alert_at))
+    return Budget(
+        tuple(entry.limit), tuple(entry.alert_at), entry.on_shortfall, entry.hold
+    )
 
 
 def _person(name: str | None) -> PersonId | None:

@@ -40,7 +40,7 @@ from comptroller.adapters.configfile.fieldtypes import (
     one_of,
     refuse,
 )
-from comptroller.core.registry import SERVICE_KINDS
+from comptroller.core.registry import HOLDS, ON_SHORTFALL, SERVICE_KINDS
 
 
 class _Strict(BaseModel):
@@ -65,7 +65,7 @@ class PersonEntry(_Strict):
 
 
 class BudgetEntry(_Strict):
-    """A limit on money, with when to alert."""
+    """A limit on money, with when to alert and what to do near the limit."""
 
     limit: Annotated[
         list[LimitText],
@@ -80,6 +80,27 @@ class BudgetEntry(_Strict):
     )
     alert_at: list[PercentText] = Field(
         default=[], description="Shares of the limit at which to alert."
+    )
+    on_shortfall: Annotated[
+        str,
+        PlainValidator(one_of(ON_SHORTFALL)),
+        WithJsonSchema({"enum": list(ON_SHORTFALL)}),
+    ] = Field(
+        default="refuse",
+        description=(
+            "What happens to a request that may cost more than is left: `refuse`, or "
+            "`clamp` its output to what still fits; refuse unless set."
+        ),
+    )
+    hold: Annotated[
+        str, PlainValidator(one_of(HOLDS)), WithJsonSchema({"enum": list(HOLDS)})
+    ] = Field(
+        default="full",
+        description=(
+            "What is held before a request is sent: `full`, all that it can cost; or "
+            "`progressive`, of a stream its input and a slice of output, extended "
+            "while it runs; full unless set."
+        ),
     )
 
     @model_validator(mode="after")
@@ -200,6 +221,28 @@ class PriceEntry(_Strict):
         return self
 
 
+class SharedLimitsEntry(_Strict):
+    """Limits other than money on all requests of one kind together."""
+
+    requests: RateText | None = Field(
+        default=None, description="Requests in a period: `600/minute`."
+    )
+    tokens: RateText | None = Field(
+        default=None, description="Tokens in a period: `200000/minute`."
+    )
+    concurrency: Count | None = Field(
+        default=None, description="Requests at the same time."
+    )
+
+
+class LimitsEntry(SharedLimitsEntry):
+    """Limits other than money."""
+
+    output_tokens: Count | None = Field(
+        default=None, description="Tokens that one reply may have."
+    )
+
+
 class ModelEntry(_Strict):
     """A model that callers may ask for."""
 
@@ -218,6 +261,10 @@ class ModelEntry(_Strict):
     context_window_tokens: Count | None = Field(
         default=None, description="The most tokens of prompt and reply together."
     )
+    limits: SharedLimitsEntry = Field(
+        default=SharedLimitsEntry(),
+        description="Limits for all who ask for it together.",
+    )
 
 
 class OwnersEntry(_Strict):
@@ -226,23 +273,6 @@ class OwnersEntry(_Strict):
     policy: Ref = Field(description="The person who answers for what it may do.")
     billing: Ref = Field(description="The person who answers for what it costs.")
     technical: Ref = Field(description="The person who answers for how it works.")
-
-
-class LimitsEntry(_Strict):
-    """Limits other than money."""
-
-    requests: RateText | None = Field(
-        default=None, description="Requests in a period: `600/minute`."
-    )
-    tokens: RateText | None = Field(
-        default=None, description="Tokens in a period: `200000/minute`."
-    )
-    concurrency: Count | None = Field(
-        default=None, description="Requests at the same time."
-    )
-    output_tokens: Count | None = Field(
-        default=None, description="Tokens that one reply may have."
-    )
 
 
 class SandboxEntry(_Strict):
@@ -275,6 +305,14 @@ class ServiceEntry(_Strict):
     )
     limits: LimitsEntry = Field(
         default=LimitsEntry(), description="Limits other than money."
+    )
+    credential_budget: BudgetField | None = Field(
+        default=None,
+        description="What each of its credentials may spend: `100 USD/month`.",
+    )
+    credential_limits: SharedLimitsEntry = Field(
+        default=SharedLimitsEntry(),
+        description="Limits for each of its credentials by itself.",
     )
     operator: Ref | None = Field(
         default=None, description="The person who runs the agent; for kind: agent."

@@ -33,7 +33,14 @@ _EXAMPLES: Final = {
     "models": "models: [gpt-5-mini]",
     "version": "version: 1",
     "organization": "organization: acme",
+    "limit": "limit: 1200 USD/month",
 }
+_ELSEWHERE: Final = {
+    "credential_limits.output_tokens": "write it under limits, for the service",
+    "limits.output_tokens": 'write "max_output_tokens" of the model',
+}
+"""Keys that belong somewhere else, by where they were written."""
+_OF_A_BUDGET: Final = ("alert_at", "on_shortfall", "hold")
 
 
 def check_shape(tree: Mapping) -> tuple[Document | None, list[Problem]]:
@@ -92,7 +99,9 @@ def _problem(tree: Mapping, error: ErrorDetails) -> Problem:
         case "told":
             what, hint = context["what"], context["hint"]
         case "extra_forbidden":
-            hint = did_you_mean(name, _keys_at(path[:-1]), "what may stand here")
+            hint = _belongs(path) or did_you_mean(
+                name, _keys_at(path[:-1]), "what may stand here"
+            )
             what = _said_of(path[:-1], f'unknown key "{name}"')
             return Problem(key_place_at(tree, path), what, hint)
         case "missing":
@@ -122,6 +131,16 @@ def _missing(tree: Mapping, path: Path) -> Problem:
     place = key_place_at(tree, path[:-1])
     what = f"{subject_at(path[:-1]) or 'the configuration'} has no {noun}"
     return Problem(place, what, hint)
+
+
+def _belongs(path: Path) -> str | None:
+    """Where a key belongs that may not stand where it was written."""
+    name = path[-1]
+    if name in _OF_A_BUDGET:
+        return (
+            f"write it inside the budget, such as {{limit: 1200 USD/month, {name}: …}}"
+        )
+    return _ELSEWHERE.get(".".join(map(str, path[-2:])))
 
 
 def _field_at(path: Path, name: str) -> str | None:
