@@ -10,6 +10,7 @@ from comptroller.core.credential import Credential
 from comptroller.core.rates import RateCard
 from comptroller.core.usage import Usage
 from comptroller.engine.leasing import AskLeases, Leased
+from comptroller.engine.ledger_rows import AlertRow, IncidentRow, SettlementRow
 
 
 class Clock(Protocol):
@@ -325,8 +326,32 @@ class Ledger(Protocol):
     ) -> int:
         """What the ended requests of a scope cost that were decided in a span."""
 
+    def held_on(self, accounts: Sequence[str]) -> dict[str, int]:
+        """What open requests hold on each of these accounts; 0 where none does.
+
+        As projected: at most what is leased. Permits count one a request.
+        """
+
+    def suspense(self) -> Sequence[LeaseState]:
+        """The leases of lost holders that a named person has yet to settle."""
+
+    def settlements(self) -> Sequence[SettlementRow]:
+        """Every suspense that a named person settled, oldest first."""
+
     def alerted(self, account: str) -> frozenset[int]:
         """The percentages whose crossing is recorded."""
+
+    def alerts(self, account: str) -> Sequence[AlertRow]:
+        """The crossings that are recorded, lowest percentage first."""
+
+    def incidents(self, since_ns: int) -> Sequence[IncidentRow]:
+        """The requests since then that cost more than was held, oldest first."""
+
+    def books_check(self) -> Sequence[str]:
+        """Works every account out anew; each contradiction in words, none: balanced.
+
+        Reads all requests. See `engine.auditing` for what is compared.
+        """
 
     def admissions(self, since_ns: int) -> Sequence[AdmissionRow]:
         """The allowed requests decided since then, oldest first."""
