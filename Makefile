@@ -21,8 +21,8 @@ HOT := $(addprefix comptroller/,$(addsuffix .py, \
   adapters/upstreams/connection adapters/upstreams/pool core/bound core/usage \
   engine/admission engine/desk engine/recording engine/refusals engine/settlement \
   gateway/client gateway/exchange gateway/floor gateway/heads gateway/inbound \
-  wire/bodies wire/counts wire/meters wire/openai_chat wire/openai_usage \
-  wire/reader wire/request wire/routes wire/splice wire/streams))
+  wire/bodies wire/ceiling wire/counts wire/meters wire/openai_chat \
+  wire/openai_usage wire/preparing wire/reader wire/request wire/routes wire/splice wire/streams))
 
 .PHONY: list setup demo test check fix bench acceptance lock clean pure
 

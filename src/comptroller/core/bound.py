@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from comptroller.core.errors import UnpricedError
-from comptroller.core.money import NanoUsd, nano_from_pico_ceiling
+from comptroller.core.money import PICO_PER_NANO, NanoUsd, nano_from_pico_ceiling
 from comptroller.core.rates import ModelRates, Step, steps_of
 from comptroller.core.usage import GENERATED_CLASSES, PROMPT_CLASSES
 
+OUTPUT_TOKENS_UNKNOWN: Final = 4096
+"""Ceiling put into a request for a model whose maximum nobody states.
+
+Every chat model in use takes it; a larger one may be refused by the provider.
+"""
+
 OUTPUT_TOKENS_DEFAULT: Final = 32_768
-"""Bound of the output where neither request, service nor model states one."""
+"""Guess at the output of such a model where nothing is put into the request."""
+
+OUTPUT_TOKENS_ANY: Final = 1 << 53
+"""More than any request may ask for: output that costs nothing is not bounded."""
 
 CONTEXT_WINDOW_DEFAULT: Final = 1_048_576
 """Least cap of the input where the configuration declares no context window.
@@ -32,8 +41,22 @@ class OutputBound(NamedTuple):
 
     tokens: int
     source: str
-    """`request`, `service`, `model` or `default`: what is not the request's own
-    must be injected for the bound to hold."""
+    """`request`, `service`, `model` (declared), `known` (core/model_maxima), `default`
+    (nobody knows: OUTPUT_TOKENS_UNKNOWN is put) or `guess` (nothing is put)."""
+    is_put: bool
+    """Whether it has to be put into the request for the bound to hold."""
+
+
+class OutputRule(NamedTuple):
+    """What bounds the output of a service's requests for a model."""
+
+    tokens: int
+    """Where the request states no maximum."""
+    source: str
+    cap: int | None
+    """A higher maximum of the request is lowered, to `tokens`; None: it stands."""
+    is_always: bool
+    """Whether it is enforced on paths without any limit, too: a service's own."""
 
 
 def input_tokens_bound(
@@ -63,28 +86,48 @@ def input_tokens_bound(
     return min(body_bytes + PROMPT_OVERHEAD_TOKENS, window)
 
 
-def output_tokens_bound(
-    requested: int | None, service_limit: int | None, model_max: int | None
-) -> OutputBound:
-    """The most tokens one choice may generate: the smallest that is stated.
+def output_rule(
+    service_limit: int | None, declared: int | None, known: int | None
+) -> OutputRule:
+    """What bounds the output; the same for all requests of a service for a model.
 
     Args:
-        requested: the request's own maximum.
         service_limit: `limits.output_tokens` of the service.
-        model_max: the model's `max_output_tokens`.
+        declared: the model's `max_output_tokens`.
+        known: `model_maxima.known_max_output`; used where nothing is declared, and
+            never to lower what a client asks for: the provider knows better.
     """
-    stated = [
-        OutputBound(tokens, source)
-        for tokens, source in (
-            (requested, "request"),
-            (service_limit, "service"),
-            (model_max, "model"),
-        )
-        if tokens is not None
-    ]
-    if not stated:
-        return OutputBound(OUTPUT_TOKENS_DEFAULT, "default")
-    return min(stated, key=lambda bound: bound.tokens)
+    model, source = (declared, "model") if declared is not None else (known, "known")
+    is_always = service_limit is not None
+    caps = [cap for cap in (service_limit, declared) if cap is not None]
+    cap = min(caps, default=None)
+    if model is not None and (service_limit is None or model < service_limit):
+        return OutputRule(model, source, cap, is_always)
+    if service_limit is not None:
+        return OutputRule(service_limit, "service", cap, is_always)
+    return OutputRule(OUTPUT_TOKENS_UNKNOWN, "default", cap, is_always)
+
+
+def output_tokens_bound(
+    rule: OutputRule, requested: int | None, *, is_limited: bool
+) -> OutputBound:
+    """The most tokens that one choice of a request may generate.
+
+    Args:
+        rule: of the service and the model.
+        requested: the request's own maximum; None: it states none.
+        is_limited: whether any budget or token limit applies, so that the bound
+            has to be true. Elsewhere nothing is put into requests but a service's
+            own limit.
+    """
+    is_enforced = is_limited or rule.is_always
+    if requested is not None:
+        if rule.cap is None or requested <= rule.cap:
+            return OutputBound(requested, "request", is_put=False)
+        return OutputBound(rule.tokens, rule.source, is_enforced)
+    if rule.source == "default" and not is_enforced:
+        return OutputBound(OUTPUT_TOKENS_DEFAULT, "guess", is_put=False)
+    return OutputBound(rule.tokens, rule.source, is_enforced)
 
 
 def bound(
@@ -159,6 +202,43 @@ def bound_by(
         cost = input_tokens * input_rate + generated * (output_rate or 0) + fee
         dearest = max(dearest, cost)
     return nano_from_pico_ceiling(dearest)
+
+
+def affordable_output(
+    reachable: tuple[Ceiling, ...],
+    input_tokens: int,
+    free_nano_usd: int,
+    choices: int = 1,
+) -> int:
+    """The most that one choice may generate for the request still to be paid for.
+
+    `bound_by` of so much is within the amount, and of one token more is not.
+
+    Args:
+        reachable: the request's ceilings.
+        input_tokens: bound of the prompt.
+        free_nano_usd: what there is, without fees that are held besides.
+        choices: how many the request asks for.
+
+    Returns:
+        Tokens; -1: not even the prompt is affordable; OUTPUT_TOKENS_ANY at most.
+
+    Raises:
+        UnpricedError: a ceiling prices no output.
+    """
+    affordable = OUTPUT_TOKENS_ANY
+    free = free_nano_usd * PICO_PER_NANO
+    for above, input_rate, output_rate, fee, model in reachable:
+        if above and above >= input_tokens:
+            continue
+        if output_rate is None:
+            raise UnpricedError(f"model {model!r} has no rate for output")
+        left = free - input_tokens * input_rate - fee
+        if left < 0:
+            return -1
+        if output_rate:
+            affordable = min(affordable, left // (output_rate * choices))
+    return affordable
 
 
 def units_bound(rates: ModelRates, usage_class: str, count: int) -> NanoUsd:

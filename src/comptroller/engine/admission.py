@@ -8,19 +8,20 @@ from typing import NamedTuple
 
 import msgspec
 
-from comptroller.core.bound import bound_by, ceilings, input_tokens_bound
+from comptroller.core.bound import (
+    bound_by,
+    ceilings,
+    input_tokens_bound,
+    output_tokens_bound,
+)
 from comptroller.core.credential import Credential
 from comptroller.core.errors import BadRequestError, UnpricedError
 from comptroller.core.registry import Service
 from comptroller.engine import refusals
 from comptroller.engine.desk import Desk, Entitlement, controls, refused_data
 from comptroller.engine.refusals import Refusal
-from comptroller.wire.request import (
-    RequestFacts,
-    prepare,
-    read_facts,
-    refuse_other_forms,
-)
+from comptroller.wire.preparing import prepare
+from comptroller.wire.request import RequestFacts, read_facts, refuse_other_forms
 from comptroller.wire.routes import Route
 
 json = msgspec.json.Encoder().encode
@@ -168,9 +169,13 @@ class Admission:
         refusal = entitlement.refusal
         model = entitlement.model
         if refusal is None:
-            body, strip = prepare(ask.route, facts, ask.body, model.upstream)
+            output = output_tokens_bound(
+                entitlement.output, facts.max_output_tokens, is_limited=False
+            )
+            ceiling = entitlement.ceiling if output.is_put else None
+            body, strip = prepare(ask.route, facts, ask.body, model.upstream, ceiling)
             try:
-                hold = _hold(entitlement, facts, len(body))
+                hold = _hold(entitlement, facts, len(body), output.tokens)
             except UnpricedError:
                 service = entitlement.service
                 refusal = refusals.unpriced(model.id, service, self.desk.registry)
@@ -254,8 +259,16 @@ def _recorded(facts: RequestFacts | None, declared: Container[str]) -> str | Non
     return model
 
 
-def _hold(entitlement: Entitlement, facts: RequestFacts, body_bytes: int) -> Hold:
+def _hold(
+    entitlement: Entitlement, facts: RequestFacts, body_bytes: int, tokens_out: int
+) -> Hold:
     """The most that the request can cost (design.md §4).
+
+    Args:
+        entitlement: what the credential gets.
+        facts: of the request.
+        body_bytes: of the body that is sent.
+        tokens_out: bound of one choice's output.
 
     Raises:
         UnpricedError: the service tier that it asks for has no price.
@@ -267,10 +280,6 @@ def _hold(entitlement: Entitlement, facts: RequestFacts, body_bytes: int) -> Hol
     tokens_in = input_tokens_bound(
         body_bytes, window, rates, by_reference=facts.has_context_elsewhere
     )
-    tokens_out = entitlement.output_tokens_max
-    asked = facts.max_output_tokens
-    if asked is not None and asked < tokens_out:
-        tokens_out = asked
     tokens_out *= facts.choices
     reachable = entitlement.ceilings
     if facts.service_tier is not None:

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from comptroller.core.bound import Ceiling, ceilings, output_tokens_bound
+from comptroller.core.bound import Ceiling, OutputRule, ceilings, output_rule
 from comptroller.core.credential import Credential, Secret
 from comptroller.core.decision import ControlOutcome, Outcome
 from comptroller.core.errors import ComptrollerError, UnpricedError
+from comptroller.core.model_maxima import known_max_output
 from comptroller.core.rates import ModelRates, RateCard
 from comptroller.core.registry import (
     Model,
@@ -29,6 +30,7 @@ from comptroller.engine import refusals
 from comptroller.engine.ports import SecretResolver, UpstreamTarget
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.snapshot import Snapshot
+from comptroller.wire.ceiling import OutputCeiling, ceiling_field
 from comptroller.wire.routes import Operation, Route, upstream_path
 
 ENTITLEMENTS_MAX: Final = 50_000
@@ -91,8 +93,10 @@ class Entitlement(msgspec.Struct, frozen=True):
     """Its version; None: nothing is priced."""
     ceilings: tuple[Ceiling, ...]
     """What bounds the cost of a request that asks for no service tier."""
-    output_tokens_max: int
-    """Bound of one choice's output where the request states none."""
+    output: OutputRule
+    """What bounds one choice's output, and what is put into a request for it."""
+    ceiling: OutputCeiling
+    """What is put into a request that states no maximum of its own."""
     target: UpstreamTarget
     path: bytes
     """Where to call the provider, without a query."""
@@ -189,6 +193,9 @@ class Desk:
                 rates = None
         if refusal is None and rates is None and route.metered:
             refusal = refusals.unpriced(model.id, service, self.registry)
+        output = _output_rule(service, model, route)
+        hostname = urlsplit(provider.base_url).hostname or ""
+        field = ceiling_field(hostname, provider.prices, model.upstream)
         head = key = b""
         if refusal is None:
             try:
@@ -211,7 +218,8 @@ class Desk:
             card=card,
             rate_card=card.version if rates else None,
             ceilings=reachable,
-            output_tokens_max=_output_tokens_max(service, model, route),
+            output=output,
+            ceiling=OutputCeiling(output.tokens, field),
             target=_target(provider),
             path=upstream_path(route, prefix or "", model.upstream).encode(),
             head=head,
@@ -234,11 +242,12 @@ def _head(provider: Provider, dialect: str, key: bytes) -> bytes:
     return b"".join(b"%b\r\n" % line for line in lines)
 
 
-def _output_tokens_max(service: Service, model: Model, route: Route) -> int:
+def _output_rule(service: Service, model: Model, route: Route) -> OutputRule:
     if route.operation is Operation.EMBEDDINGS:
-        return 0
+        return OutputRule(0, "model", None, is_always=False)
     limit = service.limits.output_tokens
-    return output_tokens_bound(None, limit, model.max_output_tokens).tokens
+    known = known_max_output(model.upstream)
+    return output_rule(limit, model.max_output_tokens, known)
 
 
 class _Asked(NamedTuple):

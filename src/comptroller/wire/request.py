@@ -55,6 +55,8 @@ class RequestFacts(NamedTuple):
     cached content. Then the body's size bounds no tokens."""
     stream_options: bytes | None = None
     """The field as written; None: absent."""
+    ceiling_fields: tuple[str, ...] = ()
+    """The names at the top level under which the body has a ceiling, null or not."""
 
 
 MODEL_BYTES_MAX: Final = 256
@@ -136,37 +138,6 @@ def refuse_other_forms(query: bytes) -> None:
         )
 
 
-def prepare(
-    route: Route, facts: RequestFacts, body: bytes, upstream_model: str
-) -> tuple[bytes, bool]:
-    """Makes the body to send upstream.
-
-    Args:
-        route: the request's route.
-        facts: what `read_facts` read from this body.
-        body: the body as the client sent it.
-        upstream_model: the provider's own name of the model.
-
-    Returns:
-        The body, the same object when nothing had to change; and whether
-        a chat stream was asked to state its usage for us alone, so that the
-        extra chunk is to be taken out again.
-    """
-    if route.path_model is None and facts.model != upstream_model:
-        body = splice.put(body, "model", msgspec.json.encode(upstream_model))
-    if route.operation is not Operation.CHAT or not facts.stream or facts.include_usage:
-        return body, False
-    options = facts.stream_options
-    if options is None:
-        # The body has a model, so it is not empty.
-        asked = b'{"include_usage":true}'
-        return splice.insert(body, "stream_options", asked, is_empty=False), True
-    if options == b"null":
-        options = b"{}"
-    options = splice.put(options, "include_usage", b"true")
-    return splice.put(body, "stream_options", options), True
-
-
 def _members(data: bytes, what: str, names: frozenset[str]) -> _Members:
     """Reads an object whose fields decide, each of them once and unmistakable."""
     found = splice.members(data, what)
@@ -196,13 +167,14 @@ def _chat(_: Route, found: _Members) -> RequestFacts:
         model=_model(found),
         stream=is_stream,
         max_output_tokens=_larger(
-            _whole(found, "max_completion_tokens"), _whole(found, "max_tokens")
+            _ceiling(found, "max_completion_tokens"), _ceiling(found, "max_tokens")
         ),
         choices=_choices("n", found.get("n")),
         include_usage=include_usage,
         service_tier=_text(found, "service_tier"),
         other_models=_other_models(found),
         stream_options=None if options is None else bytes(options),
+        ceiling_fields=_present(found, _CHAT_CEILINGS),
     )
 
 
@@ -212,7 +184,7 @@ def _responses(_: Route, found: _Members) -> RequestFacts:
     return RequestFacts(
         model=_model(found),
         stream=is_stream,
-        max_output_tokens=_whole(found, "max_output_tokens"),
+        max_output_tokens=_ceiling(found, "max_output_tokens"),
         service_tier=_text(found, "service_tier"),
         other_models=_other_models(found),
         # Streamed, a background response states its usage at its end.
@@ -220,6 +192,7 @@ def _responses(_: Route, found: _Members) -> RequestFacts:
         has_context_elsewhere=_is_given(
             found, "previous_response_id", "conversation", "prompt"
         ),
+        ceiling_fields=_present(found, _RESPONSES_CEILINGS),
     )
 
 
@@ -236,6 +209,7 @@ def _messages(_: Route, found: _Members) -> RequestFacts:
         service_tier=_text(found, "service_tier"),
         other_models=_other_models(found),
         has_context_elsewhere=_is_given(found, "container", "mcp_servers"),
+        ceiling_fields=_present(found, _MESSAGES_CEILINGS),
     )
 
 
@@ -253,8 +227,12 @@ def _gemini(route: Route, found: _Members) -> RequestFacts:
         config = _members(
             bytes(settings), "the field 'generationConfig'", _GEMINI_NAMES
         )
-        ceiling = _whole_of(
-            "maxOutputTokens", _either(config, "maxOutputTokens", "max_output_tokens")
+        ceiling = (
+            _whole_of(
+                "maxOutputTokens",
+                _either(config, "maxOutputTokens", "max_output_tokens"),
+            )
+            or None
         )
         choices = _choices(
             "candidateCount", _either(config, "candidateCount", "candidate_count")
@@ -278,6 +256,10 @@ _READ: Final[dict[Operation, Callable[[Route, _Members], RequestFacts]]] = {
     Operation.STREAM_GENERATE_CONTENT: _gemini,
     Operation.GEMINI_COUNT_TOKENS: _gemini,
 }
+
+_CHAT_CEILINGS: Final = ("max_completion_tokens", "max_tokens")
+_RESPONSES_CEILINGS: Final = ("max_output_tokens",)
+_MESSAGES_CEILINGS: Final = ("max_tokens",)
 
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 _GEMINI_NAMES: Final = frozenset(
@@ -355,6 +337,16 @@ def _either(found: _Members, name: str, other: str) -> msgspec.Raw | None:
 
 def _is_given(found: _Members, *names: str) -> bool:
     return any(name in found and bytes(found[name]) != b"null" for name in names)
+
+
+def _present(found: _Members, names: tuple[str, ...]) -> tuple[str, ...]:
+    present = tuple([name for name in names if name in found])
+    return names if len(present) == len(names) else present
+
+
+def _ceiling(found: _Members, name: str) -> int | None:
+    """A ceiling of 0 means none to some servers, and is an error to the others."""
+    return _whole(found, name) or None
 
 
 def _larger(one: int | None, other: int | None) -> int | None:

@@ -37,8 +37,22 @@ class Metadata(msgspec.Struct):
     user_id: Any = None
 
 
+class Thinking(msgspec.Struct):
+    """How long a model may think, in Anthropic's dialect."""
+
+    type: str = ""
+    budget_tokens: int = 0
+
+
+class Thoughtful(msgspec.Struct):
+    """A request, as far as its thinking goes."""
+
+    thinking: Thinking | None = None
+
+
 PARAMETERS: Final = msgspec.json.Decoder(Parameters)
 TOOLS: Final = msgspec.json.Decoder(list[Tool] | None)
 MODELS: Final = msgspec.json.Decoder(list[str] | None)
 FALLBACKS: Final = msgspec.json.Decoder(list[str | Tool] | None)
 METADATA: Final = msgspec.json.Decoder(Metadata | None)
+THINKING: Final = msgspec.json.Decoder(Thoughtful)

@@ -6,10 +6,16 @@ from hypothesis import strategies as st
 
 from comptroller.core.bound import (
     CONTEXT_WINDOW_DEFAULT,
+    OUTPUT_TOKENS_ANY,
     OUTPUT_TOKENS_DEFAULT,
+    OUTPUT_TOKENS_UNKNOWN,
     PROMPT_OVERHEAD_TOKENS,
+    affordable_output,
     bound,
+    bound_by,
+    ceilings,
     input_tokens_bound,
+    output_rule,
     output_tokens_bound,
     units_bound,
 )
@@ -159,22 +165,88 @@ def test_a_listed_window_raises_the_cap_and_never_lowers_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requested", "service", "model", "expected"),
+    ("requested", "stated", "expected"),
     [
-        (100, 4096, 8192, (100, "request")),
-        (9000, 4096, 8192, (4096, "service")),
-        (9000, None, 8192, (8192, "model")),
-        (None, 4096, 8192, (4096, "service")),
-        (None, None, 8192, (8192, "model")),
-        (None, None, None, (OUTPUT_TOKENS_DEFAULT, "default")),
-        (0, None, None, (0, "request")),
+        # stated: the service's limit, the declared maximum, the known one
+        (100, (4096, 8192, None), (100, "request", False)),
+        (9000, (4096, 8192, None), (4096, "service", True)),
+        (9000, (None, 8192, None), (8192, "model", True)),
+        (None, (4096, 8192, None), (4096, "service", True)),
+        (None, (None, 8192, None), (8192, "model", True)),
+        (None, (None, 8192, 500), (8192, "model", True)),
+        (None, (None, None, 16_384), (16_384, "known", True)),
+        (None, (50_000, None, 16_384), (16_384, "known", True)),
+        (20_000, (50_000, None, 16_384), (20_000, "request", False)),
+        (60_000, (50_000, None, 16_384), (16_384, "known", True)),
+        (20_000, (None, None, 16_384), (20_000, "request", False)),
+        (20_000, (None, None, None), (20_000, "request", False)),
+        (None, (None, None, None), (OUTPUT_TOKENS_UNKNOWN, "default", True)),
+        (None, (50_000, None, None), (50_000, "service", True)),
+        (0, (None, None, None), (0, "request", False)),
     ],
 )
-def test_the_smallest_stated_maximum_bounds_the_output(
+def test_the_output_is_bounded_by_the_smallest_that_is_stated(
     requested: int | None,
-    service: int | None,
-    model: int | None,
-    expected: tuple[int, str],
+    stated: tuple[int | None, int | None, int | None],
+    expected: tuple[int, str, bool],
 ) -> None:
-    """The output's bound, and whose word it is."""
-    assert output_tokens_bound(requested, service, model) == expected
+    """On a limited path every bound is the request's own, or is put into it."""
+    rule = output_rule(*stated)
+    assert output_tokens_bound(rule, requested, is_limited=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("requested", "stated", "expected"),
+    [
+        (None, (None, None, None), (OUTPUT_TOKENS_DEFAULT, "guess", False)),
+        (None, (None, 8192, None), (8192, "model", False)),
+        (9000, (None, 8192, None), (8192, "model", False)),
+        (None, (None, None, 16_384), (16_384, "known", False)),
+        (None, (4096, None, 16_384), (4096, "service", True)),
+        (9000, (4096, None, None), (4096, "service", True)),
+        (None, (50_000, None, 16_384), (16_384, "known", True)),
+    ],
+)
+def test_only_a_services_limit_is_put_where_nothing_is_limited(
+    requested: int | None,
+    stated: tuple[int | None, int | None, int | None],
+    expected: tuple[int, str, bool],
+) -> None:
+    """Requests that nothing limits are passed on as they are."""
+    rule = output_rule(*stated)
+    assert output_tokens_bound(rule, requested, is_limited=False) == expected
+
+
+@given(
+    steps,
+    steps,
+    st.integers(0, 300_000),
+    st.integers(1, 10**10),
+    st.integers(1, 8),
+)
+def test_the_affordable_output_is_the_largest_that_fits(
+    standard: tuple[Step, ...],
+    priority: tuple[Step, ...],
+    input_tokens: int,
+    free: int,
+    choices: int,
+) -> None:
+    """bound(affordable) ≤ free < bound(affordable + 1), whatever the rates."""
+    rates = ModelRates("m", standard, {"priority": priority}, request_pico_usd=7)
+    reachable = ceilings(rates, None)
+
+    tokens = affordable_output(reachable, input_tokens, free, choices)
+
+    if tokens == -1:
+        assert bound_by(reachable, input_tokens, 0) > free
+    else:
+        assert bound_by(reachable, input_tokens, tokens * choices) <= free
+        more = bound_by(reachable, input_tokens, (tokens + 1) * choices)
+        assert more > free or tokens == OUTPUT_TOKENS_ANY
+
+
+def test_output_without_a_rate_is_never_affordable() -> None:
+    """What has no price is refused, never free."""
+    reachable = ceilings(ModelRates("m", (Step(0, {"input": 1}),)), None)
+    with pytest.raises(UnpricedError, match="output"):
+        affordable_output(reachable, 1, 10**9)

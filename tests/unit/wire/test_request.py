@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comptroller.core.errors import BadRequestError
-from comptroller.wire.request import RequestFacts, prepare, read_facts
+from comptroller.wire.preparing import prepare
+from comptroller.wire.request import RequestFacts, read_facts
 from comptroller.wire.routes import Route, match
 
 
@@ -59,6 +60,7 @@ def test_chat_facts() -> None:
         include_usage=True,
         service_tier="flex",
         stream_options=b'{"include_usage": true}',
+        ceiling_fields=("max_completion_tokens", "max_tokens"),
     )
 
 
@@ -67,7 +69,9 @@ def test_nulls_are_as_good_as_absent() -> None:
     facts = facts_of(
         CHAT, model="m", stream=None, n=None, max_tokens=None, stream_options=None
     )
-    assert facts == RequestFacts("m", stream=False, stream_options=b"null")
+    assert facts == RequestFacts(
+        "m", stream=False, stream_options=b"null", ceiling_fields=("max_tokens",)
+    )
 
 
 def test_responses_facts() -> None:
@@ -112,6 +116,7 @@ def test_messages_facts() -> None:
         max_output_tokens=64,
         session="0f1e-2d",
         service_tier="auto",
+        ceiling_fields=("max_tokens",),
     )
     assert facts_of(COUNT, model="claude-sonnet-5").model == "claude-sonnet-5"
 
