@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from comptroller.core import credential as credentials
+from comptroller.core.account import is_money
 from comptroller.core.credential import Credential, CredentialId, CredentialState
 from comptroller.core.difference import Change, RegistryValue, difference
 from comptroller.core.errors import (
@@ -27,6 +28,7 @@ from comptroller.core.rates import RateCard
 from comptroller.core.registry import PersonId, Registry, ServiceId
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records, snapshot
+from comptroller.engine.batch import Batch
 from comptroller.engine.ports import (
     Clock,
     DurableJournal,
@@ -90,6 +92,15 @@ class Revoked(msgspec.Struct, frozen=True):
     credential_id: str
     revoked_ns: int
     reason: str
+
+
+class SuspenseEnded(msgspec.Struct, frozen=True):
+    """What a lost holder may have spent of an account is settled."""
+
+    holder: str
+    account: str
+    spent_nano_usd: int
+    freed_nano_usd: int
 
 
 class Administration:
@@ -209,7 +220,7 @@ class Administration:
         if not changes:
             return AppliedResult(revision, 0)
         self._check_credentials_owned(after)
-        batch = _Batch(self._parts)
+        batch = self._batch()
         for change in changes:
             batch.add(*_object_record(change, revision + 1, actor))
         applied = records.RegistryApplied(
@@ -290,11 +301,7 @@ class Administration:
             InvalidArgumentError: there is no reason, or it is too long.
         """
         _require(actor.person, self._applied().people, "person")
-        why = " ".join(reason.split())
-        if not 0 < len(why) <= REASON_CHARS_MAX:
-            raise InvalidArgumentError(
-                f"say why, in at most {REASON_CHARS_MAX} characters: --reason TEXT"
-            )
+        why = _reason(reason)
         found = self._find(credential_id)
         if found.revoked_ns is not None:
             raise ConflictError(
@@ -308,12 +315,60 @@ class Administration:
         self._act(records.CREDENTIAL_REVOKED, found.id, revoked)
         return Revoked(found.id, now_ns, why)
 
+    def settle_suspense(
+        self, holder: str, account: str, spent_nano_usd: int, reason: str, actor: Actor
+    ) -> SuspenseEnded:
+        """Books what a lost holder spent of an account; the rest is free again.
+
+        Raises:
+            NotFoundError: the person, or such a holder, is not known.
+            ConflictError: nothing of that holder is in suspense there.
+            InvalidArgumentError: nobody or no reason is named, or more was spent
+                than is in suspense.
+        """
+        if actor.person is None:
+            raise InvalidArgumentError("say who settles this: --by PERSON")
+        _require(actor.person, self._applied().people, "person")
+        why = _reason(reason)
+        leases = self._parts.store.leases(holder=holder, account=account)
+        held = sum(lease.suspense for lease in leases)
+        if not held:
+            raise ConflictError(
+                f"nothing of {holder} is in suspense on {account}: see comptroller"
+                " budget suspense for what is"
+            )
+        if spent_nano_usd and not is_money(account):
+            raise InvalidArgumentError(
+                f"{account} counts requests under way, and a lost process has none:"
+                " settle it with 0"
+            )
+        if not 0 <= spent_nano_usd <= held:
+            raise InvalidArgumentError(
+                f"{held} nano-USD of {holder} are in suspense on {account}; it cannot"
+                f" have spent {spent_nano_usd}"
+            )
+        settled = records.SuspenseSettled(
+            holder=holder,
+            account=account,
+            spent_nano_usd=spent_nano_usd,
+            reason=why,
+            actor=actor,
+        )
+        batch = self._batch()
+        batch.add(records.SUSPENSE_SETTLED, f"account/{account}", settled)
+        self._parts.project(batch.commit())
+        freed = held - spent_nano_usd
+        return SuspenseEnded(holder, account, spent_nano_usd, freed)
+
     def _act(self, kind: str, credential_id: str, data: msgspec.Struct) -> None:
-        batch = _Batch(self._parts)
+        batch = self._batch()
         batch.add(kind, f"credential/{credential_id}", data)
         self._take_effect(batch)
 
-    def _take_effect(self, batch: _Batch) -> None:
+    def _batch(self) -> Batch:
+        return Batch(self._parts.journal, self._parts.clock, self._parts.ids)
+
+    def _take_effect(self, batch: Batch) -> None:
         source = batch.commit()
         self._parts.project(source)
         self.publish()
@@ -377,45 +432,6 @@ class Administration:
         return self._parts.entropy.token(credentials.ENTROPY_BYTES_MIN)
 
 
-class _Batch:
-    """The records of one act, which become durable together."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._time = rfc3339(parts.clock.now_ns())
-        self._pending: list[tuple[str, str, msgspec.Struct]] = []
-
-    def add(self, kind: str, subject: str, data: msgspec.Struct) -> None:
-        self._pending.append((kind, subject, data))
-
-    def commit(self) -> str:
-        """Writes them with one wait for the disk.
-
-        Returns:
-            The journal's source.
-        """
-        journal = self._parts.journal()
-        first = journal.sequence
-        lines = [
-            records.encode(
-                {
-                    "specversion": "1.0",
-                    "id": self._parts.ids.new(),
-                    "source": journal.source,
-                    "type": kind,
-                    "time": self._time,
-                    "subject": subject,
-                    "sequence": str(first + number),
-                    "data": data,
-                }
-            )
-            for number, (kind, subject, data) in enumerate(self._pending)
-        ]
-        journal.append_all(lines)
-        journal.sequence = first + len(lines)
-        return journal.source
-
-
 def _object_record(
     change: Change, revision: int, actor: Actor
 ) -> tuple[str, str, records.ObjectChange]:
@@ -437,6 +453,20 @@ def _object_record(
 
 def _raw(value: RegistryValue | None) -> msgspec.Raw:
     return records.NULL if value is None else msgspec.Raw(encode_object(value))
+
+
+def _reason(text: str) -> str:
+    """A reason on one line.
+
+    Raises:
+        InvalidArgumentError: it is empty or too long.
+    """
+    why = " ".join(text.split())
+    if not 0 < len(why) <= REASON_CHARS_MAX:
+        raise InvalidArgumentError(
+            f"say why, in at most {REASON_CHARS_MAX} characters: --reason TEXT"
+        )
+    return why
 
 
 def _require(name: str | None, known: Iterable[str], noun: str) -> None:

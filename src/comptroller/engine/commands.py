@@ -9,14 +9,23 @@ import msgspec
 
 from comptroller.core import errors
 from comptroller.core.registry import Registry
+from comptroller.engine import replies
 from comptroller.engine.administration import (
     OVERLAP_DEFAULT_NS,
     Administration,
     AppliedResult,
     IssuedSecret,
     Revoked,
+    SuspenseEnded,
 )
-from comptroller.engine.records import NULL, Actor
+from comptroller.engine.leasing import (
+    AskLeases,
+    AwaitRecall,
+    Leased,
+    LeasesReturned,
+    Recall,
+)
+from comptroller.engine.records import Actor
 
 
 class Ping(msgspec.Struct, frozen=True, tag="ping"):
@@ -65,8 +74,20 @@ class Revoke(msgspec.Struct, frozen=True, tag="revoke"):
     by: str | None
 
 
-Act: TypeAlias = Apply | Issue | Rotate | Revoke
-Command: TypeAlias = Ping | Sync | AskStatus | Act
+class SettleSuspense(msgspec.Struct, frozen=True, tag="settle_suspense"):
+    """Asks that what a lost holder may have spent be replaced by what it did spend."""
+
+    holder: str
+    account: str
+    spent_nano_usd: int
+    reason: str
+    by: str
+    """A declared person: nobody settles this unnamed."""
+
+
+Act: TypeAlias = Apply | Issue | Rotate | Revoke | SettleSuspense
+Leasing: TypeAlias = AskLeases | AwaitRecall | LeasesReturned
+Command: TypeAlias = Ping | Sync | AskStatus | Act | Leasing
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -89,21 +110,16 @@ class Status(msgspec.Struct, frozen=True):
 
 
 _Result = TypeVar("_Result", bound=msgspec.Struct)
-Result: TypeAlias = Done | Status | AppliedResult | IssuedSecret | Revoked
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """Why a command was not done."""
-
-    code: str
-    message: str
-
-
-class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One line of answer: a result, or an error."""
-
-    ok: msgspec.Raw = NULL
-    error: Failure | None = None
+Result: TypeAlias = (
+    Done
+    | Status
+    | AppliedResult
+    | IssuedSecret
+    | Revoked
+    | SuspenseEnded
+    | Leased
+    | Recall
+)
 
 
 RESULTS: Final[Mapping[type[Command], type[Result]]] = {
@@ -114,10 +130,13 @@ RESULTS: Final[Mapping[type[Command], type[Result]]] = {
     Issue: IssuedSecret,
     Rotate: IssuedSecret,
     Revoke: Revoked,
+    SettleSuspense: SuspenseEnded,
+    AskLeases: Leased,
+    AwaitRecall: Recall,
+    LeasesReturned: Done,
 }
 
 _COMMANDS: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
-_REPLIES: Final[msgspec.json.Decoder[Reply]] = msgspec.json.Decoder(Reply)
 
 
 def decode_command(line: bytes) -> Command:
@@ -132,16 +151,6 @@ def decode_command(line: bytes) -> Command:
         raise errors.InvalidArgumentError(f"not a command: {error}") from error
 
 
-def encode_result(result: Result) -> bytes:
-    """Writes a result as an answer of one line."""
-    return msgspec.json.encode(Reply(ok=msgspec.Raw(msgspec.json.encode(result))))
-
-
-def encode_error(error: errors.ComptrollerError) -> bytes:
-    """Writes an error as an answer of one line."""
-    return msgspec.json.encode(Reply(error=Failure(error.code, error.message)))
-
-
 def decode_reply(command: Command, line: bytes) -> Result:
     """Reads the answer to a command.
 
@@ -149,23 +158,7 @@ def decode_reply(command: Command, line: bytes) -> Result:
         ComptrollerError: the error that the answer states, of its own class.
         ControlUnavailableError: it is no answer of this release.
     """
-    try:
-        reply = _REPLIES.decode(line)
-        if reply.error is None and reply.ok != NULL:
-            result: Result = msgspec.json.decode(reply.ok, type=RESULTS[type(command)])
-            return result
-    except msgspec.DecodeError as error:
-        raise errors.ControlUnavailableError(
-            f"the control process answers what this release does not know: {error}"
-        ) from error
-    raise _raised(reply.error)
-
-
-def _raised(failure: Failure | None) -> errors.ComptrollerError:
-    if failure is None:
-        return errors.ControlUnavailableError("the control process answers nothing")
-    known = {one.code: one for one in errors.ComptrollerError.__subclasses__()}
-    return known.get(failure.code, errors.ComptrollerError)(failure.message)
+    return replies.decode_as(RESULTS[type(command)], line)
 
 
 def perform(command: Act, administration: Administration, account: str) -> Result:
@@ -189,6 +182,8 @@ def perform(command: Act, administration: Administration, account: str) -> Resul
             return administration.rotate(credential_id, overlap_ns, actor)
         case Revoke(credential_id, reason):
             return administration.revoke(credential_id, reason, actor)
+        case SettleSuspense(holder, lease, spent, reason):
+            return administration.settle_suspense(holder, lease, spent, reason, actor)
 
 
 class Administrator:
@@ -224,6 +219,21 @@ class Administrator:
     def revoke(self, credential_id: str, reason: str) -> Revoked:
         """See `Administration.revoke`."""
         return self._ask(Revoke(credential_id, reason, self._by), Revoked)
+
+    def settle_suspense(
+        self, holder: str, account: str, spent_nano_usd: int, reason: str
+    ) -> SuspenseEnded:
+        """See `Administration.settle_suspense`.
+
+        Raises:
+            InvalidArgumentError: nobody is named.
+        """
+        if self._by is None:
+            raise errors.InvalidArgumentError(
+                "say who settles this: --by PERSON, a person of the configuration"
+            )
+        asked = SettleSuspense(holder, account, spent_nano_usd, reason, self._by)
+        return self._ask(asked, SuspenseEnded)
 
     def _ask(self, command: Act, kind: type[_Result]) -> _Result:
         result = self._send(command)

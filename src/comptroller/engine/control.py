@@ -15,7 +15,7 @@ from comptroller.core.errors import (
     RecordError,
     StoreUnavailableError,
 )
-from comptroller.engine import commands
+from comptroller.engine import commands, replies
 from comptroller.engine.administration import Administration
 from comptroller.engine.commands import (
     Act,
@@ -77,9 +77,9 @@ class Control:
     async def answer(self, line: bytes, account: str) -> bytes:
         """Does what a line asks and writes the line of the answer."""
         try:
-            return commands.encode_result(await self._do(line, account))
+            return replies.encode_result(await self._do(line, account))
         except ComptrollerError as error:
-            return commands.encode_error(error)
+            return replies.encode_error(error)
 
     async def run(self) -> None:
         """Projects and recovers until `stop`."""

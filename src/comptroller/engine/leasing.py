@@ -93,7 +93,8 @@ class RateGranted(msgspec.Struct, frozen=True):
     reset_s: float
     """Until the bucket is full."""
     retry_after_s: float
-    """Until the units asked for are there; 0: they are."""
+    """Until the units asked for are there; 0: they are; below 0: more than the limit
+    itself was asked for, so never."""
 
 
 class Leased(msgspec.Struct, frozen=True):
@@ -103,6 +104,9 @@ class Leased(msgspec.Struct, frozen=True):
     grants: list[Granted]
     lacks: list[Lack]
     rates: list[RateGranted]
+    """In the order of the ask. One that is missing was not looked at: because an
+    account lacks, or for a second after the control process started (what its
+    predecessor handed out has to expire first). Ask again when it is still needed."""
     is_fenced: bool = False
     """The ledger has closed this holder: it must not hold anything any more."""
 
@@ -123,6 +127,9 @@ class Recall(msgspec.Struct, frozen=True):
 
 
 class LeasesReturned(msgspec.Struct, frozen=True, tag="leases_returned"):
-    """Says that a `lease.returned` record is durable in the holder's journal."""
+    """Says that a `lease.returned` record is durable in the holder's journal.
+
+    Also sent when there was nothing to return, so that nobody waits for it.
+    """
 
     holder: str

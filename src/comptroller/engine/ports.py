@@ -301,6 +301,16 @@ class AdmissionRow(NamedTuple):
     """What it used; while it is under way, what was held for it."""
 
 
+class ExcessRow(NamedTuple):
+    """A settled request that cost more than was held for it."""
+
+    request_id: str
+    service: str
+    model: str | None
+    hold_nano_usd: int
+    cost_nano_usd: int
+
+
 class Ledger(Protocol):
     """The books of limits in the store: a fold of the journals, like all of it."""
 
@@ -355,6 +365,21 @@ class Ledger(Protocol):
 
     def admissions(self, since_ns: int) -> Sequence[AdmissionRow]:
         """The allowed requests decided since then, oldest first."""
+
+    def excesses(self) -> Sequence[ExcessRow]:
+        """Settled requests that cost more than their hold, at most 1000, oldest first.
+
+        Without those whose `incident.hold_exceeded` is projected.
+        """
+
+    def take_moved(self) -> frozenset[str] | None:
+        """The accounts of which more was settled since the last call.
+
+        Kept in the memory of the one writer; it costs nothing when nothing moved.
+
+        Returns:
+            None at the first call: any may have moved.
+        """
 
 
 class OpenRequest(NamedTuple):

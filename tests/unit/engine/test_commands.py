@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from comptroller.core import errors
-from comptroller.engine import commands
+from comptroller.engine import commands, replies
 from comptroller.engine.administration import AppliedResult, IssuedSecret
 from comptroller.engine.commands import Act, Administrator, Result
 from comptroller.testing.administration import FakeSite, small_registry
@@ -17,9 +17,9 @@ def over_the_wire(site: FakeSite, command: Act) -> Result:
     assert isinstance(read, Act)
     try:
         result = commands.perform(read, site.administration, "root@test")
-        reply = commands.encode_result(result)
+        reply = replies.encode_result(result)
     except errors.ComptrollerError as error:
-        reply = commands.encode_error(error)
+        reply = replies.encode_error(error)
     return commands.decode_reply(command, reply)
 
 
