@@ -34,7 +34,7 @@ class AccountState:
     ends_ns: int | None
     """Where it ends; None: never."""
     limit: int
-    """As declared when it was last granted from or changed."""
+    """As declared when it was first granted from, or changed since."""
     effective: int
     """What is in force: at least the limit, more while more is committed."""
     settled: int
@@ -235,7 +235,7 @@ class Books:
             effective=grant.limit,
             settled=settled,
             leased=sum(lease.left for lease in leases),
-            suspense=0,
+            suspense=sum(lease.suspense for lease in leases),
             unheld=settled - sum(lease.consumed for lease in leases),
         )
         self._shelf.add(state)
