@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -24,6 +25,9 @@ Result: TypeAlias = Literal["allow", "deny"]
 
 def _named(name: str, default: Any = msgspec.NODEFAULT) -> Any:  # noqa: ANN401  as msgspec.field
     return msgspec.field(name=name, default=default)
+
+
+_NONE: Final = msgspec.Raw(b"[]")
 
 
 class DecidedFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -50,6 +54,13 @@ class DecidedFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     hold_nano_usd: int = _named("comptroller.hold.nano_usd")
     hold_input_tokens: int = _named("comptroller.hold.input_tokens")
     hold_output_tokens: int = _named("comptroller.hold.output_tokens")
+    run: str | None = _named("comptroller.run", None)
+    hold_accounts: msgspec.Raw = _named("comptroller.hold.accounts", _NONE)
+    """JSON as recorded: few requests hold on accounts that none held on before, so
+    stores read each text once (`HoldPath`)."""
+    hold_permits: msgspec.Raw = _named("comptroller.hold.permits", _NONE)
+    hold_progressive: msgspec.Raw = _named("comptroller.hold.progressive", _NONE)
+    hold_slice_nano_usd: int = _named("comptroller.hold.slice_nano_usd", 0)
 
     @property
     def is_allowed(self) -> bool:
@@ -94,7 +105,55 @@ class _AbandonedLine(
     data: _Ended
 
 
+class _Slice(msgspec.Struct, frozen=True, gc=False):
+    """What a store keeps of `extended`."""
+
+    decision_id: str
+    slice_nano_usd: int = _named("comptroller.hold.slice_nano_usd")
+
+
+class _ExtendedLine(
+    msgspec.Struct, frozen=True, gc=False, tag_field="type", tag=records.EXTENDED
+):
+    data: _Slice
+
+
+class _GrantedLine(
+    msgspec.Struct, frozen=True, tag_field="type", tag=records.LEASE_GRANTED
+):
+    time: str
+    data: records.LeaseGranted
+
+
+class _ReturnedLine(
+    msgspec.Struct, frozen=True, tag_field="type", tag=records.LEASE_RETURNED
+):
+    time: str
+    data: records.LeaseReturned
+
+
+_LeaseLine: TypeAlias = _GrantedLine | _ReturnedLine
 _EndedLine: TypeAlias = _SettledLine | _ReleasedLine | _AbandonedLine
+
+
+class HoldPath(NamedTuple):
+    """The accounts that a request was held on."""
+
+    text: str
+    """The three lists as JSON, as recorded; empty: it was held on none."""
+    accounts: tuple[str, ...]
+    """Each holds the whole hold."""
+    permits: tuple[str, ...]
+    """Each holds one request under way."""
+    progressive: tuple[str, ...]
+    """Each holds a slice, extended while the reply streams."""
+
+    def held(self, hold: int, a_slice: int) -> list[tuple[str, int]]:
+        """Every account with the amount that it holds."""
+        held = [(account, hold) for account in self.accounts]
+        held += [(account, 1) for account in self.permits]
+        held += [(account, a_slice) for account in self.progressive]
+        return held
 
 
 class Decision(NamedTuple):
@@ -103,6 +162,7 @@ class Decision(NamedTuple):
     facts: DecidedFacts
     time_ns: int
     offset: int
+    path: HoldPath
 
 
 class End(NamedTuple):
@@ -136,6 +196,27 @@ class Act(NamedTuple):
     time_ns: int
 
 
+LedgerData: TypeAlias = (
+    records.HolderJoined
+    | records.LeaseGranted
+    | records.LeaseReturned
+    | records.LeaseClosed
+    | records.LeaseSuspended
+    | records.SuspenseSettled
+    | records.LimitChanged
+    | records.ThresholdCrossed
+    | records.HoldExceeded
+)
+
+
+class LedgerAct(NamedTuple):
+    """Something that happened to holders, leases, limits or budgets."""
+
+    data: LedgerData
+    time_ns: int
+    offset: int
+
+
 class Conflict(NamedTuple):
     """An end of a request that had ended already; the first one counts."""
 
@@ -152,15 +233,37 @@ class Folded:
     conflicts: list[Conflict] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
     """In the order of the journal."""
+    slices: dict[str, int] = field(default_factory=dict)
+    """What each progressive account of a request holds, as last extended."""
+    ledger: list[LedgerAct] = field(default_factory=list)
+    """In the order of the journal."""
 
 
 _KNOWN_CLASSES: Final = frozenset(USAGE_CLASSES)
 _NO_EFFECT: Final = frozenset(
     {records.UNAUTHENTICATED, records.JOURNAL_STARTED, records.JOURNAL_CLOSED}
 )
-_OF_REQUESTS: Final = frozenset(
-    {records.DECIDED, records.SETTLED, records.RELEASED, records.ABANDONED}
+_FREQUENT: Final = frozenset(
+    {
+        records.DECIDED,
+        records.SETTLED,
+        records.RELEASED,
+        records.ABANDONED,
+        records.EXTENDED,
+        records.LEASE_GRANTED,
+        records.LEASE_RETURNED,
+    }
 )
+"""Types that are read at the first attempt; others are not a request's."""
+_LEDGER: Final[dict[str, type[LedgerData]]] = {
+    records.HOLDER_JOINED: records.HolderJoined,
+    records.LEASE_CLOSED: records.LeaseClosed,
+    records.LEASE_SUSPENDED: records.LeaseSuspended,
+    records.SUSPENSE_SETTLED: records.SuspenseSettled,
+    records.LIMIT_CHANGED: records.LimitChanged,
+    records.THRESHOLD_CROSSED: records.ThresholdCrossed,
+    records.HOLD_EXCEEDED: records.HoldExceeded,
+}
 _ACTS: Final[dict[str, type[ActData]]] = {
     records.OBJECT_CREATED: records.ObjectChange,
     records.OBJECT_CHANGED: records.ObjectChange,
@@ -177,8 +280,24 @@ _STATES: Final[dict[type, str]] = {
     _AbandonedLine: "abandoned",
 }
 
-_request_line: Final = msgspec.json.Decoder(_DecidedLine | _EndedLine).decode
+_line: Final = msgspec.json.Decoder(
+    _DecidedLine | _EndedLine | _ExtendedLine | _LeaseLine
+).decode
+_path: Final = msgspec.json.Decoder(
+    tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+).decode
 _envelope: Final = msgspec.json.Decoder(records.Envelope).decode
+
+
+@lru_cache(maxsize=4096)
+def hold_path(text: bytes) -> HoldPath:
+    """Reads what requests of one path share; the same text gives the same object.
+
+    Raises:
+        msgspec.ValidationError: it is not three lists of account ids.
+    """
+    path = _path(text)
+    return HoldPath(text.decode() if any(path) else "", *path)
 
 
 def fold(run: Sequence[JournalRecord]) -> Folded:
@@ -192,14 +311,19 @@ def fold(run: Sequence[JournalRecord]) -> Folded:
     for source, offset, text in run:
         try:
             try:
-                line = _request_line(text)
+                line = _line(text)
             except msgspec.ValidationError as error:
-                _fold_other(folded, text, error)
+                _fold_other(folded, text, offset, error)
                 continue
             if type(line) is _DecidedLine:
                 _fold_decision(folded, line, offset)
-            else:
+            elif type(line) in _STATES:
                 _fold_end(folded, line, offset)
+            elif type(line) is _ExtendedLine:
+                _fold_slice(folded, line.data)
+            else:
+                act = LedgerAct(line.data, nanoseconds(line.time), offset)
+                folded.ledger.append(act)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise RecordError(f"journal {source}, byte {offset}: {error}") from error
     return folded
@@ -209,7 +333,11 @@ def _fold_decision(folded: Folded, line: _DecidedLine, offset: int) -> None:
     facts = line.data
     if facts.decision_id in folded.decisions:
         raise ValueError(f"request {facts.decision_id} was decided before")
-    decision = Decision(facts, nanoseconds(line.time), offset)
+    path = hold_path(
+        b"[%b,%b,%b]"
+        % (facts.hold_accounts, facts.hold_permits, facts.hold_progressive)
+    )
+    decision = Decision(facts, nanoseconds(line.time), offset, path)
     folded.decisions[facts.decision_id] = decision
 
 
@@ -235,8 +363,16 @@ def _fold_end(folded: Folded, line: _EndedLine, offset: int) -> None:
     )
 
 
-def _fold_other(folded: Folded, line: bytes, error: msgspec.ValidationError) -> None:
-    """Folds a record that is not a request's; error says why it is not."""
+def _fold_slice(folded: Folded, data: _Slice) -> None:
+    """A hold grew; one of a request that has ended holds nothing any more."""
+    if data.decision_id not in folded.ends:
+        folded.slices[data.decision_id] = data.slice_nano_usd
+
+
+def _fold_other(
+    folded: Folded, line: bytes, offset: int, error: msgspec.ValidationError
+) -> None:
+    """Folds a record that is not read at once; error says why it is not."""
     envelope = _envelope(line)
     if envelope.type in _NO_EFFECT:
         return
@@ -245,7 +381,12 @@ def _fold_other(folded: Folded, line: bytes, error: msgspec.ValidationError) -> 
         data = msgspec.json.decode(envelope.data, type=kind)
         folded.acts.append(Act(data, nanoseconds(envelope.time)))
         return
-    if envelope.type in _OF_REQUESTS:
+    happened = _LEDGER.get(envelope.type)
+    if happened is not None:
+        found = msgspec.json.decode(envelope.data, type=happened)
+        folded.ledger.append(LedgerAct(found, nanoseconds(envelope.time), offset))
+        return
+    if envelope.type in _FREQUENT:
         raise error
     raise ValueError(f"unknown type {envelope.type!r}: upgrade this release")
 

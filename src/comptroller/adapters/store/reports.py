@@ -12,6 +12,7 @@ from sqlalchemy import Column, Connection, Engine, Row, func, select
 
 from comptroller.adapters.store import schema
 from comptroller.adapters.store.connecting import reading_engine, translated
+from comptroller.adapters.store.spending import HOUR_NS
 from comptroller.core.credential import Credential, CredentialId, Secret
 from comptroller.core.usage import USAGE_CLASSES, Usage
 from comptroller.engine.ports import (
@@ -23,7 +24,6 @@ from comptroller.engine.ports import (
     SpendRow,
 )
 
-HOUR_NS: Final = 3_600 * 1_000_000_000
 _AnyRow: TypeAlias = Row[Any]
 _usage: Final = msgspec.json.Decoder(dict[str, int]).decode
 _r: Final = schema.requests.c

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     ForeignKey,
     Index,
@@ -21,7 +22,7 @@ from sqlalchemy import (
 
 from comptroller.core.usage import USAGE_CLASSES
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest migration; a database that says so needs no Alembic to open."""
 
 metadata: Final = MetaData()
@@ -50,7 +51,7 @@ journals: Final = Table(
 requests: Final = Table(
     "requests",
     metadata,
-    # First what `fold.DecidedFacts` holds, in its order.
+    # First what `fold.DecidedFacts` holds, in its order, but for what limits hold.
     Column("request_id", Text, primary_key=True),
     _required("route"),
     _required("service"),
@@ -79,6 +80,9 @@ requests: Final = Table(
     Column("duration_us", BigInteger),
     Column("ended_journal", Integer),
     Column("ended_offset", BigInteger),
+    Column("run", Text),
+    Column("hold_path", Integer),
+    _required("slice_nano_usd", BigInteger, server_default=text("0")),
     sqlite_with_rowid=False,
 )
 # Conditions of partial indexes are written out, here and in every query: with a
@@ -98,6 +102,24 @@ Index(
     requests.c.decided_journal,
     sqlite_where=is_open,
 )
+
+has_run: Final = text("run IS NOT NULL")
+Index(
+    "requests_by_run",
+    requests.c.service,
+    requests.c.run,
+    requests.c.time_ns,
+    sqlite_where=has_run,
+)
+
+hold_paths: Final = Table(
+    "hold_paths",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _required("path", unique=True),
+)
+"""The lists of accounts that requests were held on (`fold.HoldPath.text`): each once,
+for all requests of a credential and window share one."""
 
 spend: Final = Table(
     "spend",
@@ -192,3 +214,110 @@ credential_uses: Final = Table(
 )
 """Apart from `credentials`: a worker's decision may be projected before the
 control process's journal that issued its credential."""
+
+budget_accounts: Final = Table(
+    "budget_accounts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _required("scope"),
+    _required("key"),
+    _required("window"),
+    _required("starts_ns", BigInteger),
+    Column("ends_ns", BigInteger),
+    _required("limit", BigInteger),
+    _required("effective", BigInteger),
+    _required("settled", BigInteger),
+    _required("leased", BigInteger),
+    _required("suspense", BigInteger),
+    _required("unheld", BigInteger),
+    # The rule of core.books once more. `leased` may be below 0: what a worker spent
+    # may be read before the grant that it spent from. So may `unheld`: a budget's
+    # window can move when the organization's zone does.
+    CheckConstraint(
+        "settled + leased + suspense - unheld <= effective", name="within_limit"
+    ),
+    CheckConstraint(
+        '"limit" >= 0 AND effective >= "limit" AND settled >= 0 AND suspense >= 0',
+        name="not_negative",
+    ),
+    sqlite_with_rowid=False,
+)
+Index(
+    "budget_accounts_by_scope",
+    budget_accounts.c.scope,
+    budget_accounts.c.key,
+    budget_accounts.c.ends_ns,
+)
+
+budget_leases: Final = Table(
+    "budget_leases",
+    metadata,
+    Column("holder", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    _required("granted", BigInteger),
+    _required("returned", BigInteger),
+    _required("consumed", BigInteger),
+    _required("suspense", BigInteger),
+    _required("adjusted", BigInteger),
+    CheckConstraint(
+        "granted >= 0 AND returned >= 0 AND consumed >= 0 AND suspense >= 0"
+        " AND adjusted >= 0",
+        name="not_negative",
+    ),
+    sqlite_with_rowid=False,
+)
+is_suspended: Final = text("suspense > 0")
+Index("budget_leases_by_account", budget_leases.c.account)
+Index("budget_leases_suspended", budget_leases.c.holder, sqlite_where=is_suspended)
+
+holders: Final = Table(
+    "holders",
+    metadata,
+    Column("holder", Text, primary_key=True),
+    _required("sequence", BigInteger),
+    _required("boot"),
+    _required("durability"),
+    _required("state"),
+    _required("last_grants"),
+    CheckConstraint("state IN ('live', 'closed', 'suspended')", name="known_state"),
+    sqlite_with_rowid=False,
+)
+is_live: Final = text("state = 'live'")
+Index("holders_live", holders.c.holder, sqlite_where=is_live)
+
+budget_alerts: Final = Table(
+    "budget_alerts",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("percent", Integer, primary_key=True),
+    _required("time_ns", BigInteger),
+    _required("spent", BigInteger),
+    _required("limit", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+incidents: Final = Table(
+    "incidents",
+    metadata,
+    Column("decision_id", Text, primary_key=True),
+    _required("time_ns", BigInteger),
+    _required("service"),
+    Column("model", Text),
+    _required("hold", BigInteger),
+    _required("cost", BigInteger),
+    sqlite_with_rowid=False,
+)
+Index("incidents_by_time", incidents.c.time_ns)
+
+suspense_settlements: Final = Table(
+    "suspense_settlements",
+    metadata,
+    Column("holder", Text, primary_key=True),
+    Column("account", Text, primary_key=True),
+    _required("spent", BigInteger),
+    _required("time_ns", BigInteger),
+    Column("person", Text),
+    _required("os_account"),
+    _required("reason"),
+    sqlite_with_rowid=False,
+)

@@ -12,8 +12,10 @@ from comptroller.adapters.store import schema
 from comptroller.adapters.store.acts import project_acts
 from comptroller.adapters.store.connecting import translated, writing_engine
 from comptroller.adapters.store.reports import SqliteReports
-from comptroller.adapters.store.requests import project_requests
+from comptroller.adapters.store.requests import Writing, project_requests
+from comptroller.adapters.store.shelf import SqliteShelf
 from comptroller.core.errors import RecordError
+from comptroller.engine.bookkeeping import Bookkeeping
 from comptroller.engine.fold import Conflict, fold, hold_usage
 from comptroller.engine.ports import (
     CredentialRow,
@@ -45,6 +47,7 @@ class SqliteStore:
         self._reports = SqliteReports(self._engine, path)
         # We alone write them, and they are asked for all the time.
         self._positions: dict[str, int] | None = None
+        self._shelf = SqliteShelf()
 
     def close(self) -> None:
         """Closes the database."""
@@ -75,14 +78,16 @@ class SqliteStore:
                 projected before; nothing was changed.
         """
         self._positions, positions = None, self._positions
+        # What a failed transaction left in memory is not what the database holds.
+        self._shelf, shelf = SqliteShelf(), self._shelf
         with translated(self._path):
             try:
                 with self._engine.begin() as connection:
-                    position = _project(connection, run, end)
+                    position = _project(connection, shelf, run, end)
             except IntegrityError as error:
                 raise RecordError(
-                    f"journal {end.source}, before byte {end.offset}: it repeats "
-                    f"what another record said: {error.orig}"
+                    f"journal {end.source}, before byte {end.offset}: it repeats or "
+                    f"contradicts what another record said: {error.orig}"
                 ) from error
             except OverflowError as error:
                 raise RecordError(
@@ -91,7 +96,7 @@ class SqliteStore:
                 ) from error
         if positions is not None:
             positions[end.source] = position
-        self._positions = positions
+        self._positions, self._shelf = positions, shelf
 
     def open_sources(self) -> Sequence[str]:
         """The sources that have allowed decisions without an end.
@@ -166,14 +171,23 @@ class SqliteStore:
 
 
 def _project(
-    connection: Connection, run: Sequence[JournalRecord], end: JournalPosition
+    connection: Connection,
+    shelf: SqliteShelf,
+    run: Sequence[JournalRecord],
+    end: JournalPosition,
 ) -> int:
     """Projects; the new position."""
-    journal, position = _journal(connection, end.source)
+    source = end.source
+    journal, position = _journal(connection, source)
     folded = fold([record for record in run if record.offset >= position])
-    more_conflicts = project_requests(connection, journal, folded)
+    shelf.begin(connection)
+    keeping = Bookkeeping(shelf, source)
+    writing = Writing(connection, journal, source, shelf, keeping)
+    more_conflicts = project_requests(writing, folded)
     _note_conflicts(connection, journal, [*folded.conflicts, *more_conflicts])
     project_acts(connection, journal, folded.acts)
+    keeping.act_all(folded.ledger)
+    shelf.flush()
     if end.offset > position:
         table = schema.journals
         connection.execute(
