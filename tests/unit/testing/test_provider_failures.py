@@ -326,3 +326,46 @@ def test_a_thousand_requests_take_little_time(origin: str) -> None:
     asyncio.run(load())
 
     assert time.perf_counter() - start < 10
+
+
+def test_books_are_kept_by_group(client: Client) -> None:
+    """Requests tagged `group/1` count together: how many, at once, and billed."""
+
+    def post(group: str, simulate: str) -> http.client.HTTPConnection:
+        connection = client.connect()
+        headers = {"x-tag": f"{group}/1", "x-simulate": f"input=7, {simulate}"}
+        connection.request("POST", "/v1/chat/completions", BODY, headers)
+        return connection
+
+    slow = [post("slow", "output=2, first_ms=200") for _ in range(3)]
+    failed = post("failed", "fail=status")
+    for connection in (*slow, failed):
+        connection.getresponse().read()
+    groups = client.stats()["groups"]
+
+    assert groups["slow"] == {
+        "requests": 3,
+        "under_way": 0,
+        "most_under_way": 3,
+        "bill": {"m": {"requests": 3, "input": 21, "output": 6}},
+    }
+    assert groups["failed"] == {
+        "requests": 1,
+        "under_way": 0,
+        "most_under_way": 1,
+        "bill": {},
+    }
+
+
+def test_a_broken_reply_is_on_its_groups_bill(client: Client) -> None:
+    """What was generated before the break, and all of the prompt."""
+    connection = client.connect()
+    simulate = "input=9, output=10, fail=close, after=6"
+    headers = {"x-tag": "broken/1", "x-simulate": simulate}
+    connection.request("POST", "/v1/chat/completions", BODY, headers)
+    with pytest.raises(http.client.IncompleteRead):
+        connection.getresponse().read()
+    (line,) = client.stats()["groups"]["broken"]["bill"].values()
+
+    assert line["input"] == 9
+    assert 0 < line["output"] < 10

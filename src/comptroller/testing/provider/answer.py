@@ -59,6 +59,11 @@ class Ask(NamedTuple):
         drawn = self.draw.output_tokens()
         return bounded(drawn, self.draw.reasoning_tokens(model), ceiling)
 
+    def prompt_tokens(self, counted: int) -> int:
+        """Tokens of the prompt on the bill, where the body counts as so many."""
+        wanted = self.behaviour.input
+        return counted if wanted is None else wanted
+
     def states_usage(self) -> bool:
         """Whether the reply shall say what it consumed."""
         return self.behaviour.fail != "no_usage"

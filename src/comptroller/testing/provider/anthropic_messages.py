@@ -25,7 +25,7 @@ from comptroller.testing.provider.tokens import (
 
 def disjoint(ask: Ask, length: Length) -> Usage:
     """The bill: with `cache_control`, tools and system are written, then read."""
-    tokens = tokens_in(ask.body, "messages", "system", "tools")
+    tokens = ask.prompt_tokens(tokens_in(ask.body, "messages", "system", "tools"))
     prefix = {name: ask.body.get(name) for name in ("tools", "system")}
     in_prefix = min(tokens_in(ask.body, "tools", "system"), tokens - 1)
     marks = encode(ask.body)

@@ -42,6 +42,8 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Spread of the two: sigma of a lognormal factor around 1."""
     output: int | None = None
     """Visible output tokens; None: drawn from the distribution."""
+    input: int | None = None
+    """Prompt tokens that are billed; None: counted from the body's bytes."""
     answered_as: str | None = None
     """The model that the reply names; None: the one that was asked for."""
 

@@ -37,6 +37,7 @@ def prompt(ask: Ask, field: str, prefix: object) -> tuple[int, int]:
     if not tokens:
         raise RefusedError(400, f"Missing required parameter: '{field}'.")
     in_prefix = max(1, len(encode(prefix)) // 4)
+    tokens = ask.prompt_tokens(tokens)
     return tokens, min(automatic_cache(ask, prefix, in_prefix), tokens - 1)
 
 

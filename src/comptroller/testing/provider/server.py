@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import struct
+from functools import partial
 from typing import Final, NamedTuple, cast
 
 import msgspec
@@ -180,14 +181,16 @@ class Connection(asyncio.Protocol):
             reply = self._reply(request)
             if reply.plain:
                 self._transport.write(b"".join((reply.head, *reply.parts)))
+                self._books.ended(reply.tag)
                 self._finished(reply)
             else:
                 task = asyncio.get_running_loop().create_task(self._play(reply))
                 self._playing = task
-                task.add_done_callback(self._played)
+                task.add_done_callback(partial(self._played, reply.tag))
 
-    def _played(self, task: asyncio.Task[None]) -> None:
+    def _played(self, tag: str | None, task: asyncio.Task[None]) -> None:
         self._playing = None
+        self._books.ended(tag)
         if not task.cancelled():
             task.result()
             self._pump()
@@ -205,16 +208,15 @@ class Connection(asyncio.Protocol):
         try:
             ask = self._provider.ask(request)
             if ask.behaviour.fail == "status":
-                return self._failure(ask, route, fields)
-            answer = route.answer(ask)
+                reply = self._failure(ask, route, fields)
+            else:
+                reply = framed(route.answer(ask), ask, fields)
         except RefusedError as error:
             body = route.error(error.status, str(error))
             reply = plain_reply(error.status, body, fields)
         except BehaviourError as error:
             body = route.error(400, f"{HEADER} {headers.get(HEADER)!r}: {error}")
             reply = plain_reply(400, body, fields)
-        else:
-            reply = framed(answer, ask, fields)
         return reply._replace(close=not request.keep_alive, tag=tag_of(request))
 
     def _failure(self, ask: Ask, route: Route, fields: dict[str, str]) -> Reply:
@@ -274,7 +276,7 @@ class Connection(asyncio.Protocol):
             name: int(count * share) if name in GENERATED_CLASSES else count
             for name, count in reply.usage.items()
         }
-        self._books.billed_broken(reply.model, usage)
+        self._books.billed_broken(reply.model, usage, reply.tag)
 
     async def _send(self, reply: Reply) -> bool:
         behaviour = reply.behaviour
