@@ -11,14 +11,19 @@ from sqlalchemy.exc import IntegrityError
 from comptroller.adapters.store import schema
 from comptroller.adapters.store.acts import project_acts
 from comptroller.adapters.store.connecting import translated, writing_engine
+from comptroller.adapters.store.ledger import SqliteLedger
 from comptroller.adapters.store.reports import SqliteReports
 from comptroller.adapters.store.requests import Writing, project_requests
 from comptroller.adapters.store.shelf import SqliteShelf
+from comptroller.core.books import AccountState, LeaseState
 from comptroller.core.errors import RecordError
 from comptroller.engine.bookkeeping import Bookkeeping
 from comptroller.engine.fold import Conflict, fold, hold_usage
+from comptroller.engine.ledger_rows import AlertRow, IncidentRow, SettlementRow
 from comptroller.engine.ports import (
+    AdmissionRow,
     CredentialRow,
+    HolderRow,
     JournalPosition,
     JournalRecord,
     OpenRequest,
@@ -45,6 +50,7 @@ class SqliteStore:
         self._path = path
         self._engine = writing_engine(path)
         self._reports = SqliteReports(self._engine, path)
+        self._ledger = SqliteLedger(self._engine, path)
         # We alone write them, and they are asked for all the time.
         self._positions: dict[str, int] | None = None
         self._shelf = SqliteShelf()
@@ -168,6 +174,66 @@ class SqliteStore:
     def credentials(self) -> Sequence[CredentialRow]:
         """See `SqliteReports.credentials`."""
         return self._reports.credentials()
+
+    def accounts(self, ids: Sequence[str]) -> dict[str, AccountState]:
+        """See `SqliteLedger.accounts`."""
+        return self._ledger.accounts(ids)
+
+    def accounts_of(self, now_ns: int | None) -> Sequence[AccountState]:
+        """See `SqliteLedger.accounts_of`."""
+        return self._ledger.accounts_of(now_ns)
+
+    def leases(
+        self, *, holder: str | None = None, account: str | None = None
+    ) -> Sequence[LeaseState]:
+        """See `SqliteLedger.leases`."""
+        return self._ledger.leases(holder=holder, account=account)
+
+    def holder(self, holder: str) -> HolderRow | None:
+        """See `SqliteLedger.holder`."""
+        return self._ledger.holder(holder)
+
+    def live_holders(self) -> Sequence[HolderRow]:
+        """See `SqliteLedger.live_holders`."""
+        return self._ledger.live_holders()
+
+    def spent_in(
+        self, scope: str, key: str, starts_ns: int, ends_ns: int | None
+    ) -> int:
+        """See `SqliteLedger.spent_in`."""
+        return self._ledger.spent_in(scope, key, starts_ns, ends_ns)
+
+    def held_on(self, accounts: Sequence[str]) -> dict[str, int]:
+        """See `SqliteLedger.held_on`."""
+        return self._ledger.held_on(accounts)
+
+    def suspense(self) -> Sequence[LeaseState]:
+        """See `SqliteLedger.suspense`."""
+        return self._ledger.suspense()
+
+    def settlements(self) -> Sequence[SettlementRow]:
+        """See `SqliteLedger.settlements`."""
+        return self._ledger.settlements()
+
+    def alerted(self, account: str) -> frozenset[int]:
+        """See `SqliteLedger.alerted`."""
+        return self._ledger.alerted(account)
+
+    def alerts(self, account: str) -> Sequence[AlertRow]:
+        """See `SqliteLedger.alerts`."""
+        return self._ledger.alerts(account)
+
+    def incidents(self, since_ns: int) -> Sequence[IncidentRow]:
+        """See `SqliteLedger.incidents`."""
+        return self._ledger.incidents(since_ns)
+
+    def admissions(self, since_ns: int) -> Sequence[AdmissionRow]:
+        """See `SqliteLedger.admissions`."""
+        return self._ledger.admissions(since_ns)
+
+    def books_check(self) -> Sequence[str]:
+        """See `SqliteLedger.books_check`."""
+        return self._ledger.books_check()
 
 
 def _project(
