@@ -98,6 +98,8 @@ def _who(found: Document) -> Iterator[str]:
     environment = data["deployment.environment.name"]
     yield _fact("service", f"{' / '.join(path)}  ({kind}, {environment})")
     yield _fact("credential", found["credential_id"])
+    if found["run"] is not None:
+        yield _fact("run", found["run"])
     for role, label in _ROLES.items():
         person = found["people"][role]
         if person is not None:
@@ -128,6 +130,7 @@ def _money(found: Document) -> Iterator[str]:
         yield _fact("", cost["note"])
     if found["state"] == "refused":
         yield _fact("", "refused before it was forwarded: nothing was held or spent")
+        yield from _lack(found["lack"])
         return
     yield _fact("rate card", cost["rate_card"] or "-")
     if cost["lines"]:
@@ -140,6 +143,23 @@ def _money(found: Document) -> Iterator[str]:
         "hold covers",
         f"{hold['input_tokens']:,} tokens in, {hold['output_tokens']:,} out",
     )
+    for one in hold["accounts"]:
+        is_money = "nano_usd" in one
+        held = f"{usd(one['nano_usd'], 9)} USD" if is_money else "1 request"
+        yield _fact("held on", f"{one['account']}  {held}")
+
+
+def _lack(lack: Document | None) -> Iterator[str]:
+    """The limit that refused it, as it stood at that moment."""
+    if lack is None:
+        return
+    is_money = lack["unit"] == "nano_usd"
+    yield _fact("for want of room", lack["account"])
+    for name in ("limit", "spent", "held", "suspense", "left", "needed", "short"):
+        amount = lack[name]
+        shown = f"{usd(amount, 9)} USD" if is_money else f"{amount:,} at the same time"
+        yield _fact(f"  {name}", shown)
+    yield _fact("  resets", lack["resets"] or "never")
 
 
 def _calculation(lines: Sequence[Document]) -> Table:

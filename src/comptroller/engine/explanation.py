@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from comptroller.core.account import is_money
 from comptroller.core.errors import UnpricedError
 from comptroller.core.money import nano_from_pico
 from comptroller.core.rates import (
@@ -16,7 +17,9 @@ from comptroller.core.rates import (
     price_lines,
 )
 from comptroller.core.registry import PersonId, Registry
+from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records
+from comptroller.engine.leasing import Lack
 from comptroller.engine.ports import RequestRow
 
 Document: TypeAlias = dict[str, Any]
@@ -69,12 +72,15 @@ def explain(case: Case) -> Document:
             "dialect": decided.dialect,
             "service_tier": settled.service_tier if settled else None,
         },
+        "run": decided.run,
         "hold": {
             "nano_usd": decided.hold_nano_usd,
             "input_tokens": decided.hold_input_tokens,
             "output_tokens": decided.hold_output_tokens,
             "exceeded": settled.hold_exceeded if settled else False,
+            "accounts": _held_on(decided),
         },
+        "lack": None if decided.lack is None else _lack(decided, decided.lack),
         "cost": _cost(case, decided, settled),
         "controls": [msgspec.to_builtins(control) for control in decided.controls],
         "bundles": decided.bundles,
@@ -112,6 +118,39 @@ def named(registry: Registry | None, person: str) -> Document:
         "id": person,
         "name": known.name if known else None,
         "email": known.email if known else None,
+    }
+
+
+def _held_on(decided: records.Decided) -> list[Document]:
+    """Every account that it was held on when it was sent, widest first."""
+    held = [
+        *((account, decided.hold_nano_usd) for account in decided.hold_accounts),
+        *(
+            (account, decided.hold_slice_nano_usd)
+            for account in decided.hold_progressive
+        ),
+    ]
+    return [
+        *({"account": account, "nano_usd": amount} for account, amount in held),
+        *({"account": account, "requests": 1} for account in decided.hold_permits),
+    ]
+
+
+def _lack(decided: records.Decided, lack: Lack) -> Document:
+    """The account that refused it, as it stood then; amounts in its own unit."""
+    of_money = is_money(lack.account)
+    needed = decided.hold_nano_usd if of_money else 1
+    return {
+        "account": lack.account,
+        "unit": "nano_usd" if of_money else "requests",
+        "limit": lack.limit,
+        "spent": lack.spent,
+        "held": lack.leased,
+        "suspense": lack.suspense,
+        "left": lack.free,
+        "needed": needed,
+        "short": max(0, needed - lack.free),
+        "resets": None if lack.resets_ns is None else rfc3339(lack.resets_ns),
     }
 
 

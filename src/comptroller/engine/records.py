@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from comptroller.engine.leasing import Lack
+
 DECIDED: Final = "comptroller.request.decided.v1"
 SETTLED: Final = "comptroller.request.settled.v1"
 RELEASED: Final = "comptroller.request.released.v1"
@@ -128,6 +130,8 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     hold_slice_nano_usd: int = msgspec.field(
         name="comptroller.hold.slice_nano_usd", default=0
     )
+    lack: Lack | None = msgspec.field(name="comptroller.limit.lack", default=None)
+    """Of a request that was denied: the account that had no room, as it stood."""
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,6 +249,8 @@ class LeaseClosed(msgspec.Struct, frozen=True, kw_only=True):
     holder: str
     position: int
     returns: list[ReturnedLease]
+    is_last: bool = True
+    """False: it has more leases, and stays open until the record that says so."""
 
 
 class LeaseSuspended(msgspec.Struct, frozen=True, kw_only=True):
@@ -256,6 +262,8 @@ class LeaseSuspended(msgspec.Struct, frozen=True, kw_only=True):
     holder: str
     reason: str
     leases: list[ReturnedLease]
+    is_last: bool = True
+    """As in LeaseClosed."""
 
 
 class SuspenseSettled(msgspec.Struct, frozen=True, kw_only=True):

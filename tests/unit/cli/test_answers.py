@@ -22,6 +22,7 @@ from comptroller.cli.answer_pages import explain_lines, request_rows
 from comptroller.cli.tables import Column, json_text, plain
 from comptroller.core.errors import InvalidArgumentError, NotFoundError
 from comptroller.engine import records
+from comptroller.engine.leasing import Lack
 from comptroller.engine.ports import RequestQuery
 from comptroller.engine.reporting import Reporting
 from comptroller.testing.answered import RecordedDay, recorded_day
@@ -336,3 +337,27 @@ def test_json_cannot_command_the_terminal() -> None:
     assert text.replace("\n", "").isprintable()
     assert "Zo\u00eb" in text
     assert json.loads(text) == {"model": "Zo\u00eb \x1b[31m\u009b\u202e\U0001f600"}
+
+
+def test_explain_shows_limits_in_their_own_units() -> None:
+    """A page says on what it was held, or what had no room and by how much."""
+    month, parallel = "service:s/month@2026-11", "model:m/parallel@now"
+    day = recorded_day()
+    day.decide("E" * 26, run="r-7", hold_accounts=[month], hold_permits=[parallel])
+    refused = {"result": "deny", "reason": "budget_exhausted"}
+    lack = Lack(month, 50_000_000, 46_000_000, 0, 0, 4_000_000, 10**18)
+    day.decide("F" * 26, lack=lack, **refused)
+    day.decide("G" * 26, lack=Lack(parallel, 8, 0, 8, 0, 0, None), **refused)
+
+    held, money, count = (
+        "\n".join(explain_lines(day.reporting.explain(one * 26))) for one in "EFG"
+    )
+
+    assert "run               r-7\n" in held
+    assert f"held on           {month}  0.010000000 USD\n" in held
+    assert f"held on           {parallel}  1 request\n" in held
+    assert f"for want of room  {month}\n" in money
+    assert "  short           0.006000000 USD\n" in money
+    assert "  resets          2001-09-09T01:46:40" in money
+    assert "  limit           8 at the same time\n" in count
+    assert "  resets          never\n" in count

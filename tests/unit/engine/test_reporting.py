@@ -10,6 +10,7 @@ import pytest
 from comptroller.core.errors import InvalidArgumentError, NotFoundError, RecordError
 from comptroller.core.rates import ModelRates, Step, rate_card
 from comptroller.engine import records
+from comptroller.engine.leasing import Lack
 from comptroller.engine.ports import JournalPosition, RequestQuery
 from comptroller.engine.reporting import Reporting
 from comptroller.testing.answered import START_NS, RecordedDay, acme, recorded_day
@@ -319,3 +320,64 @@ def test_the_reference_names_every_member_of_an_answer() -> None:
     assert members - documented == set()
     assert set(found["records"]["end"]) <= quoted
     assert set(recorded_day().reporting.spend("unit", None)[0]) <= quoted
+
+
+MONTH = "service:checkout-assistant/month@2026-11"
+
+
+def test_explain_shows_every_account_that_held_it() -> None:
+    """The run, and each limit of the path with what was held there."""
+    day = recorded_day()
+    day.decide(
+        "E" * 26,
+        run="nightly-7",
+        hold_accounts=["organization:acme/month@2026-11", MONTH],
+        hold_progressive=["run:checkout-assistant/nightly-7/total@all"],
+        hold_slice_nano_usd=4_000_000,
+        hold_permits=["model:gpt-5-mini/parallel@now"],
+    )
+
+    found = day.reporting.explain("E" * 26)
+
+    assert found["run"] == "nightly-7"
+    assert found["hold"]["accounts"] == [
+        {"account": "organization:acme/month@2026-11", "nano_usd": 10_000_000},
+        {"account": MONTH, "nano_usd": 10_000_000},
+        {
+            "account": "run:checkout-assistant/nightly-7/total@all",
+            "nano_usd": 4_000_000,
+        },
+        {"account": "model:gpt-5-mini/parallel@now", "requests": 1},
+    ]
+
+
+def test_explain_shows_the_limit_that_refused_as_it_stood() -> None:
+    """Limit, spent, held and left are those of the moment, not of today."""
+    day = recorded_day()
+    lack = Lack(MONTH, 50_000_000, 30_000_000, 15_000_000, 1_000_000, 4_000_000, 10**18)
+    refused = {"result": "deny", "reason": "budget_exhausted"}
+    day.decide("E" * 26, lack=lack, **refused)
+    parallel = Lack("model:gpt-5-mini/parallel@now", 8, 0, 8, 0, 0, None)
+    day.decide("F" * 26, lack=parallel, **refused)
+
+    money, requests = (day.reporting.explain(one * 26)["lack"] for one in "EF")
+
+    assert money == {
+        "account": MONTH,
+        "unit": "nano_usd",
+        "limit": 50_000_000,
+        "spent": 30_000_000,
+        "held": 15_000_000,
+        "suspense": 1_000_000,
+        "left": 4_000_000,
+        "needed": 10_000_000,
+        "short": 6_000_000,
+        "resets": "2001-09-09T01:46:40.000000Z",
+    }
+    assert (requests["unit"], requests["needed"], requests["short"]) == (
+        "requests",
+        1,
+        1,
+    )
+    assert requests["resets"] is None
+    assert day.reporting.explain(SETTLED)["lack"] is None
