@@ -87,7 +87,7 @@ class Bookkeeping:
             case records.LeaseClosed() as closed:
                 self._close(closed)
             case records.LeaseSuspended() as data:
-                self._leave(data.holder, SUSPENDED)
+                self._leave(data.holder, SUSPENDED if data.is_last else LIVE)
                 self._books.suspend(data.holder, _amounts(data.leases))
             case records.SuspenseSettled() as settled:
                 self._settle(settled, act.time_ns)
@@ -138,7 +138,7 @@ class Bookkeeping:
                 f"{closed.holder} was closed at byte {closed.position} of its journal,"
                 f" which is projected up to {position}; it has to be read first"
             )
-        self._leave(closed.holder, CLOSED)
+        self._leave(closed.holder, CLOSED if closed.is_last else LIVE)
         self._books.give_back(closed.holder, _amounts(closed.returns))
 
     def _settle(self, settled: records.SuspenseSettled, time_ns: int) -> None:

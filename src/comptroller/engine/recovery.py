@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from comptroller.core.timestamps import rfc3339
+from comptroller.core.errors import RecordError
 from comptroller.core.usage import UsageSource
 from comptroller.engine import records
+from comptroller.engine.batch import Batch
 from comptroller.engine.ports import (
     Clock,
     DurableJournal,
     Ids,
     JournalReader,
-    OpenRequest,
     Store,
 )
 from comptroller.engine.projection import Projector, is_administrative
@@ -37,6 +37,9 @@ def recover(
 ) -> int:
     """Ends the open requests of every worker that died, durably.
 
+    A worker whose journal is not there any more counts as dead: what the store knows
+    of it is ended; a journal that cannot be read to its end holds up no other.
+
     Args:
         reader: of all journals.
         store: the caller alone may write it.
@@ -51,58 +54,60 @@ def recover(
         JournalUnavailableError: not all were ended; a new process has to.
         StoreUnavailableError: not all were ended; repeat it.
         RecordError: a journal cannot be projected to its end, so nothing may be
-            said about the requests in it.
+            said about the requests in it; those of the others were ended.
     """
-    dead = [source for source in store.open_sources() if reader.is_dead(source)]
-    if not dead:
+    sources = store.open_sources()
+    present = set(reader.sources())
+    dead = [one for one in sources if one in present and reader.is_dead(one)]
+    if not dead and present.issuperset(sources):
         return 0
     # A dead journal does not grow: at its end an open request stays open. An
     # earlier recovery may have ended it in an administrative journal, though.
-    earlier = [one for one in reader.sources() if is_administrative(one)]
     projector = Projector(reader, store)
-    for _ in projector.catch_up([*dead, *earlier]):
-        pass
+    _finish(projector, list(filter(is_administrative, reader.sources())))
+    stopped: RecordError | None = None
     ended = 0
     for source in dead:
-        left = store.open_requests(source)
-        for begin in range(0, len(left), BATCH):
-            _abandon(journal(), source, left[begin : begin + BATCH], clock, ids)
-        ended += len(left)
+        try:
+            _finish(projector, [source])
+        except RecordError as error:
+            stopped = stopped or error
+            continue
+        ended += _abandon_all(source, store, journal, clock, ids)
+    # Only where our own journal is found is another one that is not found gone.
+    if not present.issuperset(sources) and journal().source in reader.sources():
+        for source in set(sources).difference(present, reader.sources()):
+            ended += _abandon_all(source, store, journal, clock, ids)
     if ended:
-        for _ in projector.catch_up([journal().source]):
-            pass
+        _finish(projector, [journal().source])
+    if stopped is not None:
+        raise stopped
     return ended
 
 
-def _abandon(
-    journal: DurableJournal,
+def _finish(projector: Projector, sources: Sequence[str]) -> None:
+    for _ in projector.catch_up(sources):
+        pass
+
+
+def _abandon_all(
     source: str,
-    left: Sequence[OpenRequest],
+    store: Store,
+    journal: Callable[[], DurableJournal],
     clock: Clock,
     ids: Ids,
-) -> None:
-    time = rfc3339(clock.now_ns())
-    first = journal.sequence
-    batch = [
-        records.encode(
-            {
-                "specversion": "1.0",
-                "id": ids.new(),
-                "source": journal.source,
-                "type": records.ABANDONED,
-                "time": time,
-                "subject": f"request/{one.request_id}",
-                "sequence": str(first + number),
-                "data": records.Abandoned(
-                    decision_id=one.request_id,
-                    journal=source,
-                    cost_nano_usd=one.hold_nano_usd,
-                    usage=one.hold_usage,
-                    usage_source=UsageSource.HOLD,
-                ),
-            }
-        )
-        for number, one in enumerate(left)
-    ]
-    journal.append_all(batch)
-    journal.sequence = first + len(batch)
+) -> int:
+    left = store.open_requests(source)
+    for begin in range(0, len(left), BATCH):
+        batch = Batch(journal, clock, ids)
+        for one in left[begin : begin + BATCH]:
+            data = records.Abandoned(
+                decision_id=one.request_id,
+                journal=source,
+                cost_nano_usd=one.hold_nano_usd,
+                usage=one.hold_usage,
+                usage_source=UsageSource.HOLD,
+            )
+            batch.add(records.ABANDONED, f"request/{one.request_id}", data)
+        batch.commit()
+    return len(left)
