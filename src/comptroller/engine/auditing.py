@@ -77,7 +77,7 @@ def spent_of(accounts: Sequence[AccountState], costs: Iterable[Cost]) -> dict[st
     for where, decided_ns, cost in costs:
         for scope in where._replace(organization="").scopes():
             for state in scopes.get(scope, ()):
-                if _is_within(state, decided_ns):
+                if is_within(state, decided_ns):
                     spent[state.id] += cost
     return spent
 
@@ -188,7 +188,8 @@ def _of_nesting(rows: AuditRows) -> Iterator[str]:
                     )
 
 
-def _is_within(state: AccountState, at_ns: int) -> bool:
+def is_within(state: AccountState, at_ns: int) -> bool:
+    """Whether an account's window holds then."""
     return state.starts_ns <= at_ns and (state.ends_ns is None or at_ns < state.ends_ns)
 
 

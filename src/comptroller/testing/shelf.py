@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from comptroller.core.account import Where, parse_account
+from comptroller.core.account import Where, is_money
 from comptroller.core.books import AccountState, LeaseState
 
 
@@ -63,11 +63,12 @@ class InMemoryShelf:
 
     def covering(self, where: Where, at_ns: int) -> Sequence[AccountState]:
         """The money accounts there are of these scopes, whose window holds then."""
-        scopes = where.scopes()
+        paths = {f"{scope}:{key}" for scope, key in where.scopes()}
         return [
             state
-            for state in self.accounts()
-            if _of_money(state.id, scopes)
+            for state in self._accounts.values()
+            if _is_on(state.id, paths)
+            and is_money(state.id)
             and state.starts_ns <= at_ns
             and (state.ends_ns is None or at_ns < state.ends_ns)
         ]
@@ -83,7 +84,7 @@ class InMemoryShelf:
         return sum(
             each.cost
             for each in self._ended
-            if (scope, key) in each.where.scopes()
+            if (scope == "organization" or (scope, key) in each.where.scopes())
             and starts_ns <= each.decided_ns
             and (ends_ns is None or each.decided_ns < ends_ns)
         )
@@ -97,6 +98,7 @@ class InMemoryShelf:
         return shelf
 
 
-def _of_money(account_id: str, scopes: Sequence[tuple[str, str]]) -> bool:
-    account = parse_account(account_id)
-    return account.is_money and (account.scope, account.key) in scopes
+def _is_on(account_id: str, paths: Collection[str]) -> bool:
+    """Whether an account is of one of these scopes; books have one organization."""
+    path = account_id.rpartition("/")[0]
+    return path in paths or path.startswith("organization:")

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from comptroller.core.account import Where
 from comptroller.core.credential import Credential, Secret, rotated
 from comptroller.core.errors import RecordError
-from comptroller.core.usage import Usage
 from comptroller.engine import fold, records
+from comptroller.engine.bookkeeping import Bookkeeping
 from comptroller.engine.ports import (
     CredentialRow,
     JournalPosition,
@@ -23,6 +24,8 @@ from comptroller.engine.ports import (
     RequestRow,
     SpendRow,
 )
+from comptroller.testing.ledger import Held, InMemoryLedgerReads
+from comptroller.testing.shelf import Ended
 
 SPEND_BY = {
     "owner": "owner_billing",
@@ -33,16 +36,14 @@ SPEND_BY = {
 }
 
 
-class InMemoryStore:
+class InMemoryStore(InMemoryLedgerReads):
     """The Store port in memory.
 
     Satisfies `engine.ports.Store`.
     """
 
     def __init__(self) -> None:
-        self._positions: dict[str, int] = {}
-        self._requests: dict[str, RequestRow] = {}
-        self._holds: dict[str, Usage] = {}
+        super().__init__()
         self._changes: list[tuple[str, records.ObjectChange]] = []
         self._objects: dict[tuple[str, str], bytes] = {}
         self._revision = 0
@@ -60,55 +61,69 @@ class InMemoryStore:
         """Projects records of one source and moves its position, in one step.
 
         Raises:
-            RecordError: a record cannot be understood; nothing was changed.
+            RecordError: a record cannot be understood, contradicts what was projected
+                before or waits for another journal; nothing was changed.
         """
         position = self.position(end.source)
         folded = fold.fold([record for record in run if record.offset >= position])
-        for request_id in folded.ends:
-            if request_id not in self._requests and request_id not in folded.decisions:
-                raise RecordError(f"request {request_id} ended but was never decided")
-        for request_id in folded.decisions:
-            if request_id in self._requests:
-                raise RecordError(f"request {request_id} was decided before")
-        self._act_all(end.source, folded.acts)
+        self._check_known(folded)
+        self._rows.begin()
+        try:
+            self._book(end.source, folded)
+            self._act_all(end.source, folded.acts)
+        except RecordError:
+            self._rows.roll_back()
+            raise
+        for request_id, a_slice in folded.slices.items():
+            self._extend(request_id, a_slice)
         for decision in folded.decisions.values():
-            self._decide(end.source, decision)
+            self._decide(end.source, decision, folded.slices)
         for ending in folded.ends.values():
             self._end(end.source, ending)
         self._conflicts += len(folded.conflicts)
         self._positions[end.source] = max(position, end.offset)
 
-    def _decide(self, source: str, decision: fold.Decision) -> None:
+    def _check_known(self, folded: fold.Folded) -> None:
+        """Raises RecordError when decisions are missing, or there twice."""
+        for happened, ids in (("ended", folded.ends), ("was extended", folded.slices)):
+            for one in ids:
+                if one not in self._requests and one not in folded.decisions:
+                    raise RecordError(f"request {one} {happened}, but never decided")
+        for one in folded.decisions:
+            if one in self._requests:
+                raise RecordError(f"request {one} was decided before")
+
+    def _book(self, source: str, folded: fold.Folded) -> None:
+        """Books the ends that count, and what happened to the ledger."""
+        keeping = Bookkeeping(self._rows, source)
+        for end in folded.ends.values():
+            decision = folded.decisions.get(end.request_id)
+            if decision is None:
+                row, held = self._requests[end.request_id], self._held[end.request_id]
+            else:
+                row, held = _row(source, decision), _held(decision)
+            if row.state != "open":
+                continue
+            a_slice = folded.slices.get(end.request_id, held.slice_nano_usd)
+            held = held._replace(slice_nano_usd=a_slice)
+            keeping.end(held.ending(row, end.cost_nano_usd))
+            self._rows.keep_ended(Ended(held.where, row.time_ns, end.cost_nano_usd))
+        keeping.act_all(folded.ledger)
+        self._rows.check()
+
+    def _extend(self, request_id: str, a_slice: int) -> None:
+        row, held = self._requests.get(request_id), self._held.get(request_id)
+        if held is not None and row is not None and row.state == "open":
+            self._held[request_id] = held._replace(slice_nano_usd=a_slice)
+
+    def _decide(
+        self, source: str, decision: fold.Decision, slices: dict[str, int]
+    ) -> None:
         facts = decision.facts
-        self._requests[facts.decision_id] = RequestRow(
-            request_id=facts.decision_id,
-            time_ns=decision.time_ns,
-            tenant=facts.tenant,
-            unit=facts.unit,
-            service=facts.service,
-            credential_id=facts.credential,
-            person=facts.person,
-            owner_policy=facts.owner_policy,
-            owner_billing=facts.owner_billing,
-            owner_technical=facts.owner_technical,
-            decision=facts.result,
-            reason=facts.reason,
-            route=facts.path,
-            model=facts.model,
-            model_answered=None,
-            usage={},
-            usage_source=None,
-            cost_nano_usd=0,
-            hold_nano_usd=facts.hold_nano_usd,
-            rate_card=facts.rate_card,
-            state="open" if facts.is_allowed else "refused",
-            duration_us=None,
-            decided_at=JournalPosition(source, decision.offset),
-            ended_at=None,
-        )
-        self._holds[facts.decision_id] = fold.hold_usage(
-            facts.hold_input_tokens, facts.hold_output_tokens
-        )
+        request_id = facts.decision_id
+        self._requests[request_id] = _row(source, decision)
+        a_slice = slices.get(request_id, facts.hold_slice_nano_usd)
+        self._held[request_id] = _held(decision)._replace(slice_nano_usd=a_slice)
         last = self._last_used.get(facts.credential, 0)
         self._last_used[facts.credential] = max(last, decision.time_ns)
 
@@ -189,7 +204,9 @@ class InMemoryStore:
     def open_requests(self, source: str) -> Sequence[OpenRequest]:
         """The allowed decisions of a source that have no end yet."""
         return [
-            OpenRequest(row.request_id, row.hold_nano_usd, self._holds[row.request_id])
+            OpenRequest(
+                row.request_id, row.hold_nano_usd, self._held[row.request_id].usage
+            )
             for row in self._requests.values()
             if row.state == "open" and row.decided_at.source == source
         ]
@@ -256,3 +273,43 @@ class InMemoryStore:
         return sorted(
             found, key=lambda row: (row.credential.issued_ns, row.credential.id)
         )
+
+
+def _row(source: str, decision: fold.Decision) -> RequestRow:
+    facts = decision.facts
+    return RequestRow(
+        request_id=facts.decision_id,
+        time_ns=decision.time_ns,
+        tenant=facts.tenant,
+        unit=facts.unit,
+        service=facts.service,
+        credential_id=facts.credential,
+        person=facts.person,
+        owner_policy=facts.owner_policy,
+        owner_billing=facts.owner_billing,
+        owner_technical=facts.owner_technical,
+        decision=facts.result,
+        reason=facts.reason,
+        route=facts.path,
+        model=facts.model,
+        model_answered=None,
+        usage={},
+        usage_source=None,
+        cost_nano_usd=0,
+        hold_nano_usd=facts.hold_nano_usd,
+        rate_card=facts.rate_card,
+        state="open" if facts.is_allowed else "refused",
+        duration_us=None,
+        decided_at=JournalPosition(source, decision.offset),
+        ended_at=None,
+    )
+
+
+def _held(decision: fold.Decision) -> Held:
+    facts = decision.facts
+    return Held(
+        Where("", facts.tenant, facts.unit, facts.service, facts.credential, facts.run),
+        decision.path,
+        facts.hold_slice_nano_usd,
+        fold.hold_usage(facts.hold_input_tokens, facts.hold_output_tokens),
+    )
