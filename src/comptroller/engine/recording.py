@@ -6,7 +6,7 @@ for every decision of an entitlement is encoded once and spliced in.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -89,6 +89,30 @@ class Recorder:
         name = b"%d" % self._journal.sequence
         data = json(records.Unauthenticated(reason=reason, count=count))
         self._append(b"unauthenticated", name, data, None)
+
+    def returned(
+        self, returns: Sequence[tuple[str, int]], on_durable: Callable[[bool], None]
+    ) -> None:
+        """Records leases that this worker gave back: account and amount."""
+        journal = self._journal
+        sequence = journal.sequence
+        data = records.LeaseReturned(
+            returns=[records.ReturnedLease(account=a, amount=n) for a, n in returns]
+        )
+        journal.append(
+            b'{"specversion":"1.0","id":"%d-returned","source":%b,"type":"%b",'
+            b'"time":"%b","subject":"lease","sequence":"%d","data":%b}'
+            % (
+                sequence,
+                self._source,
+                records.LEASE_RETURNED.encode(),
+                self._stamp.text(self._clock.now_ns()),
+                sequence,
+                json(data),
+            ),
+            on_durable,
+        )
+        journal.sequence = sequence + 1
 
     def _append(
         self,
