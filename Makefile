@@ -24,12 +24,13 @@ HOT := $(addprefix comptroller/,$(addsuffix .py, \
   wire/bodies wire/ceiling wire/counts wire/meters wire/openai_chat \
   wire/openai_usage wire/preparing wire/reader wire/request wire/routes wire/splice wire/streams))
 
-.PHONY: list setup demo test check fix bench acceptance lock clean pure
+.PHONY: list setup demo test check fix bench bench-limits chaos acceptance lock \
+  clean pure
 
 list: ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | \
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | \
 	  while IFS="$$(printf '\t')" read -r name what; do \
-	    printf '  make %-11s %s\n' "$$name" "$$what"; done
+	    printf '  make %-12s %s\n' "$$name" "$$what"; done
 
 setup: $(VENV)/.compiled ## create .venv with .venv/bin/comptroller and the tools
 	@echo "Ready: $(BIN)/comptroller --help"
@@ -54,6 +55,13 @@ fix: $(VENV)/.dev ## format, and repair what ruff can
 
 bench: $(VENV)/.compiled ## measure what the README claims
 	$(BIN)/python bench/run.py
+
+bench-limits: $(VENV)/.compiled ## try to overshoot limits, at what cost they hold
+	$(BIN)/python bench/limits.py
+
+chaos: $(VENV)/.compiled ## kill and stop processes under load (CHAOS_S=600 seconds)
+	CHAOS_S=$(or $(CHAOS_S),600) $(BIN)/pytest -q -s --timeout 3600 \
+	  tests/e2e/test_limits_chaos.py
 
 acceptance: $(VENV)/.compiled ## run what needs ../shared (SHARED=DIR): recordings, clients
 	@test -d "$(SHARED)" || { \
