@@ -29,6 +29,10 @@ class FakeClock:
         """Moves the time on."""
         self._now_ns += int(seconds * 1_000_000_000)
 
+    def advance_to(self, now_ns: int) -> None:
+        """Moves the time on to a moment; never back."""
+        self._now_ns = max(self._now_ns, now_ns)
+
 
 class SequentialIds:
     """The Ids port: numbers in the form of a ULID."""

@@ -1,0 +1,358 @@
+"""Supply: a worker's leases and slices, asked for in time and given back when idle.
+
+A lease is given back only by a record in the worker's own journal, never by time.
+Compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple, Protocol
+
+from comptroller.core.errors import JournalUnavailableError
+from comptroller.engine.asking import Asking, Holder, Round
+from comptroller.engine.hold_path import HoldPath, HoldPaths
+from comptroller.engine.leasing import (
+    Leased,
+    LeaseNeed,
+    RateGranted,
+    RateNeed,
+    Refund,
+)
+from comptroller.engine.ports import Clock, LeaseDesk, Timer, Timers
+from comptroller.engine.rate_slots import RateSlot
+from comptroller.engine.standing import Standing
+from comptroller.engine.waiting import ASK_AGAIN_S, NEEDS_MAX, Waiters
+
+TICK_S: Final = 0.05
+"""How often a busy worker looks at what its leases need."""
+REST_S: Final = 1.0
+"""How often a worker looks at what is idle."""
+REFUND_EVERY_S: Final = 0.2
+IN_VAIN_S: Final = 1.0
+"""How long not to ask ahead of need for what the centre did not give, or took back."""
+RATE_IN_VAIN_S: Final = 0.25
+RETURNS_MAX: Final = 96
+"""Accounts in one `lease.returned` record: it has to fit a journal's line."""
+
+
+class ReturnsRecorder(Protocol):
+    """What is asked of the recorder."""
+
+    def returned(
+        self, returns: Sequence[tuple[str, int]], on_durable: Callable[[bool], None]
+    ) -> None:
+        """Records leases that were returned.
+
+        Raises:
+            JournalUnavailableError: the journal cannot record.
+        """
+
+
+class Ports(NamedTuple):
+    """What is asked of the outside."""
+
+    desk: LeaseDesk
+    recorder: ReturnsRecorder
+    clock: Clock
+    timers: Timers
+
+
+class Supply:
+    """What a worker has to hold requests with.
+
+    Args:
+        ports: the outside.
+        holder: whose leases they are.
+        paths: the paths that requests are held on.
+        waiters: the requests that wait.
+        on_answer: called when the centre answered, with the rate slots that it has
+            no room on; whoever waits may be served or refused then.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        holder: Holder,
+        paths: HoldPaths,
+        waiters: Waiters,
+        on_answer: Callable[[list[RateSlot]], None],
+    ) -> None:
+        self._desk = ports.desk
+        self._recorder = ports.recorder
+        self._clock = ports.clock
+        self._timers = ports.timers
+        self.asking = Asking(
+            ports.desk, ports.clock, ports.timers, holder, self._answered
+        )
+        self._paths = paths
+        self._book = paths.book
+        self._waiters = waiters
+        self._on_answer = on_answer
+        self.is_open: bool = True
+        """Whether anything may be held."""
+        self.is_fenced: bool = False
+        """Whether the ledger has closed this holder."""
+        self.serial: int = 0
+        """How many slices of rates there were."""
+        self._used: list[HoldPath] = []
+        self._low: dict[str, Standing] = {}
+        self._rates_low: dict[RateSlot, int] = {}
+        self._sliced: set[RateSlot] = set()
+        self._refunding: set[RateSlot] = set()
+        self._refunded_s: float = 0.0
+        self._looked_s: float = ports.clock.monotonic_s()
+        self._swept_s: float = self._looked_s
+        self._timer: Timer | None = None
+        self._is_brisk: bool = False
+        self._ask_timer: Timer | None = None
+        self._ask_due_s: float = 0.0
+
+    # -- what the request path says ------------------------------------------
+
+    def use(self, path: HoldPath) -> None:
+        """Something was held on a path, for the first time since the last look."""
+        path.is_used = True
+        self._used.append(path)
+        if not self._is_brisk:
+            self.be_brisk()
+
+    def refund(self, slots: tuple[RateSlot, ...]) -> None:
+        """Some of these slots have refunds that the centre should hear of."""
+        for slot in slots:
+            if slot.refunds:
+                self._refunding.add(slot)
+        self.be_brisk()
+
+    def be_brisk(self) -> None:
+        """Looks soon, and often while there is something to look at."""
+        if self._is_brisk or not self.is_open:
+            return
+        self._is_brisk = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._looked_s = self._clock.monotonic_s()
+        self._timer = self._timers.call_later(TICK_S, self._look)
+
+    def ask_in(self, delay_s: float) -> None:
+        """Asks for what those who wait lack, after so long at the latest."""
+        if not self.is_open:
+            return
+        due_s = self._clock.monotonic_s() + delay_s
+        if self._ask_timer is not None:
+            if self._ask_due_s <= due_s:
+                return
+            self._ask_timer.cancel()
+        self._ask_due_s = due_s
+        self._ask_timer = self._timers.call_later(delay_s, self._ask)
+
+    # -- giving back ---------------------------------------------------------
+
+    def recall(self, accounts: Sequence[str]) -> None:
+        """Gives back what nobody here waits for; it is needed elsewhere."""
+        now_s = self._clock.monotonic_s()
+        returns: list[tuple[str, int]] = []
+        for account, keep in self._waiters.kept(accounts, now_s).items():
+            amount = self._book.give_back(account, keep)
+            if amount:
+                returns.append((account, amount))
+                standing = self._paths.standings.get(account)
+                if standing is not None:
+                    standing.ask_after_s = now_s + IN_VAIN_S
+        if returns:
+            self._return(returns)
+        else:
+            self._desk.returned()
+
+    def close(self) -> None:
+        """Gives back all that is idle; nothing is held or asked for any more."""
+        self._stop()
+        self._return_all()
+
+    def _stop(self) -> None:
+        self.is_open = False
+        self.asking.stop()
+        for timer in (self._timer, self._ask_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._ask_timer = None
+
+    def _return_all(self) -> None:
+        idle = [(balance.account, balance.available) for balance in self._book.idle()]
+        for account, _ in idle:
+            self._book.give_back(account, 0)
+        self._return(idle)
+
+    def _return(self, returns: list[tuple[str, int]]) -> None:
+        """Records what is out of the book already: it never goes back in."""
+        if self.is_fenced:
+            return  # the ledger took it all
+        for first in range(0, len(returns), RETURNS_MAX):
+            # Without a journal this worker ends; what it had is returned with it.
+            with suppress(JournalUnavailableError):
+                some = returns[first : first + RETURNS_MAX]
+                self._recorder.returned(some, self._recorded)
+
+    def _recorded(self, is_durable: bool) -> None:  # noqa: FBT001  the port's signature
+        if is_durable:
+            self._desk.returned()
+
+    # -- looking -------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Sees what was used, what is low, what has expired and what is idle."""
+        now_s = self._clock.monotonic_s()
+        span_s = max(now_s - self._looked_s, TICK_S)
+        self._looked_s = now_s
+        is_used = len(self._used) > 0
+        self._see_used(span_s, now_s)
+        for slot in tuple(self._sliced):
+            slot.expire(now_s)
+            if slot.units <= 0:
+                self._sliced.discard(slot)
+            if slot.refunds:
+                self._refunding.add(slot)
+        if now_s - self._swept_s >= REST_S:
+            self._swept_s = now_s
+            self._sweep(now_s)
+        is_due = now_s - self._refunded_s >= REFUND_EVERY_S
+        if self._low or self._rates_low or (self._refunding and is_due):
+            self.ask_in(0.0)
+        self._is_brisk = bool(
+            is_used or len(self._waiters) or self._sliced or self._refunding
+        )
+        self._timer = None
+        if self._is_brisk:
+            self._timer = self._timers.call_later(TICK_S, self._look)
+        elif self._paths.standings:
+            self._timer = self._timers.call_later(REST_S, self._look)
+
+    def _see_used(self, span_s: float, now_s: float) -> None:
+        used, self._used = self._used, []
+        for path in used:
+            path.is_used = False
+            for balance in path.money + path.progressive + path.permits:
+                standing = self._paths.standings.get(balance.account)
+                if balance.taken and standing is not None:
+                    standing.use(now_s)
+                    if standing.is_low(now_s):
+                        self._low[balance.account] = standing
+            for slot in path.rates:
+                want = slot.wants(span_s, now_s) if slot.taken else 0
+                if want:
+                    self._rates_low[slot] = want
+
+    def _sweep(self, now_s: float) -> None:
+        """Gives back what is left of windows that ended, and what nobody uses."""
+        now_ns = self._clock.now_ns()
+        waited = self._waiters.accounts()
+        returns: list[tuple[str, int]] = []
+        for standing in tuple(self._paths.standings.values()):
+            balance, ends_ns = standing.balance, standing.ends_ns
+            is_ended = ends_ns is not None and now_ns >= ends_ns
+            if not (is_ended or standing.is_quiet(now_s)):
+                continue
+            if balance.account in waited:
+                continue
+            amount = self._book.give_back(balance.account, 0)
+            if amount:
+                returns.append((balance.account, amount))
+            self._paths.forget(standing)
+        if returns:
+            self._return(returns)
+
+    # -- asking --------------------------------------------------------------
+
+    def _ask(self) -> None:
+        self._ask_timer = None
+        if not self.is_open or self.asking.waits_since_s is not None:
+            return
+        now_s = self._clock.monotonic_s()
+        needs, units = self._waiters.needs(now_s)
+        rates = [
+            RateNeed(slot.id, count, max(count, self._rates_low.pop(slot, 0)))
+            for slot, count in units
+        ]
+        rates += [RateNeed(slot.id, 0, want) for slot, want in self._rates_low.items()]
+        self._rates_low.clear()
+        asked = {need.account for need in needs}
+        for account, standing in self._low.items():
+            if account not in asked and len(needs) < NEEDS_MAX:
+                want = standing.target - standing.balance.available
+                if want > 0 and standing.is_low(now_s):
+                    needs.append(LeaseNeed(account, 0, want))
+        self._low.clear()
+        refunds = [
+            Refund(slot.id, count)
+            for slot in self._refunding
+            if (count := slot.take_refunds(now_s))
+        ]
+        self._refunding.clear()
+        if needs or rates or refunds:
+            self._refunded_s = now_s
+            self.asking.ask(needs, rates, refunds)
+        elif len(self._waiters):
+            self.ask_in(ASK_AGAIN_S)
+
+    def _answered(self, leased: Leased, answered: Round | None) -> None:
+        now_s = self._clock.monotonic_s()
+        if leased.is_fenced:
+            self.is_fenced = True
+            self._stop()
+        for grant in leased.grants:
+            self._book.grant(grant.account, grant.amount)
+            self._paths.standing(grant.account, None).granted()
+        if not self.is_open:
+            self._return_all()
+        refusing: list[RateSlot] = []
+        is_progress = len(leased.grants) > 0
+        if answered is not None:
+            is_progress = self._see_lacks(leased, answered, now_s) or is_progress
+            refusing = self._see_rates(leased.rates, answered, now_s)
+            is_progress = is_progress or len(leased.rates) > 0
+        self._on_answer(refusing)
+        if len(self._waiters):
+            self.ask_in(0.0 if is_progress else ASK_AGAIN_S)
+
+    def _see_lacks(self, leased: Leased, answered: Round, now_s: float) -> bool:
+        """Remembers what the centre has not; whether some of it is news."""
+        is_news = False
+        for lack in leased.lacks:
+            standing = self._paths.standing(lack.account, None)
+            standing.lacked(lack, now_s)
+            is_news = is_news or standing.lacks == 1
+        granted = {grant.account for grant in leased.grants}
+        for need in answered.asked.needs:
+            if not need.amount and need.account not in granted:
+                standing = self._paths.standing(need.account, None)
+                standing.ask_after_s = now_s + IN_VAIN_S
+        return is_news
+
+    def _see_rates(
+        self, rates: list[RateGranted], answered: Round, now_s: float
+    ) -> list[RateSlot]:
+        """Takes the slices; returns the slots on which there is no room."""
+        refusing: list[RateSlot] = []
+        asked = {need.limit: need.units for need in answered.asked.rates}
+        for rate in rates:
+            units = asked.pop(rate.limit, 0)
+            slot = self._paths.slots.get(rate.limit)
+            if slot is None:
+                continue
+            if rate.units:
+                self.serial += 1
+                until_s = answered.sent_s + rate.valid_s
+                slot.fill(rate.units, until_s, self.serial, now_s)
+                self._sliced.add(slot)
+                self.be_brisk()
+            slot.say(rate, now_s)
+            if rate.retry_after_s and units:
+                refusing.append(slot)
+            elif not rate.units:
+                slot.ask_after_s = now_s + RATE_IN_VAIN_S
+        for limit in asked:
+            slot = self._paths.slots.get(limit)
+            if slot is not None:
+                slot.ask_after_s = now_s + ASK_AGAIN_S
+        return refusing
