@@ -311,8 +311,8 @@ class ExcessRow(NamedTuple):
     cost_nano_usd: int
 
 
-class Ledger(Protocol):
-    """The books of limits in the store: a fold of the journals, like all of it."""
+class LedgerReports(Protocol):
+    """Reads of the books of limits; any process may hold one."""
 
     def accounts(self, ids: Sequence[str]) -> dict[str, AccountState]:
         """The accounts that there are, of these."""
@@ -366,6 +366,10 @@ class Ledger(Protocol):
     def admissions(self, since_ns: int) -> Sequence[AdmissionRow]:
         """The allowed requests decided since then, oldest first."""
 
+
+class Ledger(LedgerReports, Protocol):
+    """The books of limits in the store: a fold of the journals, like all of it."""
+
     def excesses(self) -> Sequence[ExcessRow]:
         """Settled requests that cost more than their hold, at most 1000, oldest first.
 
@@ -410,6 +414,21 @@ class Store(Reports, Ledger, Protocol):
 
     def open_requests(self, source: str) -> Sequence[OpenRequest]:
         """The allowed decisions of a source that have no end yet."""
+
+
+class TokenCounter(Protocol):
+    """Exact tokenizers, to count a prompt whose bytes do not fit a budget."""
+
+    def counter(self, encoding: str) -> Callable[[str], int] | None:
+        """Counts the tokens of a text, exactly as the models' provider does.
+
+        Args:
+            encoding: the tokenizer's name, such as `o200k_base`.
+
+        Returns:
+            None: there is none, or it is not loaded yet; asking begins to load it,
+            apart from the event loop, and a later call may get it.
+        """
 
 
 class UpstreamFailure(NamedTuple):

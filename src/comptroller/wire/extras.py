@@ -1,0 +1,506 @@
+"""Extras: what lets a request cost more than its bytes and its ceiling say.
+
+Read only where a limit has to hold. What a provider does by itself (searches, tools,
+further passes) is bounded by what the request states, or it is called unbounded, with
+what to set. Whatever is not understood is taken for the dearer of two meanings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from comptroller.core.bound import PROMPT_OVERHEAD_TOKENS
+from comptroller.core.errors import BadRequestError
+from comptroller.wire import splice
+from comptroller.wire.request_shapes import TEXT, WHOLE
+from comptroller.wire.routes import Operation, Route
+
+IMAGE_TOKENS_OPENAI: Final = 50_000
+"""The most that one image is billed at: gpt-4o-mini's 2,833 and 8 tiles of 5,667."""
+IMAGE_TOKENS_ANTHROPIC: Final = 5_000
+"""The most of one image: 4,784 at the highest resolution, 1,600 at the usual one."""
+IMAGE_TOKENS_GEMINI: Final = 5_000
+"""The most of one image: 16 tiles of 258 tokens, 2,240 at `ultra high`."""
+
+
+ANTHROPIC_LOOPS_MAX: Final = 10
+"""After so many rounds of its own tools the API pauses the turn (`pause_turn`)."""
+RESPONSES_LOOPS_MAX: Final = 8
+"""Rounds of a hosted tool search; the API states no bound, and bills one in all
+recordings, however many there were."""
+
+
+class Extras(NamedTuple):
+    """What bounds a request beside its body's size and its ceiling."""
+
+    input_bytes: int
+    """Bound of the prompt's tokens for one pass, but for the provider's overhead:
+    the body's bytes, where every image counts as what it is billed at the most."""
+    is_by_reference: bool = False
+    """The prompt holds what the body does not: only the context window bounds it."""
+    passes: int = 1
+    """How often the prompt may be read, and output generated: uses of tools + 1."""
+    searches: int = 0
+    """Hosted web searches that are billed at the most."""
+    classes: tuple[str, ...] = ()
+    """Usage classes beside text that may be billed: each needs a price of its own."""
+    tier: str | None = None
+    """A tier that is asked for in another way than by `service_tier`: `fast`."""
+    unbounded: str | None = None
+    """Why nothing bounds the cost, and what to do; None: it is bounded."""
+
+
+_Object: TypeAlias = dict[str, msgspec.Raw]
+
+_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NULL: Final = b"null"
+_BRACE, _BRACKET, _QUOTE = b'{["'
+_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+class _Tally:
+    """What has been found so far."""
+
+    def __init__(self, body: bytes, image_tokens: int) -> None:
+        self.input_bytes = len(body)
+        self.is_by_reference = False
+        self.uses = 0
+        self.searches = 0
+        self.classes: dict[str, None] = {}
+        self.tier: str | None = None
+        self.unbounded: str | None = None
+        self._image_tokens = image_tokens
+
+    def image(self, written: msgspec.Raw | None) -> None:
+        """Counts an image at what it is billed at the most, not at its bytes."""
+        size = 0 if written is None else len(written)
+        self.input_bytes += self._image_tokens - size
+
+    def refuse(self, why: str) -> None:
+        """Notes the first reason for which nothing bounds the cost."""
+        self.unbounded = self.unbounded or why
+
+    def search(self, uses: int) -> None:
+        """Counts hosted searches, each of which brings what the body does not hold."""
+        self.uses += uses
+        self.searches += uses
+        self.is_by_reference = True
+
+    def extras(self) -> Extras:
+        """All of it."""
+        return Extras(
+            self.input_bytes,
+            self.is_by_reference,
+            self.uses + 1,
+            self.searches,
+            tuple(self.classes),
+            self.tier,
+            self.unbounded,
+        )
+
+
+def read_extras(route: Route, body: bytes, upstream: str) -> Extras:
+    """Reads what bounds a request's cost, or why nothing does.
+
+    Args:
+        route: the request's route.
+        body: a body that `read_facts` has read.
+        upstream: the provider's name of the model: some search of their own accord.
+    """
+    read = _READ.get(route.operation)
+    if read is None:
+        return Extras(len(body))
+    reader, image_tokens = read
+    tally = _Tally(body, image_tokens)
+    if _AGENTS.search(upstream) is not None:
+        tally.refuse("the model runs tools at its provider of its own accord")
+    elif _SEARCHES.search(upstream) is not None:
+        tally.search(1)
+    for mark, usage_class in _GENERATES.items():
+        if mark in upstream:
+            tally.classes[usage_class] = None
+    try:
+        reader(tally, splice.members(body))
+    except (msgspec.MsgspecError, BadRequestError, ValueError, RecursionError):
+        tally.refuse("it is not of the form that the API describes; mend the request")
+    return tally.extras()
+
+
+_AGENTS: Final = re.compile(r"(?:^|/)compound(?:$|-)|deep-research")
+"""Models that are agents: searches and passes as they like."""
+_SEARCHES: Final = re.compile(r"-search-(?:preview|api)")
+"""Models that search before they answer, asked to or not."""
+_GENERATES: Final = {"-image": "output_image", "-tts": "output_audio"}
+"""What models with such names generate, asked to or not."""
+
+
+def _chat(tally: _Tally, found: _Object) -> None:
+    if _is_given(found, "web_search_options") and not tally.searches:
+        # The models that take it search once, before they answer.
+        tally.search(1)
+    for name, what in _CHAT_UNBOUNDED.items():
+        if _is_given(found, name):
+            tally.refuse(what)
+    if (_whole(found, "best_of") or 1) > 1:
+        tally.refuse("'best_of' generates more than it returns; use 'n' instead")
+    if "audio" in _texts(found, "modalities"):
+        tally.classes["output_audio"] = None
+    _other_models(tally, found)
+    _chat_tools(tally, found.get("tools"))
+    for message in _objects(found.get("messages")):
+        if _is_given(message, "audio"):
+            tally.is_by_reference = True
+        for part in _objects(message.get("content")):
+            _openai_part(tally, part)
+
+
+def _chat_tools(tally: _Tally, tools: msgspec.Raw | None) -> None:
+    for tool in _objects(tools):
+        kind = _text(tool, "type")
+        if kind not in (None, "function", "custom"):
+            tally.refuse(_runs_at_provider(kind))
+
+
+def _responses(tally: _Tally, found: _Object) -> None:
+    if _is_given(found, "prompt"):
+        tally.refuse("a stored prompt may bring its own tools; send its text instead")
+    if _is_given(found, "context_management"):
+        tally.refuse("compaction reads the context once more; leave it out")
+    if _is_given(found, "previous_response_id", "conversation"):
+        tally.is_by_reference = True
+    if _text(_object(found.get("reasoning")), "mode") not in (None, "default"):
+        tally.refuse("other modes of reasoning run the model more than once")
+    _other_models(tally, found)
+    _response_tools(tally, found.get("tools"), _whole(found, "max_tool_calls"))
+    for item in _objects(found.get("input")):
+        _response_item(tally, item)
+
+
+def _response_tools(
+    tally: _Tally, tools: msgspec.Raw | None, calls: int | None
+) -> None:
+    for tool in _objects(tools):
+        kind = _text(tool, "type")
+        if kind == "namespace":
+            _response_tools(tally, tool.get("tools"), calls)
+        elif kind is not None and kind.startswith("web_search"):
+            if calls is None:
+                tally.refuse(f"the tool {kind[:64]!r} needs 'max_tool_calls' to be set")
+            else:
+                tally.search(calls - tally.searches)
+        elif kind == "shell":
+            place = _object(tool.get("environment"))
+            if _text(place, "type") != "local":
+                tally.refuse(_runs_at_provider(kind))
+        elif kind == "tool_search":
+            if _text(tool, "execution") != "client":
+                tally.uses = max(tally.uses, calls or RESPONSES_LOOPS_MAX)
+        elif kind not in _RESPONSE_TOOLS:
+            tally.refuse(_runs_at_provider(kind))
+
+
+def _response_item(tally: _Tally, item: _Object) -> None:
+    kind = _text(item, "type") or "message"
+    if kind == "additional_tools":
+        _response_tools(tally, item.get("tools"), None)
+    elif kind == "reasoning":
+        # Without it, the reasoning is looked up where the provider has stored it.
+        if not _is_given(item, "encrypted_content", "content"):
+            tally.is_by_reference = True
+    elif kind not in _RESPONSE_ITEMS:
+        tally.is_by_reference = True
+    for name in ("content", "output"):
+        written = item.get(name)
+        parts = _objects(written) if kind != "computer_call_output" else ()
+        for part in parts:
+            _openai_part(tally, part)
+    if kind == "computer_call_output":
+        tally.image(item.get("output"))
+
+
+def _openai_part(tally: _Tally, part: _Object) -> None:
+    kind = _text(part, "type")
+    if kind in ("image_url", "input_image"):
+        tally.image(part.get("image_url"))
+    elif kind == "input_audio":
+        tally.classes["input_audio"] = None
+    elif kind not in _OPENAI_PARTS:
+        tally.is_by_reference = True
+
+
+def _messages(tally: _Tally, found: _Object) -> None:
+    if _is_given(found, "mcp_servers"):
+        tally.refuse("the provider calls MCP servers as often as it likes")
+    if _text_of(found.get("speed")) == "fast":
+        tally.tier = "fast"
+    for edit in _objects(_object(found.get("context_management")).get("edits")):
+        if (_text(edit, "type") or "").startswith("compact"):
+            tally.refuse("compaction reads the context once more; leave it out")
+    _other_models(tally, found)
+    for tool in _objects(found.get("tools")):
+        _anthropic_tool(tally, tool)
+    for message in _objects(found.get("messages")):
+        for part in _objects(message.get("content")):
+            _anthropic_part(tally, part)
+
+
+def _anthropic_tool(tally: _Tally, tool: _Object) -> None:
+    kind = _text(tool, "type")
+    if kind in (None, "custom"):
+        return
+    if kind.startswith("web_search_"):
+        uses = _whole(tool, "max_uses")
+        if uses is None:
+            tally.refuse(f"the tool {kind[:64]!r} needs 'max_uses' to be set")
+        else:
+            tally.search(uses)
+    elif kind.startswith("web_fetch_"):
+        tally.uses += _whole(tool, "max_uses") or ANTHROPIC_LOOPS_MAX
+        tally.is_by_reference = True
+    elif kind.startswith("tool_search_tool_"):
+        tally.uses += ANTHROPIC_LOOPS_MAX
+        tally.input_bytes += PROMPT_OVERHEAD_TOKENS
+    elif kind.startswith(_CLIENT_TOOLS):
+        # The provider adds instructions of its own for each.
+        tally.input_bytes += PROMPT_OVERHEAD_TOKENS
+    else:
+        tally.refuse(_runs_at_provider(kind))
+
+
+def _anthropic_part(tally: _Tally, part: _Object) -> None:
+    kind = _text(part, "type")
+    if kind == "image":
+        tally.image(part.get("source"))
+    elif kind == "document":
+        source = _text(_object(part.get("source")), "type")
+        if source not in ("text", "content"):
+            tally.is_by_reference = True
+    elif kind == "container_upload":
+        tally.is_by_reference = True
+    elif kind == "tool_addition":
+        tally.refuse("tools may be added by reference; name them under 'tools'")
+    elif kind not in _ANTHROPIC_PARTS:
+        tally.is_by_reference = True
+    for inner in _objects(part.get("content")):
+        if kind == "tool_result":
+            _anthropic_part(tally, inner)
+
+
+def _gemini(tally: _Tally, found: _Object) -> None:
+    if _is_given(found, "cachedContent", "cached_content"):
+        tally.refuse("cached content may bring its own tools; send the content itself")
+    tools = found.get("tools")
+    for tool in _one_or_more(tools):
+        for name in tool:
+            if name not in _GEMINI_TOOLS and _is_given(tool, name):
+                tally.refuse(_runs_at_provider(name))
+    settings = found.get("generationConfig", found.get("generation_config"))
+    config = _object(settings)
+    for name in ("responseModalities", "response_modalities"):
+        for modality in _texts(config, name):
+            if modality.lower() in ("image", "audio"):
+                tally.classes[f"output_{modality.lower()}"] = None
+    for name in ("contents", "systemInstruction", "system_instruction"):
+        for content in _one_or_more(found.get(name)):
+            _gemini_parts(tally, content.get("parts"))
+
+
+def _gemini_parts(tally: _Tally, written: msgspec.Raw | None) -> None:
+    for part in _one_or_more(written):
+        for name, value in part.items():
+            if name in ("inlineData", "inline_data"):
+                _gemini_data(tally, value)
+            elif name in ("functionResponse", "function_response"):
+                _gemini_parts(tally, _object(value).get("parts"))
+            elif name in ("fileData", "file_data"):
+                tally.is_by_reference = True
+                kind = _text(_object(value), "mimeType") or ""
+                if not kind.startswith(("image/", "text/", "application/")):
+                    tally.classes["input_audio"] = None
+            elif name not in _GEMINI_PARTS:
+                tally.is_by_reference = True
+
+
+def _gemini_data(tally: _Tally, value: msgspec.Raw) -> None:
+    data = _object(value)
+    kind = _text(data, "mimeType") or _text(data, "mime_type") or ""
+    if kind.startswith("image/"):
+        tally.image(value)
+    elif not kind.startswith(("audio/", "text/")):
+        # A page or a frame of nothing takes few bytes and as many tokens as any.
+        tally.is_by_reference = True
+    if kind.startswith(("audio/", "video/")):
+        tally.classes["input_audio"] = None
+
+
+_READ: Final[dict[Operation, tuple[Callable[[_Tally, _Object], None], int]]] = {
+    Operation.CHAT: (_chat, IMAGE_TOKENS_OPENAI),
+    Operation.RESPONSES: (_responses, IMAGE_TOKENS_OPENAI),
+    Operation.MESSAGES: (_messages, IMAGE_TOKENS_ANTHROPIC),
+    Operation.GENERATE_CONTENT: (_gemini, IMAGE_TOKENS_GEMINI),
+    Operation.STREAM_GENERATE_CONTENT: (_gemini, IMAGE_TOKENS_GEMINI),
+}
+
+_CHAT_UNBOUNDED: Final = {
+    "prediction": "a prediction is billed beside the output; leave it out",
+    "search_parameters": "the searches that it asks for are not bounded; ask for none",
+    "plugins": "plugins run at the provider, as often as they like; leave them out",
+}
+_OPENAI_PARTS: Final = frozenset(
+    {
+        "text",
+        "input_text",
+        "output_text",
+        "refusal",
+        "thinking",
+        "reasoning_text",
+        "reasoning.text",
+        "summary_text",
+    }
+)
+_RESPONSE_TOOLS: Final = frozenset(
+    {
+        None,
+        "function",
+        "custom",
+        "local_shell",
+        "apply_patch",
+        "computer",
+        "computer_use",
+        "computer_use_preview",
+    }
+)
+"""Tools that the client runs."""
+_RESPONSE_ITEMS: Final = frozenset(
+    {
+        "message",
+        "function_call",
+        "function_call_output",
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "local_shell_call",
+        "local_shell_call_output",
+        "shell_call",
+        "shell_call_output",
+        "apply_patch_call",
+        "apply_patch_call_output",
+        "computer_call",
+        "computer_call_output",
+        "mcp_list_tools",
+        "mcp_approval_request",
+        "mcp_approval_response",
+        "mcp_call",
+        "tool_search_call",
+        "tool_search_output",
+    }
+)
+"""Items that hold all that they stand for."""
+_CLIENT_TOOLS: Final = ("bash_", "text_editor_", "computer_", "memory_")
+_ANTHROPIC_PARTS: Final = frozenset(
+    {
+        "text",
+        "tool_use",
+        "tool_result",
+        "thinking",
+        "redacted_thinking",
+        "server_tool_use",
+        "web_search_tool_result",
+        "search_result",
+        "tool_reference",
+        "tool_search_tool_result",
+        "mcp_tool_use",
+        "mcp_tool_result",
+        "bash_code_execution_tool_result",
+        "text_editor_code_execution_tool_result",
+        "code_execution_tool_result",
+    }
+)
+_GEMINI_TOOLS: Final = frozenset(
+    {"functionDeclarations", "function_declarations", "computerUse", "computer_use"}
+)
+_GEMINI_PARTS: Final = frozenset(
+    {
+        "text",
+        "thought",
+        "thoughtSignature",
+        "thought_signature",
+        "functionCall",
+        "function_call",
+        "executableCode",
+        "executable_code",
+        "codeExecutionResult",
+        "code_execution_result",
+        "mediaResolution",
+        "media_resolution",
+        "partMetadata",
+        "part_metadata",
+    }
+)
+
+
+def _runs_at_provider(kind: str | None) -> str:
+    named = f"the tool {kind!r}" if kind and _NAME.fullmatch(kind) else "a tool"
+    return f"{named} runs at the provider, with no bound on what it costs; leave it out"
+
+
+def _other_models(tally: _Tally, found: _Object) -> None:
+    if _is_given(found, "models", "fallbacks"):
+        tally.refuse("other models may answer, at other prices; ask for one model")
+
+
+def _is_given(found: _Object, *names: str) -> bool:
+    return any(name in found and bytes(found[name]) != _NULL for name in names)
+
+
+def _first(written: msgspec.Raw | None) -> int:
+    """The first byte of a value, which tells its kind."""
+    return 0 if written is None else memoryview(written)[0]
+
+
+def _objects(written: msgspec.Raw | None) -> list[_Object]:
+    """The objects of a list; strings and numbers in it hold no more than they say."""
+    if written is None or _first(written) != _BRACKET:
+        return []
+    listed = _LIST.decode(written)
+    return [_OBJECT.decode(one) for one in listed if _first(one) == _BRACE]
+
+
+def _one_or_more(written: msgspec.Raw | None) -> list[_Object]:
+    """Objects, where one may stand without its list."""
+    return [_object(written)] if _first(written) == _BRACE else _objects(written)
+
+
+def _object(written: msgspec.Raw | None) -> _Object:
+    if written is None or _first(written) != _BRACE:
+        return {}
+    return _OBJECT.decode(written)
+
+
+def _text(found: _Object, name: str) -> str | None:
+    return _text_of(found.get(name))
+
+
+def _text_of(written: msgspec.Raw | None) -> str | None:
+    if written is None or _first(written) != _QUOTE:
+        return None
+    return TEXT.decode(written)
+
+
+def _texts(found: _Object, name: str) -> list[str]:
+    written = found.get(name)
+    if written is None or _first(written) != _BRACKET:
+        return []
+    return [text for one in _LIST.decode(written) if (text := _text_of(one))]
+
+
+def _whole(found: _Object, name: str) -> int | None:
+    written = found.get(name)
+    if written is None:
+        return None
+    value = WHOLE.decode(written)
+    return None if value is None or value < 0 else int(value)
