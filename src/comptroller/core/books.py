@@ -161,14 +161,14 @@ class Books:
         accounts of its scopes came into being after it was decided.
         """
         shelf = self._shelf
-        booked = set()
+        booked = set[str]()
         cost = ending.cost
         for account, amount in ending.held:
             if not is_money(account):
                 continue
             used = min(cost, amount)
             shelf.lease(ending.holder, account).consumed += used
-            booked.add(_series(account))
+            booked.add(account)
             state = shelf.account(account)
             if state is not None:
                 state.leased -= used
@@ -176,10 +176,14 @@ class Books:
                 state.unheld += cost - used
         if not cost:
             return
-        for state in shelf.covering(ending.where, ending.decided_ns):
-            if _series(state.id) not in booked:
-                state.settled += cost
-                state.unheld += cost
+        covering = shelf.covering(ending.where, ending.decided_ns)
+        others = [state for state in covering if state.id not in booked]
+        if others:
+            series = set(map(_series, booked))
+            for state in others:
+                if _series(state.id) not in series:
+                    state.settled += cost
+                    state.unheld += cost
 
     def suspend(self, holder: str, leases: Sequence[tuple[str, int]]) -> None:
         """A holder is lost: what it may have spent counts as spent."""

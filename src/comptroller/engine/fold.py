@@ -151,8 +151,10 @@ class HoldPath(NamedTuple):
     def held(self, hold: int, a_slice: int) -> list[tuple[str, int]]:
         """Every account with the amount that it holds."""
         held = [(account, hold) for account in self.accounts]
-        held += [(account, 1) for account in self.permits]
-        held += [(account, a_slice) for account in self.progressive]
+        if self.permits:
+            held += [(account, 1) for account in self.permits]
+        if self.progressive:
+            held += [(account, a_slice) for account in self.progressive]
         return held
 
 

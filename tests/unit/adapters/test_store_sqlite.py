@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
@@ -21,15 +22,35 @@ from comptroller.core.usage import USAGE_CLASSES
 from comptroller.engine.ports import JournalPosition, RequestQuery
 from comptroller.testing.journal import InMemoryJournal
 from comptroller.testing.script import Script
-from comptroller.testing.system import FakeClock, SequentialIds
+from comptroller.testing.system import START_NS, FakeClock, SequentialIds
 
 W0 = "/node/w0/01A"
+MONTH = "service:checkout-assistant/month@2025-11"
 
 
 def tables(path: Path) -> dict[str, str]:
     """Name to definition of everything in a database, spaces set aside."""
     found = sqlite3.connect(path).execute("SELECT name, sql FROM sqlite_master")
     return {name: " ".join((sql or "").split()) for name, sql in found}
+
+
+def first_release(path: Path) -> None:
+    """A database as the first release left it, with one request under way."""
+    engine = connecting._engine(path, "IMMEDIATE")
+    config = Config()
+    config.set_main_option("script_location", next(iter(migrations.__path__)))
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql("INSERT INTO journals VALUES (1, ?, 100)", (W0,))
+        connection.exec_driver_sql(
+            "INSERT INTO requests VALUES ('OLD', '/v1', 'checkout-assistant', 'retail',"
+            " 'acme', 'cred-1', 'ada', 'ada', 'ada', 'ada', NULL, 'allow', 'allowed',"
+            " 'm', 1000, 1, 1, ?, 1, 0, 'open', 0, '{}', NULL, NULL, NULL, NULL, NULL)",
+            (START_NS,),
+        )
+    engine.dispose()
 
 
 def recorded(count: int) -> InMemoryJournal:
@@ -61,6 +82,29 @@ def test_the_migrations_make_what_a_new_database_is_made_of(tmp_path: Path) -> N
     assert stamps == [[(schema.HEAD,)]] * 2
 
 
+def test_a_database_of_the_first_release_is_migrated(tmp_path: Path) -> None:
+    """Its requests stay; they hold nothing, end as before, and new ones hold."""
+    path = tmp_path / "store.sqlite3"
+    first_release(path)
+    store = SqliteStore(path)
+    new = tmp_path / "new"
+    SqliteStore(new).close()
+    assert tables(new) == tables(path)
+    row = store.request("OLD")
+    assert row is not None
+    assert (row.state, row.cost_nano_usd, row.time_ns) == ("open", 0, START_NS)
+    assert store.held_on([MONTH]) == {MONTH: 0}
+    journal = InMemoryJournal(W0)
+    journal.append(b"x" * 99)  # what was projected before
+    script = Script(journal, FakeClock(), SequentialIds())
+    script.settled("OLD", 7, {"input": 1})
+    script.decided("R1", {"comptroller.hold.accounts": [MONTH]})
+    project(store, journal)
+    assert store.held_on([MONTH]) == {MONTH: 1000}
+    assert store.spent_in("service", "checkout-assistant", 0, None) == 7
+    store.close()
+
+
 def test_the_head_is_alembics_head() -> None:
     """The constant that spares Alembic's import names the newest migration."""
     config = Config()
@@ -76,7 +120,7 @@ def test_every_class_of_usage_has_its_column() -> None:
 
 
 def test_a_database_is_private_and_never_torn(tmp_path: Path) -> None:
-    """Only its owner reads it; a power loss takes whole commits back, if any."""
+    """Only its owner reads it; a commit is on disk when it returns."""
     path = tmp_path / "new" / "store.sqlite3"
     store = SqliteStore(path)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -85,7 +129,7 @@ def test_a_database_is_private_and_never_torn(tmp_path: Path) -> None:
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys")
         }
-    assert pragmas == {"journal_mode": "wal", "synchronous": 1, "foreign_keys": 1}
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
     store.close()
 
 

@@ -30,10 +30,10 @@ def writing_engine(path: Path) -> Engine:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise StoreUnavailableError(f"cannot open the store {path}: {error}") from error
-    # A commit does not wait for the disk: everything here can be projected again
-    # from the journals, which do, and with a WAL a power loss only takes the latest
-    # commits back.
-    engine = _engine(path, "IMMEDIATE", "synchronous = NORMAL", "journal_mode = WAL")
+    # A commit waits for the disk. Everything here can be projected again from the
+    # journals; but what the ledger answered must not be taken back by a power loss,
+    # whatever became of the journal that it was read from.
+    engine = _engine(path, "IMMEDIATE", "synchronous = FULL", "journal_mode = WAL")
     with translated(path), engine.begin() as connection:
         version = _version(connection)
         if version is None:

@@ -37,8 +37,7 @@ from comptroller.engine.ports import (
 class SqliteStore:
     """The database, opened to write.
 
-    Satisfies `engine.ports.Store`. Every write survives the process when it returns;
-    what a power loss takes is projected again, for the journals hold it all.
+    Satisfies `engine.ports.Store`. Every write survives a power loss when it returns.
     """
 
     def __init__(self, path: Path) -> None:
