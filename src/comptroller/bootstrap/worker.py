@@ -5,28 +5,37 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import uvloop
 
+from comptroller.adapters.control.leasing import LeaseDeskClient
 from comptroller.adapters.journal.naming import journal_name
 from comptroller.adapters.journal.writer import GroupCommitJournal
 from comptroller.adapters.processes import HOPELESS, Lifeline
 from comptroller.adapters.snapshot import FileSnapshotStore
 from comptroller.adapters.system import (
     EnvFileSecretResolver,
+    LoopTimers,
     SystemClock,
     SystemEntropy,
     UlidIds,
+    boot_id,
 )
 from comptroller.adapters.upstreams.pool import UpstreamPool
 from comptroller.bootstrap.place import Place, say
 from comptroller.bootstrap.tls import tls_context
 from comptroller.core.errors import ComptrollerError, ConfigurationError
+from comptroller.engine.asking import Holder
+from comptroller.engine.holding import Holding, Ports
+from comptroller.engine.ports import Clock
+from comptroller.engine.recording import Recorder
 from comptroller.gateway.bounds import ClientBounds
-from comptroller.gateway.worker import WorkerParts, run_worker
+from comptroller.gateway.worker import Leases, WorkerParts, run_worker
 
 
 class WorkerOptions(msgspec.Struct, frozen=True):
@@ -75,6 +84,7 @@ async def _work(told: WorkerOptions) -> None:
             ),
             snapshots=FileSnapshotStore(place.snapshot),
             upstreams=UpstreamPool,
+            leases=partial(_leases, place, clock, told.durability),
             clock=clock,
             ids=ids,
             secrets=EnvFileSecretResolver(os.environ, Path.cwd()),
@@ -83,3 +93,20 @@ async def _work(told: WorkerOptions) -> None:
             on_ready=lifeline.ready,
         )
     )
+
+
+def _leases(
+    place: Place, clock: Clock, durability: str, source: str, recorder: Recorder
+) -> Leases:
+    """Opens a worker's leases, and listens for what is needed elsewhere."""
+
+    def recalled(accounts: Sequence[str]) -> None:
+        holding.recall(accounts)
+
+    desk = LeaseDeskClient(place.socket, source, recalled)
+    holding = Holding(
+        Ports(desk, recorder, clock, LoopTimers()),
+        Holder(source, boot_id(), durability),
+    )
+    desk.start()
+    return Leases(holding, desk.close)

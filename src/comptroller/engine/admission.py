@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Container
 from typing import NamedTuple
 
 import msgspec
 
 from comptroller.core.bound import (
     bound_by,
-    ceilings,
     input_tokens_bound,
     output_tokens_bound,
 )
 from comptroller.core.credential import Credential
 from comptroller.core.errors import BadRequestError, UnpricedError
 from comptroller.core.registry import Service
-from comptroller.engine import refusals
-from comptroller.engine.desk import Desk, Entitlement, controls, refused_data
+from comptroller.engine import limit_refusals, refusals, safe_names
+from comptroller.engine.desk import (
+    Denial,
+    Desk,
+    Entitlement,
+    controls,
+    refused_data,
+)
+from comptroller.engine.hold_path import NO_LIMITS, HoldPath, Need
+from comptroller.engine.holding import Holding
+from comptroller.engine.limit_refusals import Asker
 from comptroller.engine.refusals import Refusal
+from comptroller.engine.upstream_buckets import UpstreamBuckets
+from comptroller.wire.ceiling import OutputCeiling
 from comptroller.wire.preparing import prepare
+from comptroller.wire.rate_headers import RateState
 from comptroller.wire.request import RequestFacts, read_facts, refuse_other_forms
 from comptroller.wire.routes import Route
 
@@ -40,6 +49,15 @@ CONTROL_OF = {
     "dialect_not_spoken": "dialect",
     "unpriced_model": "price",
     "provider_credential_missing": "provider_credential",
+    "unbounded_request": "budget",
+    "run_required": "budget",
+    "budget_exhausted": "budget",
+    "ledger_unavailable": "budget",
+    "overloaded": "budget",
+    "concurrency_limited": "concurrency",
+    "rate_limited": "rate_limit",
+    "rate_limit_too_small": "rate_limit",
+    "provider_rate_limited": "rate_limit",
 }
 """The control that a refusal's code belongs to; docs/reference/refusals.md lists it."""
 
@@ -53,6 +71,8 @@ class Ask(msgspec.Struct, frozen=True):
     body: bytes
     query: bytes
     """Without a credential."""
+    run: bytes = b""
+    """The run that it belongs to, as a header names it; empty: none does."""
 
 
 class Hold(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +84,20 @@ class Hold(msgspec.Struct, frozen=True, gc=False):
 
 
 _NO_HOLD = Hold(0, 0, 0)
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A request that goes on as soon as its limits have room for it."""
+
+    entitlement: Entitlement
+    facts: RequestFacts
+    ask: Ask
+    run: str | None
+    path: HoldPath
+    hold: Hold
+    need: Need
+    ceiling: OutputCeiling | None
+    """What is put into the body, so that the hold is true; None: nothing."""
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -79,6 +113,34 @@ class Admitted(msgspec.Struct, frozen=True):
     hold: Hold
     data: bytes
     """The members of its decision record."""
+    holding: Holding | None = None
+    """Who holds it; None: no limit is on its path."""
+    path: HoldPath | None = None
+    need: Need | None = None
+
+    def settle(self, cost_nano_usd: int, tokens: int) -> None:
+        """Ends its hold: so much was spent, the rest is free again."""
+        if self.holding is not None and self.path is not None and self.need is not None:
+            self.holding.settle(self.path, self.need, cost_nano_usd, tokens)
+
+    def rates(self) -> list[RateState]:
+        """How the rate limits on its path stand; none: it has none."""
+        if self.holding is None or self.path is None or not self.path.rates:
+            return []
+        return [
+            RateState(
+                stand.limit.rpartition("/")[2],
+                stand.burst,
+                stand.remaining,
+                stand.reset_s,
+            )
+            for stand in self.holding.rates(self.path)
+        ]
+
+    def let_go(self) -> None:
+        """Ends its hold: nothing was sent."""
+        if self.holding is not None and self.path is not None and self.need is not None:
+            self.holding.release(self.path, self.need)
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -89,6 +151,14 @@ class Refused(msgspec.Struct, frozen=True):
     """The members of its decision record; None: no known credential."""
 
 
+class _Verdict(NamedTuple):
+    """How a decision record says what was decided."""
+
+    result: bytes
+    reason: bytes
+    controls: bytes
+
+
 class Known(NamedTuple):
     """Whom a valid credential stands for."""
 
@@ -97,12 +167,24 @@ class Known(NamedTuple):
 
 
 class Admission:
-    """Decides on requests from a desk, which is replaced as a whole."""
+    """Decides on requests from a desk, which is replaced as a whole.
 
-    def __init__(self, desk: Desk) -> None:
+    Args:
+        desk: what is applied.
+        holding: the worker's leases; None: whatever has a limit is refused.
+        buckets: the providers' own limits, as far as the worker has met them.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        holding: Holding | None = None,
+        buckets: UpstreamBuckets | None = None,
+    ) -> None:
         self.desk = desk
-        revision = desk.snapshot.revision
-        self._passed = controls(revision, None)
+        self.holding = holding
+        self._buckets = buckets if buckets is not None else UpstreamBuckets()
+        self._passed: dict[tuple[bool, bool, bool, bool], _Verdict] = {}
 
     def identify(
         self, secret: bytes | None, now_ns: int, route: Route
@@ -131,7 +213,7 @@ class Admission:
             return Refused(refusal, None)
         return Known(credential, service)
 
-    def admit(self, ask: Ask, now_ns: int) -> Admitted | Refused:
+    def admit(self, ask: Ask, now_ns: int) -> Admitted | Refused | Candidate:
         """Decides on a request that would go to a model."""
         known = self.identify(ask.secret, now_ns, ask.route)
         if isinstance(known, Refused):
@@ -160,33 +242,129 @@ class Admission:
             registry = self.desk.registry
             refusal = refusals.model_not_allowed(asked, service, registry)
             return self._refused(known, ask.route, refusal, facts, ask.body)
-        return self._entitled(entitlement, facts, ask)
+        return self._entitled(entitlement, facts, ask, now_ns)
+
+    def allow(self, candidate: Candidate) -> Admitted:
+        """Lets a request go on that is held, or that has no limits."""
+        entitlement, facts, ask = candidate.entitlement, candidate.facts, candidate.ask
+        body, strip = prepare(
+            ask.route, facts, ask.body, entitlement.model.upstream, candidate.ceiling
+        )
+        path = candidate.path
+        verdict = self._passes(path, entitlement)
+        sizes = (candidate.hold, ask.body)
+        data = self._data(entitlement.data, facts, verdict, sizes)
+        run = b"null" if candidate.run is None else json(candidate.run)
+        data = b'%b,"comptroller.run":%b' % (data, run)
+        size = len(body)
+        if path.is_empty:
+            return Admitted(entitlement, facts, body, size, strip, candidate.hold, data)
+        data = b"%b,%b" % (data, path.data)
+        need = candidate.need
+        if path.progressive:
+            data = b'%b,"comptroller.hold.slice_nano_usd":%d' % (
+                data,
+                need.slice_nano_usd,
+            )
+        return Admitted(
+            entitlement,
+            facts,
+            body,
+            size,
+            strip,
+            candidate.hold,
+            data,
+            self.holding,
+            path,
+            need,
+        )
+
+    def deny(
+        self, candidate: Candidate, refusal: Refusal, seen: tuple[int, int] | None
+    ) -> Refused:
+        """Turns a request away whose limits have no room.
+
+        Args:
+            candidate: the request.
+            refusal: why.
+            seen: what was needed, and what was free.
+        """
+        entitlement = candidate.entitlement
+        observed, limit = seen if seen is not None else (None, None)
+        denial = Denial(CONTROL_OF.get(refusal.code), observed, limit)
+        declared = _declared(candidate.path, entitlement)
+        verdict = self._denies(refusal, denial, declared)
+        sizes = (candidate.hold, candidate.ask.body)
+        data = self._data(entitlement.data, candidate.facts, verdict, sizes)
+        run = b"null" if candidate.run is None else json(candidate.run)
+        return Refused(refusal, b'%b,"comptroller.run":%b' % (data, run))
+
+    def counted(self, candidate: Candidate) -> Candidate | None:
+        """The request with its prompt counted; None: that does not make it smaller."""
+        return None
 
     def _entitled(
-        self, entitlement: Entitlement, facts: RequestFacts, ask: Ask
-    ) -> Admitted | Refused:
+        self, entitlement: Entitlement, facts: RequestFacts, ask: Ask, now_ns: int
+    ) -> Admitted | Refused | Candidate:
         """Decides on a request for a model that the service may use."""
         refusal = entitlement.refusal
-        model = entitlement.model
         if refusal is None:
-            output = output_tokens_bound(
-                entitlement.output, facts.max_output_tokens, is_limited=False
-            )
-            ceiling = entitlement.ceiling if output.is_put else None
-            body, strip = prepare(ask.route, facts, ask.body, model.upstream, ceiling)
             try:
-                hold = _hold(entitlement, facts, len(body), output.tokens)
+                candidate = self._candidate(entitlement, facts, ask, now_ns)
             except UnpricedError:
-                service = entitlement.service
-                refusal = refusals.unpriced(model.id, service, self.desk.registry)
+                asker = Asker(entitlement.service, self.desk.registry)
+                refusal = refusals.unpriced(entitlement.model.id, *asker)
             else:
-                if hold.nano_usd <= HOLD_NANO_USD_MAX:
-                    data = self._data(entitlement.data, facts, None, (hold, ask.body))
-                    size = len(body)
-                    return Admitted(entitlement, facts, body, size, strip, hold, data)
-                refusal = refusals.TOO_DEAR
+                if isinstance(candidate, Candidate):
+                    holding = self.holding
+                    path = candidate.path
+                    if path.is_empty or (
+                        holding is not None
+                        and holding.hold(path, candidate.need, now_ns)
+                    ):
+                        return self.allow(candidate)
+                    return candidate
+                refusal = candidate
+        verdict = self._denies(refusal, Denial(CONTROL_OF.get(refusal.code)))
         sizes = (_NO_HOLD, ask.body)
-        return Refused(refusal, self._data(entitlement.data, facts, refusal, sizes))
+        return Refused(refusal, self._data(entitlement.data, facts, verdict, sizes))
+
+    def _candidate(
+        self, entitlement: Entitlement, facts: RequestFacts, ask: Ask, now_ns: int
+    ) -> Candidate | Refusal:
+        """What has to be held for a request, and where.
+
+        Raises:
+            UnpricedError: the service tier that it asks for has no price.
+        """
+        service, model = entitlement.service, entitlement.model
+        if self._buckets.closed:
+            wait_s = self._buckets.wait_s((model.provider, model.upstream), now_ns)
+            if wait_s > 0:
+                return limit_refusals.provider_rate_limited(model.provider, wait_s)
+        run = safe_names.run(ask.run, facts.session)
+        where = entitlement.where
+        if service.run_budget is not None:
+            if run is None:
+                return limit_refusals.run_required(Asker(service, self.desk.registry))
+            where = where._replace(run=run)
+        path = NO_LIMITS
+        if self.holding is not None:
+            path = self.holding.path(where, model.id, now_ns)
+        elif self.desk.has_limits(where, model.id):
+            return limit_refusals.LEDGER_UNAVAILABLE
+        output = output_tokens_bound(
+            entitlement.output, facts.max_output_tokens, is_limited=path.needs_bound
+        )
+        ceiling = None
+        if output.is_put:
+            ceiling = OutputCeiling(output.tokens, entitlement.ceiling.chat_field)
+        tokens_in = _input_bound(entitlement, facts, ask.body)
+        hold = hold_of(entitlement, facts, tokens_in, output.tokens)
+        if hold.nano_usd > HOLD_NANO_USD_MAX:
+            return refusals.TOO_DEAR
+        need = need_of(hold)
+        return Candidate(entitlement, facts, ask, run, path, hold, need, ceiling)
 
     def _refused(
         self,
@@ -198,23 +376,39 @@ class Admission:
     ) -> Refused:
         credential, service = known
         shared = refused_data(credential, service, self.desk.snapshot, route)
-        return Refused(refusal, self._data(shared, facts, refusal, (_NO_HOLD, body)))
+        verdict = self._denies(refusal, Denial(CONTROL_OF.get(refusal.code)))
+        return Refused(refusal, self._data(shared, facts, verdict, (_NO_HOLD, body)))
+
+    def _passes(self, path: HoldPath, entitlement: Entitlement) -> _Verdict:
+        key = (
+            entitlement.output.is_always,
+            bool(path.rates),
+            bool(path.permits),
+            bool(path.money) or bool(path.progressive),
+        )
+        passed = self._passed.get(key)
+        if passed is None:
+            revision = self.desk.snapshot.revision
+            listed = controls(revision, None, _declared(path, entitlement))
+            passed = self._passed[key] = _Verdict(b"allow", b"allowed", listed)
+        return passed
+
+    def _denies(
+        self, refusal: Refusal, denial: Denial, declared: tuple[str, ...] = ()
+    ) -> _Verdict:
+        listed = controls(self.desk.snapshot.revision, denial, declared)
+        return _Verdict(b"deny", refusal.code.encode(), listed)
 
     def _data(
         self,
         shared: bytes,
         facts: RequestFacts | None,
-        refusal: Refusal | None,
+        verdict: _Verdict,
         sizes: tuple[Hold, bytes],
     ) -> bytes:
         """The members of a decision record."""
         hold, body = sizes
-        listed = self._passed
-        result, reason = b"allow", b"allowed"
-        if refusal is not None:
-            control = CONTROL_OF.get(refusal.code)
-            listed = controls(self.desk.snapshot.revision, control)
-            result, reason = b"deny", refusal.code.encode()
+        result, reason, listed = verdict
         ceiling = facts.max_output_tokens if facts else None
         return (
             b'"result":"%b","reason":"%b","gen_ai.request.model":%b,'
@@ -225,7 +419,7 @@ class Admission:
             % (
                 result,
                 reason,
-                json(_recorded(facts, self.desk.registry.models)),
+                json(safe_names.model(facts, self.desk.registry.models)),
                 b"null" if ceiling is None else b"%d" % ceiling,
                 b"true" if facts and facts.stream else b"false",
                 shared,
@@ -238,36 +432,41 @@ class Admission:
         )
 
 
-_MODEL_CHARACTERS_MAX = 200
-_MODEL_NAME = re.compile(r"[A-Za-z0-9._:/@+-]{1,100}")
-_SECRET = re.compile(r"ctl_|sk-|AIza|eyJ")
-"""What our secrets begin with, and what others' keys and tokens do."""
+def _declared(path: HoldPath, entitlement: Entitlement) -> tuple[str, ...]:
+    """The controls for which a limit is declared."""
+    found = {
+        "token_ceiling": entitlement.output.is_always,
+        "rate_limit": bool(path.rates),
+        "concurrency": bool(path.permits),
+        "budget": bool(path.money) or bool(path.progressive),
+    }
+    return tuple([name for name, applies in found.items() if applies])
 
 
-def _recorded(facts: RequestFacts | None, declared: Container[str]) -> str | None:
-    """The model to record: one that is declared, or a name that could be a model's.
-
-    A client may put a prompt or a secret into the field: records hold neither.
-    """
-    if facts is None:
-        return None
-    model = facts.model
-    if model in declared:
-        return model[:_MODEL_CHARACTERS_MAX]
-    if _MODEL_NAME.fullmatch(model) is None or _SECRET.search(model) is not None:
-        return None
-    return model
+def _input_bound(entitlement: Entitlement, facts: RequestFacts, body: bytes) -> int:
+    return input_tokens_bound(
+        len(body),
+        entitlement.model.context_window_tokens,
+        entitlement.rates,
+        by_reference=facts.has_context_elsewhere,
+    )
 
 
-def _hold(
-    entitlement: Entitlement, facts: RequestFacts, body_bytes: int, tokens_out: int
+def need_of(hold: Hold) -> Need:
+    """What a request needs of its limits, all of it at once."""
+    tokens = hold.input_tokens + hold.output_tokens
+    return Need(hold.nano_usd, hold.nano_usd, tokens)
+
+
+def hold_of(
+    entitlement: Entitlement, facts: RequestFacts, tokens_in: int, tokens_out: int
 ) -> Hold:
-    """The most that the request can cost (design.md §4).
+    """The most that a request can cost (design.md §4).
 
     Args:
         entitlement: what the credential gets.
         facts: of the request.
-        body_bytes: of the body that is sent.
+        tokens_in: bound of the prompt.
         tokens_out: bound of one choice's output.
 
     Raises:
@@ -276,13 +475,7 @@ def _hold(
     rates = entitlement.rates
     if rates is None:
         return _NO_HOLD
-    window = entitlement.model.context_window_tokens
-    tokens_in = input_tokens_bound(
-        body_bytes, window, rates, by_reference=facts.has_context_elsewhere
-    )
     tokens_out *= facts.choices
-    reachable = entitlement.ceilings
-    if facts.service_tier is not None:
-        reachable = ceilings(rates, facts.service_tier)
+    reachable = entitlement.ceilings_for(facts.service_tier)
     nano_usd = bound_by(reachable, tokens_in, tokens_out)
     return Hold(nano_usd, tokens_in, tokens_out)

@@ -6,12 +6,15 @@ A worker replaces its desk as a whole when a new snapshot appears.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
+from comptroller.core.account import Where
 from comptroller.core.bound import Ceiling, OutputRule, ceilings, output_rule
+from comptroller.core.budget_path import money_limits, parallel_limits, rate_limits
 from comptroller.core.credential import Credential, Secret
 from comptroller.core.decision import ControlOutcome, Outcome
 from comptroller.core.errors import ComptrollerError, UnpricedError
@@ -53,15 +56,18 @@ ENFORCED: Final = (
     "dialect",
     "price",
     "provider_credential",
-)
-"""Controls in the order in which they are asked."""
-
-_LATER: Final = (
-    "environment",
     "token_ceiling",
     "rate_limit",
     "concurrency",
     "budget",
+)
+"""Controls in the order in which they are asked."""
+
+LIMITS: Final = ENFORCED[7:]
+"""Controls that apply only where a limit is declared."""
+
+_LATER: Final = (
+    "environment",
     "prompt_restriction",
     "tenant_isolation",
 )
@@ -106,6 +112,18 @@ class Entitlement(msgspec.Struct, frozen=True):
     """The provider's credential, where it is one that no reply may show."""
     data: bytes
     """The members of the decision record that are the same for every request."""
+    where: Where
+    """Every scope that the request belongs to, without a run."""
+
+    def ceilings_for(self, tier: str | None) -> tuple[Ceiling, ...]:
+        """What bounds the cost of a request that asks for a service tier.
+
+        Raises:
+            UnpricedError: the tier has no price.
+        """
+        if tier is None or self.rates is None:
+            return self.ceilings
+        return ceilings(self.rates, tier)
 
 
 class Desk:
@@ -158,6 +176,15 @@ class Desk:
             if other in names and model.provider == asked.provider:
                 return True
         return False
+
+    def has_limits(self, where: Where, model: ModelId) -> bool:
+        """Whether a budget, rate or concurrency limit applies to such requests."""
+        registry = self.registry
+        return bool(
+            money_limits(registry, where)
+            or parallel_limits(registry, where, model)
+            or rate_limits(registry, where, model)
+        )
 
     def entitlement(
         self, credential: Credential, service: Service, model: str, route: Route
@@ -225,6 +252,14 @@ class Desk:
             head=head,
             key=key if len(key) >= KEY_BYTES_MIN else b"",
             data=data,
+            where=Where(
+                self.registry.organization,
+                service.tenant,
+                service.unit,
+                service.id,
+                credential.id,
+                None,
+            ),
         )
 
     def _key(self, provider: Provider) -> bytes:
@@ -342,25 +377,39 @@ def _decision_data(
     return json(members)[1:-1]
 
 
-def controls(version: int, denied_by: str | None) -> bytes:
+class Denial(NamedTuple):
+    """Which control denied, what it saw, and what it allows."""
+
+    control: str | None
+    observed: int | None = None
+    limit: int | None = None
+
+
+def controls(
+    version: int, denial: Denial | None, declared: Collection[str] = ()
+) -> bytes:
     """The outcome of every control, in their order; those after a denial: not reached.
 
     Args:
         version: revision of the registry that configures them.
-        denied_by: the control that denied; None: all passed.
+        denial: what denied; None: all passed.
+        declared: which of LIMITS a limit is declared for; the others do not apply.
     """
     outcomes = []
     denied = False
-    for name in ENFORCED:
-        outcome = Outcome.NOT_APPLICABLE if denied else Outcome.PASS
-        if name == denied_by:
-            outcome, denied = Outcome.DENY, True
+    for name in (*ENFORCED, *_LATER):
+        observed = limit = None
+        applies = name in ENFORCED and not denied
+        applies = applies and (name not in LIMITS or name in declared)
+        outcome = Outcome.PASS if applies else Outcome.NOT_APPLICABLE
+        if name in _LATER:
+            outcome = Outcome.DISABLED
+        elif denial is not None and name == denial.control:
+            _, observed, limit = denial
+            applies = denied = True
+            outcome = Outcome.DENY
         outcomes.append(
-            ControlOutcome(name, str(version), not denied or name == denied_by, outcome)
+            ControlOutcome(name, str(version), applies, outcome, observed, limit)
         )
-    outcomes += [
-        ControlOutcome(name, str(version), False, Outcome.DISABLED)  # noqa: FBT003
-        for name in _LATER
-    ]
     said = [outcome._asdict() for outcome in outcomes]
     return json([{k: v for k, v in one.items() if v is not None} for one in said])

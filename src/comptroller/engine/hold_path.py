@@ -68,6 +68,9 @@ class HoldPath:
         self.rates: tuple[RateSlot, ...] = rates
         self.is_empty: bool = not (money or progressive or permits or rates)
         """Whether no limit is declared for such requests."""
+        tokens = [slot for slot in rates if slot.is_tokens]
+        self.needs_bound: bool = bool(money or progressive or tokens)
+        """Whether what a request may use has to be bounded for its limits to hold."""
         self.clamping: frozenset[str] = frozenset()
         """Accounts whose budget lowers an output ceiling rather than refuse."""
         self.data: bytes = b""

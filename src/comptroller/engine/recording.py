@@ -63,6 +63,7 @@ class Recorder:
         request_id: str,
         data: bytes,
         on_durable: Callable[[bool], None] | None,
+        now_ns: int,
     ) -> None:
         """Records a decision.
 
@@ -70,10 +71,11 @@ class Recorder:
             request_id: the decision's id, too.
             data: the members of `data` after the decision id, without braces.
             on_durable: see `Journal.append`; None for a refusal.
+            now_ns: when it was decided: the time by which its hold's windows go.
         """
         name = request_id.encode()
         data = b'{"decision_id":"%b",%b}' % (name, data)
-        self._append(b"decided", name, data, on_durable)
+        self._append(b"decided", name, data, on_durable, now_ns)
 
     def released(self, request_id: str, reason: str) -> None:
         """Records that nothing was sent upstream and nothing is owed."""
@@ -120,8 +122,9 @@ class Recorder:
         name: bytes,
         data: bytes,
         on_durable: Callable[[bool], None] | None,
+        now_ns: int = 0,
     ) -> None:
-        """Appends a record.
+        """Appends a record, of now or of a moment just passed.
 
         CloudEvents wants source and id together unique: a request has at most one
         record of a kind in a journal, so its id and the kind are.
@@ -137,7 +140,7 @@ class Recorder:
                 kind,
                 self._source,
                 kind,
-                self._stamp.text(self._clock.now_ns()),
+                self._stamp.text(now_ns or self._clock.now_ns()),
                 name,
                 sequence,
                 data,

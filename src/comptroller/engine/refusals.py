@@ -22,6 +22,10 @@ class Refusal(NamedTuple):
     """What is wrong and what to do; no prompt text, no secrets."""
     retry: bool = False
     """Whether the same request may succeed later, unchanged."""
+    retry_after_s: int = 1
+    """After how long, where it may."""
+    headers: bytes = b""
+    """Further header lines, each with its line break."""
 
 
 UNKNOWN_ROUTE = Refusal(
@@ -105,7 +109,7 @@ def credential_ended(
     credential: str, how: str, service: Service | None, registry: Registry
 ) -> Refusal:
     """A credential that is `revoked`, `expired` or `not valid yet`."""
-    whom = _ask(service, registry, "technical") if service else ""
+    whom = ask_owner(service, registry, "technical") if service else ""
     code = f"credential_{how.replace(' ', '_')}"
     return Refusal(401, code, f"Credential {credential} is {how}.{whom}")
 
@@ -117,7 +121,7 @@ def model_not_allowed(asked: str, service: Service, registry: Registry) -> Refus
         400,
         "model_not_allowed",
         f"Service {service.id} may not use model {asked[:100]!r}; it may use: {may}."
-        + _ask(service, registry, "policy"),
+        + ask_owner(service, registry, "policy"),
     )
 
 
@@ -139,14 +143,14 @@ def unpriced(model: str, service: Service, registry: Registry) -> Refusal:
         "unpriced_model",
         f"Model {model!r} has no price, so a request could not be accounted for. "
         "Declare 'price' for it in the configuration."
-        + _ask(service, registry, "billing"),
+        + ask_owner(service, registry, "billing"),
     )
 
 
 def unattributable(service: str, what: str, registry: Registry) -> Refusal:
     """A request that does not resolve to named people."""
     owner = registry.people.get(registry.gateway.owner)
-    whom = f" The gateway's owner is {_named(owner)}; ask them." if owner else ""
+    whom = f" The gateway's owner is {named(owner)}; ask them." if owner else ""
     return Refusal(
         400,
         "unattributable",
@@ -170,12 +174,14 @@ def bad_request(message: str) -> Refusal:
     return Refusal(400, "bad_request", sentence.rstrip(".") + ".")
 
 
-def _ask(service: Service | None, registry: Registry, role: str) -> str:
+def ask_owner(service: Service | None, registry: Registry, role: str) -> str:
+    """A sentence that names an owner of a service; nothing where there is none."""
     if service is None:
         return ""
     person = registry.people.get(PersonId(getattr(service.owners, role)))
-    return f" Its {role} owner is {_named(person)}; ask them." if person else ""
+    return f" Its {role} owner is {named(person)}; ask them." if person else ""
 
 
-def _named(person: Person) -> str:
+def named(person: Person) -> str:
+    """A person with the address to reach them."""
     return f"{person.name} <{person.email}>"

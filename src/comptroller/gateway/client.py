@@ -26,10 +26,12 @@ from comptroller.gateway.inbound import (
     HEAD_TOO_LARGE,
     HTTP_VERSION,
     REQUEST_HEADERS,
+    RUN,
     TARGET_BYTES_MAX,
     TARGET_TOO_LONG,
     Inbound,
     is_readable,
+    is_session,
     not_http,
     secret_of,
     split_target,
@@ -73,6 +75,7 @@ class ClientConnection(asyncio.Protocol):
     _chunked: bool
     _expects: bool
     _upgrades: bool
+    _run: bytes
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
@@ -177,6 +180,9 @@ class ClientConnection(asyncio.Protocol):
             self._lines.append(b"%b: %b" % (name, value))
             if not is_readable(value):
                 self._refusal = CHARSET
+        elif is_session(withheld):
+            self._lines.append(b"%b: %b" % (name, value))
+            self._run = self._run or value
         else:
             self._judge(withheld, value)
 
@@ -248,6 +254,7 @@ class ClientConnection(asyncio.Protocol):
                 is_1_1,
                 self._hosts == 1 or not (is_1_1 or self._hosts),
                 method == b"HEAD",
+                self._run,
             )
         )
         self._floor.body_bytes -= self._body_bytes
@@ -362,6 +369,7 @@ class ClientConnection(asyncio.Protocol):
         self._expects = False
         self._upgrades = False
         self._hops = []
+        self._run = b""
 
     def _judge(self, lower: bytes, value: bytes) -> None:
         """Takes in a header that concerns this connection or the body's form."""
@@ -375,6 +383,8 @@ class ClientConnection(asyncio.Protocol):
             self._expects = value.strip().lower() == b"100-continue"
         elif lower == b"connection":
             self._hops += [part.strip().lower() for part in value.split(b",")]
+        elif lower == RUN:
+            self._run = value
         elif lower == b"upgrade":
             self._upgrades = True
         elif lower == b"transfer-encoding":

@@ -7,76 +7,51 @@ allowed request ends in exactly one of settled or released.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec.structs import replace
 
 from comptroller.core.errors import JournalUnavailableError
 from comptroller.core.usage import Reading
 from comptroller.engine import refusals
-from comptroller.engine.admission import Admitted, Ask, Refused
+from comptroller.engine.admission import Admitted, Ask, Candidate, Refused
 from comptroller.engine.ports import UpstreamCall, UpstreamFailure, UpstreamRequest
 from comptroller.engine.refusals import Refusal
+from comptroller.engine.reservation import Reservation
 from comptroller.engine.settlement import NOTHING_READ, Reply, settle
 from comptroller.gateway import heads, local
 from comptroller.gateway.coding import CodingError, decoding
 from comptroller.gateway.floor import Floor
 from comptroller.gateway.inbound import Inbound, decoded, one_secret
+from comptroller.gateway.outward import Client, Outward, without
 from comptroller.wire.meter import Meter
 from comptroller.wire.meters import is_event_stream, meter_for
-from comptroller.wire.refusal import cut_event, refusal_body
-from comptroller.wire.routes import (
-    LOCAL_OPERATIONS,
-    Route,
-    dialect_of,
-    match,
-)
+from comptroller.wire.rate_headers import rate_headers
+from comptroller.wire.routes import LOCAL_OPERATIONS, Route, match
 
 WHOLE_BYTES_MAX: Final = 1024 * 1024
 """A reply that is not a stream is held back up to this size, so that its cost can
 go out with its head."""
 
-
-REDACTED: Final = b"[credential of the gateway]"
 KEPT_BYTES_MAX: Final = 16 * 1024
 """A larger request body is let go of when it was sent: a reply may take minutes, and
 a thousand of them together would hold gigabytes."""
 
 
-def without(key: bytes, data: bytes) -> bytes:
-    """A reply without the provider's credential: an error may repeat it."""
-    return data.replace(key, REDACTED) if key and key in data else data
-
-
-class Client(Protocol):
-    """What an exchange asks of its client's connection."""
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether the client does not read fast enough."""
-
-    def write(self, data: bytes) -> None:
-        """Sends bytes, if the client is still there."""
-
-    def done(self, *, keep_alive: bool) -> None:
-        """The request is answered."""
-
-    def abort(self) -> None:
-        """Closes at once, so that a reply broken off is seen as such."""
-
-
 class Stage(IntEnum):
-    """How far an allowed request is."""
+    """How far a request is."""
 
     NEW = 0
-    RECORDING = 1
-    SENT = 2
+    WAITING = 1
+    """For room on a limit; nothing is decided."""
+    RECORDING = 2
+    SENT = 3
     """The upstream call has begun; no head yet."""
-    HOLDING = 3
+    HOLDING = 4
     """The reply arrives and is held back."""
-    STREAMING = 4
+    STREAMING = 5
     """The reply's head went out to the client."""
-    ENDED = 5
+    ENDED = 6
 
 
 class Exchange:
@@ -94,20 +69,20 @@ class Exchange:
     _status: int | None = None
     _head = b""
     _held_bytes = 0
-    _chunked = False
     _is_recorded = False
     _takes_events = False
     """Whether the reply is made of events, so that one more can end it."""
     _cut: Refusal | None = None
+    _waiting: Reservation | None = None
 
     def __init__(self, floor: Floor, client: Client, inbound: Inbound) -> None:
         self.stage = Stage.NEW
         self._floor = floor
-        self._client: Client | None = client
         self._inbound = inbound
         self._began_s = floor.now_s()
         self._held: list[bytes] = []
         self.request_id = floor.new_id()
+        self._out = Outward(client, inbound, self.request_id)
 
     # -- before the provider -----------------------------------------------
 
@@ -132,33 +107,61 @@ class Exchange:
     def _admit(self, route: Route) -> None:
         floor = self._floor
         assert floor.admission is not None  # noqa: S101
-        secret = one_secret(self._inbound.secrets)
+        inbound = self._inbound
+        secret = one_secret(inbound.secrets)
         if isinstance(secret, Refusal):
             self._refuse(secret)
             return
         now_ns = floor.clock.now_ns()
-        body: bytes | Refusal = self._inbound.body
-        if self._inbound.coding:
+        body: bytes | Refusal = inbound.body
+        if inbound.coding:
             known = floor.admission.identify(secret, now_ns, route)
             if not isinstance(known, Refused):  # strangers inflate nothing
-                body = decoded(self._inbound, floor.body_bytes_max)
+                body = decoded(inbound, floor.body_bytes_max)
         if isinstance(body, Refusal):
             self._refuse(body)
             return
-        verdict = floor.admission.admit(
-            Ask(route, secret, body, self._inbound.query), now_ns
-        )
+        ask = Ask(route, secret, body, inbound.query, inbound.run)
+        verdict = floor.admission.admit(ask, now_ns)
+        if isinstance(verdict, Candidate):
+            self.stage = Stage.WAITING
+            floor.waiting.add(self)
+            waiting = Reservation(floor.admission, verdict, floor.clock, self._waited)
+            self._waiting = waiting
+            waiting.begin()
+        else:
+            self._decided(verdict, now_ns)
+
+    def _waited(self, verdict: Admitted | Refused, now_ns: int) -> None:
+        """A limit had room for the request in the end, or had none."""
+        waiting = self._waiting
+        floor = self._floor
+        self._waiting = None
+        floor.waiting.discard(self)
+        assert waiting is not None  # noqa: S101
+        assert self._route is not None  # noqa: S101
+        if waiting.admission is not floor.admission:
+            # What is applied, or who may ask, has changed meanwhile.
+            if isinstance(verdict, Admitted):
+                verdict.let_go()
+            self._admit(self._route)
+            return
+        self._decided(verdict, now_ns)
+
+    def _decided(self, verdict: Admitted | Refused, now_ns: int) -> None:
+        floor = self._floor
         self._is_recorded = verdict.data is not None
+        recorder = floor.recorder
         try:
             if isinstance(verdict, Refused):
                 if verdict.data is not None:
-                    floor.recorder.decided(self.request_id, verdict.data, None)
+                    recorder.decided(self.request_id, verdict.data, None, now_ns)
                 self._refuse(verdict.refusal)
             else:
                 self.admitted = verdict
                 self.stage = Stage.RECORDING
                 floor.exchanges.add(self)
-                floor.recorder.decided(self.request_id, verdict.data, self._recorded)
+                recorder.decided(self.request_id, verdict.data, self._recorded, now_ns)
         except JournalUnavailableError:
             self._end()
             self._refuse(refusals.JOURNAL_FAILED)
@@ -172,7 +175,7 @@ class Exchange:
             self._end()
             self._refuse(refusals.JOURNAL_FAILED)
             return
-        if self._cut is not None or self._client is None:
+        if self._cut is not None or self._out.client is None:
             self._release(self._cut.code if self._cut else "client_left")
             self._refuse(self._cut or refusals.STOPPING)
             return
@@ -216,6 +219,12 @@ class Exchange:
         self._meter = meter
         self._takes_events = is_stream and not coding and b"json" not in content_type
         self._head = without(self.admitted.entitlement.key, head.lines)
+        if status == 429:
+            self._floor.refused_by_provider(self.admitted, headers)
+        stands = self.admitted.rates()
+        if stands:
+            ours = rate_headers(route.dialect, stands, self._floor.clock.now_ns())
+            self._head = heads.with_rates(self._head, ours)
         self.stage = Stage.HOLDING
         if is_stream:
             self._send_head()
@@ -231,7 +240,7 @@ class Exchange:
             self.on_failed(UpstreamFailure("garbage", str(error), sent=True))
             return
         if self.stage is Stage.STREAMING:
-            self._send(out)
+            self._out.send(out)
         else:
             self._held.append(out)
             self._held_bytes += len(out)
@@ -241,28 +250,25 @@ class Exchange:
     def on_end(self) -> None:
         """The reply is whole: settle, then let the client have the rest."""
         assert self._meter is not None  # noqa: S101
+        assert self.admitted is not None  # noqa: S101
         self._call = None  # its connection may serve another by now
         rest, reading = self._meter.finish()
         status = self._status or 0
         outcome = "upstream_error" if status >= 400 else "completed"
-        if self._client is None:
+        out = self._out
+        if out.client is None:
             outcome = "client_left"
         cost = self._settle(outcome, reading)
-        client = self._client
-        if client is None:
-            return
-        keep_alive = self._inbound.keep_alive
-        if self.stage is Stage.STREAMING:
-            self._send(rest)
-            if self._chunked:
-                client.write(b"0\r\n\r\n")
-            else:
-                keep_alive = False
-        else:
-            self._held.append(rest)
-            self._send_whole(client, cost)
+        was = self.stage
         self._end()
-        client.done(keep_alive=keep_alive)
+        if was is Stage.STREAMING:
+            out.send(rest)
+            out.end()
+        elif out.client is not None:
+            self._held.append(rest)
+            body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+            body = without(self.admitted.entitlement.key, body)
+            out.whole(self._status or 502, self._head, body, cost)
 
     def on_failed(self, failure: UpstreamFailure) -> None:
         """The reply will not be whole: settle what was seen, or release."""
@@ -273,11 +279,8 @@ class Exchange:
             self._release(f"upstream_{failure.code}")
         else:
             self._settle_broken("upstream_broke")
-        client = self._client
-        if client is None:
-            return
         if was is Stage.STREAMING:
-            client.abort()
+            self._out.break_off()
             return
         status = 504 if failure.code == "timeout" else 502
         code = f"upstream_{failure.code}"
@@ -301,7 +304,9 @@ class Exchange:
 
     def client_left(self) -> None:
         """The client is gone: the reply is drained to its usage, within bounds."""
-        self._client = None
+        self._out.client = None
+        if self.stage is Stage.WAITING:
+            self._stop_waiting()
         if self.stage not in (Stage.SENT, Stage.HOLDING, Stage.STREAMING):
             return  # nothing was sent yet, or all is done
         floor = self._floor
@@ -321,32 +326,27 @@ class Exchange:
 
     def cut(self, refusal: Refusal) -> None:
         """Ends a request under way, in its dialect: its credential was revoked."""
+        if self.stage is Stage.WAITING:
+            self._stop_waiting()
+            self._refuse(refusal)
+            return
         self._cut = refusal
         if self.stage is Stage.RECORDING:
             return  # _recorded() releases it
         was = self.stage
         self._leave("cut")
-        client = self._client
-        if client is None or self._route is None:
+        if self._route is None:
             return
         if was is not Stage.STREAMING:
             self._refuse(refusal)
-            return
-        if not self._takes_events:
-            client.abort()  # whatever is added, it would look like a whole reply
-            return
-        route = self._route
-        event = cut_event(route.dialect, route.operation, refusal.code, refusal.message)
-        self._send(event)
-        if self._chunked:
-            client.write(b"0\r\n\r\n")
-        client.done(keep_alive=False)
+        elif self._takes_events:
+            self._out.cut(refusal, self._route)
+        else:
+            self._out.break_off()  # whatever is added would look like a whole reply
 
     # -- inside --------------------------------------------------------------
 
     def _answer_here(self, route: Route) -> None:
-        client = self._client
-        assert client is not None  # noqa: S101
         secret = one_secret(self._inbound.secrets)
         if isinstance(secret, Refusal):
             self._refuse(secret)
@@ -354,92 +354,38 @@ class Exchange:
         answer = local.answer(self._floor, route, secret, self._inbound.lines)
         if isinstance(answer, Refusal):
             self._refuse(answer)
-            return
-        keep_alive = self._inbound.keep_alive
-        reply = heads.own_reply(
-            answer.status, answer.content_type, answer.body, close=not keep_alive
-        )
-        if self._inbound.is_head:
-            reply = reply[: reply.index(b"\r\n\r\n") + 4]
-        client.write(reply)
-        client.done(keep_alive=keep_alive)
+        else:
+            self._out.answer(answer)
 
     def _refuse(self, refusal: Refusal) -> None:
-        client = self._client
-        if client is None:
+        if self._out.client is None:
             return
-        inbound = self._inbound
         if not self._is_recorded and refusal.code in refusals.UNKNOWN_CALLERS:
             self._floor.count_unauthenticated(refusal.code)
-        dialect = self._route.dialect if self._route else dialect_of(inbound.path)
-        message = f"{refusal.message} Request {self.request_id}."
-        body = refusal_body(
-            dialect, refusal.status, refusal.code, message, self.request_id
-        )
-        keep_alive = inbound.keep_alive
-        reply = heads.refusal_reply(
-            refusal, body, self.request_id, keep_alive=keep_alive
-        )
-        if inbound.is_head:
-            reply = reply[: len(reply) - len(body)]
-        client.write(reply)
-        client.done(keep_alive=keep_alive)
+        self._out.refuse(refusal, self._route)
 
     def _send_head(self) -> None:
         """Sends the head of a reply that goes on in pieces."""
-        client = self._client
         self.stage = Stage.STREAMING
         held, self._held = self._held, []
-        if client is None:
-            return
-        self._chunked = self._inbound.chunked_allowed
-        framing = b"transfer-encoding: chunked\r\n"
-        if not self._chunked:
-            framing = b"connection: close\r\n"
-        client.write(
-            b"%b%b%b: %b\r\n%b\r\n"
-            % (
-                heads.status_line(self._status or 502),
-                self._head,
-                heads.REQUEST_ID,
-                self.request_id.encode(),
-                framing,
-            )
-        )
+        out = self._out
+        out.begin(self._status or 502, self._head)
         for data in held:
-            self._send(data)
-        if client.is_blocked:
+            out.send(data)
+        client = out.client
+        if client is not None and client.is_blocked:
             self.client_blocked()
-
-    def _send(self, data: bytes) -> None:
-        client = self._client
-        if client is None or not data:
-            return
-        client.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-
-    def _send_whole(self, client: Client, cost_nano_usd: int | None) -> None:
-        assert self.admitted is not None  # noqa: S101
-        body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-        body = without(self.admitted.entitlement.key, body)
-        cost = b""
-        if cost_nano_usd is not None:
-            cost = b"%b: %d\r\n" % (heads.COST, cost_nano_usd)
-        client.write(
-            b"%b%b%b: %b\r\n%bcontent-length: %d\r\n%b\r\n%b"
-            % (
-                heads.status_line(self._status or 502),
-                self._head,
-                heads.REQUEST_ID,
-                self.request_id.encode(),
-                cost,
-                len(body),
-                b"" if self._inbound.keep_alive else b"connection: close\r\n",
-                body,
-            )
-        )
 
     def _elapsed_us(self) -> int:
         return int((self._floor.now_s() - self._began_s) * 1e6)
+
+    def _stop_waiting(self) -> None:
+        """Waits for room no more; nothing was decided or held."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        self._floor.waiting.discard(self)
+        self.stage = Stage.ENDED
 
     def _leave(self, outcome: str) -> None:
         """Leaves the provider in the middle; settles, if it heard of us at all."""
@@ -459,9 +405,11 @@ class Exchange:
     def _settle(self, outcome: str, reading: Reading) -> int | None:
         """Books what the request consumed; returns its cost in nano-USD.
 
-        When the journal fails here, recovery ends the request at its hold.
+        When the journal fails here, recovery ends the request at its hold: the
+        hold stays held.
         """
-        assert self.admitted is not None  # noqa: S101
+        admitted = self.admitted
+        assert admitted is not None  # noqa: S101
         reply = Reply(
             self.request_id,
             outcome,
@@ -470,20 +418,22 @@ class Exchange:
             self._elapsed_us(),
             self._first_byte_us,
         )
-        settled = settle(self.admitted, reply)
+        settled = settle(admitted, reply)
         try:
             self._floor.recorder.settled(settled)
         except JournalUnavailableError:
             return None
-        finally:
-            if self._client is None:
-                self._end()
+        admitted.settle(
+            settled.cost_nano_usd, settled.input_tokens + settled.output_tokens
+        )
         return settled.cost_nano_usd
 
     def _release(self, reason: str) -> None:
         """Nothing was sent, nothing is owed."""
+        assert self.admitted is not None  # noqa: S101
         try:
             self._floor.recorder.released(self.request_id, reason)
+            self.admitted.let_go()
         except JournalUnavailableError:
             pass  # recovery ends it at its hold
         finally:

@@ -11,9 +11,12 @@ from comptroller.core.registry import GatewaySettings, PersonId
 from comptroller.engine import refusals
 from comptroller.engine.admission import Admission, Admitted
 from comptroller.engine.desk import Desk
+from comptroller.engine.holding import Holding
 from comptroller.engine.ports import Clock, Ids, Journal, Upstreams
 from comptroller.engine.recording import Recorder
 from comptroller.engine.refusals import Refusal
+from comptroller.engine.upstream_buckets import UpstreamBuckets
+from comptroller.gateway import heads
 from comptroller.gateway.bounds import ClientBounds
 
 EXCHANGES_MAX: Final = 4096
@@ -38,7 +41,7 @@ class Connection(Protocol):
 
 
 class Running(Protocol):
-    """What the floor asks of an allowed request under way."""
+    """What the floor asks of a request under way."""
 
     admitted: Admitted | None
     drain_until_s: float | None
@@ -81,6 +84,12 @@ class Floor:
         self.connections: set[Connection] = set()
         self.exchanges: set[Running] = set()
         """Allowed requests that have no end yet."""
+        self.waiting: set[Running] = set()
+        """Requests that wait for room on a limit; nothing is decided yet."""
+        self.holding: Holding | None = None
+        """The worker's leases; the worker puts its own here."""
+        self.buckets = UpstreamBuckets()
+        """The providers' own limits, as far as this worker has met them."""
         self.draining = 0
         self.body_bytes = 0
         """Bytes of request bodies that are still arriving."""
@@ -108,7 +117,9 @@ class Floor:
 
     def take(self, desk: Desk) -> None:
         """Serves from a new desk; what it no longer allows is cut."""
-        self.admission = Admission(desk)
+        if self.holding is not None:
+            self.holding.take(desk.registry, desk.snapshot.revision)
+        self.admission = Admission(desk, self.holding, self.buckets)
         self.settings = desk.registry.gateway
         live = {c.id for c in desk.snapshot.credentials if c.revoked_ns is None}
         for exchange in tuple(self.exchanges):
@@ -118,6 +129,15 @@ class Floor:
             is_declared = entitlement.service.id in desk.registry.services
             if entitlement.credential.id not in live or not is_declared:
                 exchange.cut(refusals.CUT_REVOKED)
+
+    def refused_by_provider(
+        self, admitted: Admitted, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """A provider refused a request for its own rate: it is left alone a while."""
+        model = admitted.entitlement.model
+        bucket = model.provider, model.upstream
+        now_ns = self.clock.now_ns()
+        self.buckets.refused(bucket, heads.retry_after(headers), now_ns)
 
     def turned_away(self, code: str) -> str:
         """Counts what never became a request; returns an id to answer it with."""

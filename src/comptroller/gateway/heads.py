@@ -58,6 +58,27 @@ class ReplyHead(msgspec.Struct, gc=False):
     coding: bytes
 
 
+_RATE_PREFIXES: Final = (b"x-ratelimit-", b"anthropic-ratelimit-")
+
+
+def with_rates(lines: bytes, ours: bytes) -> bytes:
+    """Header lines with our rate limits in place of the provider's: ours come first."""
+    kept = [
+        line
+        for line in lines.splitlines(keepends=True)
+        if not line.lower().startswith(_RATE_PREFIXES)
+    ]
+    return ours + b"".join(kept)
+
+
+def retry_after(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The value of a reply's Retry-After; empty: it has none."""
+    for name, value in headers:
+        if name.lower() == b"retry-after":
+            return value
+    return b""
+
+
 def reply_head(
     headers: list[tuple[bytes, bytes]], *, keep_coding: bool = True
 ) -> ReplyHead:
@@ -94,7 +115,10 @@ def refusal_reply(
     refusal: Refusal, body: bytes, request_id: str, *, keep_alive: bool
 ) -> bytes:
     """A whole reply that turns a request away."""
-    retry = b"true" if refusal.retry else b"false"
+    retry, again = b"false", refusal.headers
+    if refusal.retry:
+        retry = b"true"
+        again = b"retry-after: %d\r\n%b" % (refusal.retry_after_s, again)
     return (
         b"%bcontent-type: application/json\r\ncontent-length: %d\r\n"
         b"x-should-retry: %b\r\nx-comptroller-code: %b\r\n%b: %b\r\n%b%b\r\n%b"
@@ -105,7 +129,7 @@ def refusal_reply(
             refusal.code.encode(),
             REQUEST_ID,
             request_id.encode(),
-            b"retry-after: 1\r\n" if refusal.retry else b"",
+            again,
             b"" if keep_alive else b"connection: close\r\n",
             body,
         )

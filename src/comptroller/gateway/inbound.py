@@ -41,7 +41,13 @@ _MISLEADING: Final = frozenset(
 )
 """Headers that would make the provider do another thing than was decided on, or
 leave the usage out of its reply."""
-_JUDGED: Final = frozenset({b"content-type"})
+RUN: Final = b"x-comptroller-run"
+_SESSIONS: Final = frozenset(
+    {b"x-claude-code-session-id", b"session-id", b"session_id", b"x-session-id"}
+    | {b"x-qwen-code-session-id", b"x-session-affinity"}
+)
+"""By which coding agents name the session that a request belongs to."""
+_JUDGED: Final = frozenset({b"content-type"}) | _SESSIONS
 """Passed on, after a look at it."""
 _CHARSETS: Final = frozenset(
     {b"", b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"latin1"}
@@ -121,6 +127,8 @@ class Inbound(msgspec.Struct, frozen=True):
     """Whether the client understands chunked replies (HTTP/1.1)."""
     has_host: bool
     is_head: bool
+    run: bytes = b""
+    """The run that it belongs to, as the client names it; empty: it names none."""
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
@@ -146,6 +154,11 @@ def take_key(query: bytes) -> tuple[bytes, list[bytes]]:
         else:
             kept.append(part)
     return b"&".join(kept), keys
+
+
+def is_session(lower: bytes) -> bool:
+    """Whether a header names an agent's session."""
+    return lower in _SESSIONS
 
 
 def secret_of(name: bytes, value: bytes) -> bytes:

@@ -7,13 +7,18 @@ import gc
 import logging
 import signal
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from comptroller.core.errors import JournalUnavailableError, StoreUnavailableError
+from comptroller.core.errors import (
+    ConflictError,
+    JournalUnavailableError,
+    StoreUnavailableError,
+)
 from comptroller.engine import refusals
 from comptroller.engine.desk import Desk
+from comptroller.engine.holding import Holding
 from comptroller.engine.ports import (
     Clock,
     Ids,
@@ -22,6 +27,7 @@ from comptroller.engine.ports import (
     SnapshotStore,
     Upstreams,
 )
+from comptroller.engine.recording import Recorder
 from comptroller.engine.snapshot import decode
 from comptroller.gateway.bounds import ClientBounds
 from comptroller.gateway.client import ClientConnection
@@ -33,6 +39,13 @@ SNAPSHOT_EVERY_S: Final = 0.2
 """How often a worker looks for a new snapshot: revocation takes this long at most."""
 SWEEP_EVERY_S: Final = 1.0
 BACKLOG: Final = 4096
+
+
+class Leases(NamedTuple):
+    """A worker's leases, and how its conversation with the centre is ended."""
+
+    holding: Holding
+    close: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,8 @@ class WorkerParts:
     snapshots: SnapshotStore
     upstreams: Callable[[], Upstreams]
     """Opens the upstream pool; called on the running event loop."""
+    leases: Callable[[str, Recorder], Leases]
+    """Opens the leases of a journal's source; called on the running event loop."""
     clock: Clock
     ids: Ids
     secrets: SecretResolver
@@ -64,6 +79,7 @@ async def run_worker(parts: WorkerParts) -> None:
     Raises:
         JournalUnavailableError: the journal cannot be opened, or it failed: what was
             under way is finished, and only a new process can record again.
+        ConflictError: the ledger takes this process for dead; likewise.
         OSError: the port cannot be opened.
     """
     loop = asyncio.get_running_loop()
@@ -71,13 +87,18 @@ async def run_worker(parts: WorkerParts) -> None:
     upstreams = parts.upstreams()
     floor = Floor(journal, upstreams, parts.clock, parts.ids, plain=parts.tls is None)
     floor.bounds = parts.bounds
+    leases = parts.leases(journal.source, floor.recorder)
+    holding = floor.holding = leases.holding
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     beats = [
         _Beat(SNAPSHOT_EVERY_S, lambda: _refresh(floor, parts)),
         _Beat(SWEEP_EVERY_S, floor.sweep),
-        _Beat(SNAPSHOT_EVERY_S, lambda: stop.set() if journal.failed else None),
+        _Beat(
+            SNAPSHOT_EVERY_S,
+            lambda: stop.set() if journal.failed or holding.is_fenced else None,
+        ),
     ]
     for beat in beats:
         beat.start()
@@ -100,12 +121,18 @@ async def run_worker(parts: WorkerParts) -> None:
         for beat in beats:
             beat.stop()
         floor.record_strangers()
+        await leases.close()
         await upstreams.close()
         journal.close()
     if journal.failed:
         raise JournalUnavailableError(
             f"the journal {journal.source} failed; a new process needs a new one"
             " (is the disk full?)"
+        )
+    if holding.is_fenced:
+        raise ConflictError(
+            f"the ledger has closed the leases of {journal.source}; a new process"
+            " begins with none"
         )
 
 
@@ -156,11 +183,11 @@ async def _finish(floor: Floor, grace_s: float) -> None:
     deadline_s = floor.now_s() + grace_s
     for connection in tuple(floor.connections):
         connection.close_if_idle()
-    while (  # noqa: ASYNC110  two sets, no one place that tells
-        floor.exchanges or floor.connections
+    while (  # noqa: ASYNC110  three sets, no one place that tells
+        floor.exchanges or floor.waiting or floor.connections
     ) and floor.now_s() < deadline_s:
         await asyncio.sleep(0.02)
-    for exchange in tuple(floor.exchanges):
+    for exchange in (*floor.exchanges, *floor.waiting):
         exchange.cut(refusals.STOPPING)
     for connection in tuple(floor.connections):
         connection.abort()

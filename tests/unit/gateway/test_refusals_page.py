@@ -63,4 +63,4 @@ def test_every_control_is_on_the_page_with_its_codes() -> None:
     listed = {code: name for name, codes in rows for code in re.findall(r"\w+", codes)}
 
     assert listed == CONTROL_OF
-    assert set(CONTROL_OF.values()) == set(ENFORCED)
+    assert set(CONTROL_OF.values()) == set(ENFORCED) - {"token_ceiling"}  # it lowers

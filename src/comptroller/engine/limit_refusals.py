@@ -1,0 +1,167 @@
+"""Refusals for want of room on a limit: how much, until when, and whom to ask."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from math import ceil
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from comptroller.core.account import Account, parse_account
+from comptroller.core.registry import PersonId, Registry, Service, TenantId
+from comptroller.engine.leasing import Lack, RateGranted
+from comptroller.engine.refusals import Refusal, ask_owner, named
+
+_NANO = 1_000_000_000
+_UNIT = {"requests": "requests", "tokens": "tokens"}
+
+
+class Asker(NamedTuple):
+    """Whose request was refused."""
+
+    service: Service
+    registry: Registry
+
+
+LEDGER_UNAVAILABLE = Refusal(
+    503,
+    "ledger_unavailable",
+    "The gateway cannot ask at present whether the budgets on this request's path have"
+    " room for it, so it forwards nothing that its leases do not cover.",
+    retry=True,
+)
+BUSY = Refusal(
+    503,
+    "overloaded",
+    "As many requests wait for room on their budgets as may wait; try again shortly.",
+    retry=True,
+)
+
+
+def run_required(asker: Asker) -> Refusal:
+    """A request of a service whose runs have a budget, without a run."""
+    return Refusal(
+        400,
+        "run_required",
+        f"Service {asker.service.id} has a budget for each run, and this request"
+        " names none: send the header x-comptroller-run with an id of your run."
+        + ask_owner(asker.service, asker.registry, "technical"),
+    )
+
+
+def unbounded(asker: Asker, what: str) -> Refusal:
+    """A request whose cost has no upper bound, on a path with a budget."""
+    return Refusal(
+        400,
+        "unbounded_request",
+        f"What this request may cost has no upper bound, and service"
+        f" {asker.service.id} has a budget that must hold: {what}.",
+    )
+
+
+def budget_exhausted(asker: Asker, need_nano_usd: int, lack: Lack) -> Refusal:
+    """A budget without room for what the request may cost."""
+    account = parse_account(lack.account)
+    registry = asker.registry
+    held = lack.limit - lack.spent - lack.suspense - lack.free
+    left = _usd(lack.free)
+    suspense = f", in suspense {_usd(lack.suspense)}" if lack.suspense else ""
+    return Refusal(
+        400,
+        "budget_exhausted",
+        f"The budget of {_scope(account)} does not have room for this request, which"
+        f" may cost up to {_usd(need_nano_usd)} USD: limit {_usd(lack.limit)} USD"
+        f"{_per(account)}, spent {_usd(lack.spent)}, held {_usd(max(0, held))}"
+        f"{suspense}, left {left}; short by"
+        f" {_usd(max(0, need_nano_usd - lack.free))} USD."
+        f"{_resets(lack.resets_ns, registry)}{_owner(account, asker)}",
+    )
+
+
+def concurrency(lack: Lack) -> Refusal:
+    """As many requests under way as may be."""
+    account = parse_account(lack.account)
+    return Refusal(
+        429,
+        "concurrency_limited",
+        f"As many requests of {_scope(account)} are under way as may be at once:"
+        f" {lack.limit}. Try again when one has ended.",
+        retry=True,
+    )
+
+
+def rate_limited(rate: RateGranted, units: int, headers: bytes) -> Refusal:
+    """A rate limit without room."""
+    scope, _, unit = rate.limit.rpartition("/")
+    kind, _, key = scope.partition(":")
+    if rate.retry_after_s < 0:
+        return Refusal(
+            400,
+            "rate_limit_too_small",
+            f"This request may use {units} {unit}, more than {kind} {key} may use at"
+            f" all: {rate.burst}. Ask for less output, or for a higher limit.",
+        )
+    wait_s = max(1, ceil(rate.retry_after_s))
+    return Refusal(
+        429,
+        "rate_limited",
+        f"The rate limit of {kind} {key} has no room for this request: {rate.burst}"
+        f" {_UNIT.get(unit, unit)}, {rate.remaining} left, and it may use {units}."
+        f" Try again in {wait_s} s.",
+        retry=True,
+        retry_after_s=wait_s,
+        headers=headers,
+    )
+
+
+def provider_rate_limited(provider: str, wait_s: float) -> Refusal:
+    """A provider that refused others for its own rate, and said for how long."""
+    seconds = max(1, ceil(wait_s))
+    return Refusal(
+        429,
+        "provider_rate_limited",
+        f"Provider {provider} takes no requests for this model at present; it asked"
+        f" to be left alone. Try again in {seconds} s.",
+        retry=True,
+        retry_after_s=seconds,
+    )
+
+
+def _usd(nano_usd: int) -> str:
+    """Dollars to the cent, and further as far as an amount is small."""
+    whole, rest = divmod(nano_usd, _NANO)
+    digits = f"{rest:09d}"
+    kept = digits.rstrip("0") if whole == 0 else digits[:4].rstrip("0")
+    return f"{whole}.{kept.ljust(2, '0')}"
+
+
+def _scope(account: Account) -> str:
+    return f"{account.scope} {account.key}"
+
+
+def _per(account: Account) -> str:
+    return " in all" if account.window == "total" else f" a {account.window}"
+
+
+def _resets(resets_ns: int | None, registry: Registry) -> str:
+    if resets_ns is None:
+        return " It does not reset."
+    zone = ZoneInfo(registry.timezone)
+    moment = datetime.fromtimestamp(resets_ns // _NANO, zone)
+    return f" It resets at {moment:%Y-%m-%d %H:%M} ({registry.timezone})."
+
+
+def _owner(account: Account, asker: Asker) -> str:
+    """Who owns the budget, and is to be asked for more of it."""
+    service, registry = asker
+    person: PersonId | None = service.owners.billing
+    if account.scope == "organization":
+        person = registry.gateway.owner
+    elif account.scope == "tenant":
+        tenant = registry.tenants.get(TenantId(account.key))
+        person = tenant.owner if tenant else None
+    elif account.scope == "unit":
+        unit = registry.units.get(account.key)
+        person = unit.owner if unit else None
+    found = registry.people.get(person or registry.gateway.owner)
+    return f" {named(found)} owns it; ask them for more." if found else ""

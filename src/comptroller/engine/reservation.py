@@ -1,0 +1,185 @@
+"""A reservation: finding room on its limits for one request that does not fit at once.
+
+In this order (design.md §4): more leases are asked for; the prompt is counted more
+precisely; the output is lowered where every budget that lacks allows it; open holds
+are waited for, briefly; then the request is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec.structs import replace
+
+from comptroller.core.account import is_money
+from comptroller.core.bound import affordable_output
+from comptroller.core.errors import UnpricedError
+from comptroller.engine import limit_refusals
+from comptroller.engine.admission import (
+    Admission,
+    Admitted,
+    Candidate,
+    Refused,
+    hold_of,
+    need_of,
+)
+from comptroller.engine.holding import Holding
+from comptroller.engine.limit_refusals import Asker
+from comptroller.engine.ports import Clock
+from comptroller.engine.waiting import Shortfall, Waiting
+from comptroller.wire.ceiling import OutputCeiling, least_output
+from comptroller.wire.rate_headers import RateState, rate_headers
+
+WAIT_S: Final = 0.25
+"""How long a request waits for others' holds, once it has been made as small as it
+may be: near the end of a budget most of it is held, and a quarter of that is spent."""
+
+CLAMP_TOKENS_MIN: Final = 256
+"""Less output than this helps nobody: better refused."""
+
+ROUNDS_MAX: Final = 4
+"""Asks for one request; each makes it smaller, or is the last."""
+
+
+class Reservation:
+    """One request that waits for room; says once how that ended.
+
+    Args:
+        admission: that found the candidate; its holding is asked.
+        candidate: the request.
+        clock: for the moment of the decision.
+        on_done: told the verdict and its time, unless it is cancelled before.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        candidate: Candidate,
+        clock: Clock,
+        on_done: Callable[[Admitted | Refused, int], None],
+    ) -> None:
+        self.admission = admission
+        self._candidate = candidate
+        self._clock = clock
+        self._on_done = on_done
+        self._waiting: Waiting | None = None
+        self._rounds = 0
+        self._is_last = False
+        self._is_counted = False
+
+    def begin(self) -> None:
+        """Asks; the answer may come before this returns."""
+        if self.admission.holding is None:
+            self._refuse(Shortfall("ledger_unavailable"))
+        else:
+            self._ask(self.admission.holding, 0.0)
+
+    def cancel(self) -> None:
+        """Asks no more; nothing is held."""
+        if self._waiting is not None and self.admission.holding is not None:
+            self.admission.holding.cancel(self._waiting)
+            self._waiting = None
+
+    def _ask(self, holding: Holding, wait_s: float) -> None:
+        self._rounds += 1
+        one = self._candidate
+        self._waiting = holding.wait(one.path, one.need, self._answered, wait_s)
+
+    def _answered(self, shortfall: Shortfall | None) -> None:
+        self._waiting = None
+        holding = self.admission.holding
+        assert holding is not None  # noqa: S101  it has just answered
+        if shortfall is None:
+            self._held(holding)
+            return
+        if self._is_last or shortfall.kind not in ("budget", "concurrency"):
+            self._refuse(shortfall)
+            return
+        if shortfall.kind == "budget" and self._rounds < ROUNDS_MAX:
+            smaller = self._smaller(shortfall)
+            if smaller is not None:
+                self._candidate = smaller
+                self._ask(holding, 0.0)
+                return
+        self._is_last = True
+        self._ask(holding, WAIT_S)
+
+    def _held(self, holding: Holding) -> None:
+        one = self._candidate
+        now_ns = self._clock.now_ns()
+        if now_ns >= one.path.until_ns:
+            # The window that it was held in has ended meanwhile.
+            holding.release(one.path, one.need)
+            where = one.entitlement.where
+            if one.entitlement.service.run_budget is not None:
+                where = where._replace(run=one.run)
+            path = holding.path(where, one.entitlement.model.id, now_ns)
+            self._candidate = replace(one, path=path)
+            self._ask(holding, 0.0)
+            return
+        self._on_done(self.admission.allow(one), now_ns)
+
+    def _smaller(self, shortfall: Shortfall) -> Candidate | None:
+        """The request with a smaller hold; None: it is as small as it may be."""
+        one = self._candidate
+        if not self._is_counted:
+            self._is_counted = True
+            counted = self.admission.counted(one)
+            if counted is not None:
+                one = counted
+                if one.need.nano_usd <= shortfall.free:
+                    return one
+        clamped = _clamped(one, shortfall)
+        if clamped is not None:
+            return clamped
+        return one if one is not self._candidate else None
+
+    def _refuse(self, shortfall: Shortfall) -> None:
+        one = self._candidate
+        asker = Asker(one.entitlement.service, self.admission.desk.registry)
+        now_ns = self._clock.now_ns()
+        lack, rate = shortfall.lack, shortfall.rate
+        seen: tuple[int, int] | None = None
+        if shortfall.kind == "busy":
+            refusal = limit_refusals.BUSY
+        elif rate is not None:
+            units = one.need.tokens if rate.limit.endswith("/tokens") else 1
+            unit = rate.limit.rpartition("/")[2]
+            state = RateState(unit, rate.burst, rate.remaining, rate.reset_s)
+            headers = rate_headers(one.ask.route.dialect, (state,), now_ns)
+            refusal = limit_refusals.rate_limited(rate, units, headers)
+            seen = units, rate.remaining
+        elif lack is None:
+            refusal = limit_refusals.LEDGER_UNAVAILABLE
+        elif is_money(lack.account):
+            refusal = limit_refusals.budget_exhausted(asker, one.need.nano_usd, lack)
+            seen = one.need.nano_usd, lack.free
+        else:
+            refusal = limit_refusals.concurrency(lack)
+            seen = lack.leased, lack.limit
+        self._on_done(self.admission.deny(one, refusal, seen), now_ns)
+
+
+def _clamped(one: Candidate, shortfall: Shortfall) -> Candidate | None:
+    """The request with less output, as much as is free now."""
+    if not shortfall.can_clamp or not one.hold.output_tokens:
+        return None
+    facts = one.facts
+    asked = one.hold.output_tokens // facts.choices
+    least = max(least_output(one.ask.route, one.ask.body), min(CLAMP_TOKENS_MIN, asked))
+    try:
+        tokens = affordable_output(
+            one.entitlement.ceilings_for(facts.service_tier),
+            one.hold.input_tokens,
+            shortfall.free,
+            facts.choices,
+        )
+    except UnpricedError:
+        return None
+    if not least <= tokens < asked:
+        return None
+    hold = hold_of(one.entitlement, facts, one.hold.input_tokens, tokens)
+    need = need_of(hold)
+    field = one.entitlement.ceiling.chat_field
+    return replace(one, hold=hold, need=need, ceiling=OutputCeiling(tokens, field))
