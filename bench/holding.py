@@ -1,8 +1,9 @@
 """Cost of a hold and its settlement on the request path, when leased; in process.
 
-A path of four budgets (organization, tenant, unit, service), and the same with a limit
-on requests at the same time. The desk grants once; what is measured is what every
-request pays: find its path, hold on all of it, settle on all of it.
+A path of four budgets (organization, tenant, unit, service); the same with a limit on
+requests at the same time; and with rates of requests and tokens besides. The desk
+grants once; what is measured is what every request pays: find its path, hold on all
+of it, settle on all of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from comptroller.adapters.system import SystemClock
 from comptroller.core.account import Where
-from comptroller.core.registry import Budget, Limits, Registry, Window
+from comptroller.core.registry import Budget, Limits, Rate, Registry, Window
 from comptroller.engine.holding import Holder, Holding, Need, Ports
 from comptroller.engine.leasing import AskLeases, Granted, Leased
 from comptroller.testing.answered import acme
@@ -77,14 +78,13 @@ class Cost(NamedTuple):
     p99_us: float
 
 
-def limited(*, concurrency: int | None) -> Registry:
-    """An organization with a budget on every level."""
+def limited(limits: Limits) -> Registry:
+    """An organization with a budget on every level, and a service with limits."""
     base = acme()
     budget = Budget((Window(GRANT, "month"),))
     (service,) = base.services.values()
     (tenant,) = base.tenants.values()
     ((unit_key, unit),) = base.units.items()
-    limits = Limits(concurrency=concurrency)
     return replace(
         base,
         budget=budget,
@@ -105,6 +105,8 @@ def leased(registry: Registry) -> Holding:
     holding.wait(path, Need(1, 0, 1), lambda _: None, 1.0)
     for _ in range(20):
         timers.run()
+    for number, slot in enumerate(path.rates):
+        slot.fill(GRANT, float("inf"), number, 0.0)
     return holding
 
 
@@ -138,8 +140,13 @@ def report() -> None:
     how = "plain Python" if hasattr(function, "__code__") else "compiled"
     print(f"| hold + settle when leased, {how} | p50, µs | p99, µs | goal of p50 | |")
     print("|---|---|---|---|---|")
-    for concurrency, what in ((None, "4 accounts"), (100, "4 accounts and a permit")):
-        cost = one_cost(what, limited(concurrency=concurrency))
+    rate = Rate(10**9, 60)
+    for what, limits in (
+        ("4 accounts", Limits()),
+        ("and a permit", Limits(concurrency=100)),
+        ("and two rates", Limits(requests=rate, tokens=rate, concurrency=100)),
+    ):
+        cost = one_cost(what, limited(limits))
         met = "met" if cost.p50_us <= GOAL_US else "NOT MET"
         print(
             f"| {cost.what} | {cost.p50_us:.1f} | {cost.p99_us:.1f} | ≤ {GOAL_US:g} |"
