@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from comptroller.core.errors import UnpricedError
 from comptroller.core.money import PICO_PER_NANO, NanoUsd, nano_from_pico_ceiling
-from comptroller.core.rates import ModelRates, Step, steps_of
+from comptroller.core.rates import ModelRates, Step, rate_class, steps_of
 from comptroller.core.usage import GENERATED_CLASSES, PROMPT_CLASSES
 
 OUTPUT_TOKENS_UNKNOWN: Final = 4096
@@ -239,6 +239,53 @@ def affordable_output(
         if output_rate:
             affordable = min(affordable, left // (output_rate * choices))
     return affordable
+
+
+class Demand(NamedTuple):
+    """What bounds a request's cost, but for what one choice generates."""
+
+    reachable: tuple[Ceiling, ...]
+    input_tokens: int
+    """Of all its passes together."""
+    generations: int
+    """How often its output ceiling may be used up: choices times passes."""
+    fees_nano_usd: int
+    """Of what is billed beside tokens."""
+
+
+def demand_bound(demand: Demand, output_tokens: int) -> NanoUsd:
+    """The most that a request can cost whose choices generate so much at the most.
+
+    Raises:
+        UnpricedError: as `bound_by`.
+    """
+    generated = output_tokens * demand.generations
+    cost = bound_by(demand.reachable, demand.input_tokens, generated)
+    return NanoUsd(cost + demand.fees_nano_usd)
+
+
+def demand_affordable(demand: Demand, free_nano_usd: int) -> int:
+    """The most that one choice may generate; as `affordable_output`."""
+    return affordable_output(
+        demand.reachable,
+        demand.input_tokens,
+        free_nano_usd - demand.fees_nano_usd,
+        demand.generations,
+    )
+
+
+def require_priced(rates: ModelRates, classes: tuple[str, ...]) -> None:
+    """Makes sure that what may be billed has a price, its own or a parent's.
+
+    Raises:
+        UnpricedError: the first class that has none.
+    """
+    for usage_class in classes:
+        for step in rates.steps:
+            if rate_class(step.rates, usage_class) is None:
+                raise UnpricedError(
+                    f"model {rates.model!r} has no rate for {usage_class!r}"
+                )
 
 
 def units_bound(rates: ModelRates, usage_class: str, count: int) -> NanoUsd:

@@ -1,8 +1,8 @@
 """Counting: how many tokens a prompt has, where a tokenizer is exact.
 
 Bytes bound a prompt at about four times what it has. For models whose tokenizer is
-known, every text that they are shown is counted exactly, and only the rest (schemas
-of tools, calls of tools) by its bytes. It is used where the bytes do not fit.
+known, every text that they are shown is counted exactly, schemas of tools by half as
+much again as their text, and the rest by its bytes. It is used where these do not fit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from comptroller.core.errors import BadRequestError
 from comptroller.wire import splice
-from comptroller.wire.request_shapes import TEXT
+from comptroller.wire.raw import BRACKET, QUOTE, RawObject, first_byte, text_of
 from comptroller.wire.routes import Operation, Route
 
 BODY_BYTES_MAX: Final = 512 * 1024
@@ -27,16 +27,17 @@ MESSAGE_TOKENS: Final = 8
 PROMPT_TOKENS: Final = 32
 """Around them all: three, and up to 18 more in 1,400 recorded prompts."""
 
-TOOLS_TOKENS: Final = 256
+TOOLS_TOKENS: Final = 512
 """Instructions that the provider adds where tools are given."""
+
+_TOOLS: Final = frozenset({"tools", "functions"})
+_RENDERED: Final = _TOOLS | {"response_format", "text"}
 
 Count: TypeAlias = Callable[[str], int]
 """The tokens of a text, exactly."""
 
-_Object: TypeAlias = dict[str, msgspec.Raw]
 _OBJECTS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _TEXTS: Final = msgspec.json.Decoder(list[str])
-_BRACKET, _QUOTE = b'["'
 
 _ENCODINGS: Final = (
     (
@@ -130,47 +131,55 @@ def count_bound(
     return tokens + max(0, input_bytes - len(body))
 
 
-def _chat(found: _Object, count: Count) -> int:
+def _chat(found: RawObject, count: Count) -> int:
     tokens = PROMPT_TOKENS
     for name, written in found.items():
         if name == "messages":
             tokens += sum(_message(one, count) for one in _OBJECTS.decode(written))
         elif name not in _UNSEEN:
-            tokens += len(written) + _of_tools(name)
+            tokens += _schema(name, written, count)
     return tokens
 
 
-def _responses(found: _Object, count: Count) -> int:
+def _responses(found: RawObject, count: Count) -> int:
     tokens = PROMPT_TOKENS
     for name, written in found.items():
-        if name == "instructions" or (name == "input" and _first(written) == _QUOTE):
+        if name == "instructions" or (name == "input" and first_byte(written) == QUOTE):
             tokens += MESSAGE_TOKENS + _content(written, count)
         elif name == "input":
             tokens += sum(_message(one, count) for one in _OBJECTS.decode(written))
         elif name not in _UNSEEN:
-            tokens += len(written) + _of_tools(name)
+            tokens += _schema(name, written, count)
     return tokens
 
 
-def _embeddings(found: _Object, count: Count) -> int:
+def _embeddings(found: RawObject, count: Count) -> int:
     written = found.get("input", msgspec.Raw(b"null"))
-    if _first(written) == _QUOTE:
+    if first_byte(written) == QUOTE:
         return _string(written, count) + 1
     return sum(count(text) + 1 for text in _TEXTS.decode(written))
 
 
-_READ: Final[dict[Operation, Callable[[_Object, Count], int]]] = {
+_READ: Final[dict[Operation, Callable[[RawObject, Count], int]]] = {
     Operation.CHAT: _chat,
     Operation.RESPONSES: _responses,
     Operation.EMBEDDINGS: _embeddings,
 }
 
 
-def _of_tools(name: str) -> int:
-    return TOOLS_TOKENS if name in ("tools", "functions") else 0
+def _schema(name: str, written: msgspec.Raw, count: Count) -> int:
+    """A field that the provider renders in a form of its own, or does not show.
+
+    In 639 recorded requests with tools or formats the rendering had 0.57 tokens for
+    each of the JSON text's (median), and never more than 1.5 and 420 above.
+    """
+    size = len(written)
+    if name in _RENDERED:
+        size = min(size, count(bytes(written).decode()) * 3 // 2)
+    return size + TOOLS_TOKENS if name in _TOOLS else size
 
 
-def _message(message: _Object, count: Count) -> int:
+def _message(message: RawObject, count: Count) -> int:
     tokens = MESSAGE_TOKENS
     for name, written in message.items():
         if name in ("content", "output"):
@@ -181,14 +190,14 @@ def _message(message: _Object, count: Count) -> int:
 
 
 def _content(written: msgspec.Raw, count: Count) -> int:
-    if _first(written) == _QUOTE:
+    if first_byte(written) == QUOTE:
         return _string(written, count)
-    if _first(written) != _BRACKET:
+    if first_byte(written) != BRACKET:
         return len(written)
     tokens = 0
     for part in _OBJECTS.decode(written):
         for name, value in part.items():
-            if name == "text" and _first(value) == _QUOTE:
+            if name == "text" and first_byte(value) == QUOTE:
                 tokens += _string(value, count) + 1
             elif name != "type":
                 tokens += len(value)
@@ -196,9 +205,4 @@ def _content(written: msgspec.Raw, count: Count) -> int:
 
 
 def _string(written: msgspec.Raw, count: Count) -> int:
-    return count(TEXT.decode(written) or "")
-
-
-def _first(written: msgspec.Raw) -> int:
-    """The first byte of a value, which tells its kind."""
-    return memoryview(written)[0]
+    return count(text_of(written) or "")

@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import msgspec
 
 from comptroller.core.bound import PROMPT_OVERHEAD_TOKENS
 from comptroller.core.errors import BadRequestError
 from comptroller.wire import splice
-from comptroller.wire.request_shapes import TEXT, WHOLE
+from comptroller.wire.raw import (
+    RawObject,
+    is_given,
+    object_of,
+    objects_of,
+    one_or_more,
+    text_at,
+    text_of,
+    texts_at,
+    whole_at,
+)
 from comptroller.wire.routes import Operation, Route
 
 IMAGE_TOKENS_OPENAI: Final = 50_000
@@ -54,12 +64,6 @@ class Extras(NamedTuple):
     """Why nothing bounds the cost, and what to do; None: it is bounded."""
 
 
-_Object: TypeAlias = dict[str, msgspec.Raw]
-
-_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_NULL: Final = b"null"
-_BRACE, _BRACKET, _QUOTE = b'{["'
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -139,53 +143,53 @@ _GENERATES: Final = {"-image": "output_image", "-tts": "output_audio"}
 """What models with such names generate, asked to or not."""
 
 
-def _chat(tally: _Tally, found: _Object) -> None:
-    if _is_given(found, "web_search_options") and not tally.searches:
+def _chat(tally: _Tally, found: RawObject) -> None:
+    if is_given(found, "web_search_options") and not tally.searches:
         # The models that take it search once, before they answer.
         tally.search(1)
     for name, what in _CHAT_UNBOUNDED.items():
-        if _is_given(found, name):
+        if is_given(found, name):
             tally.refuse(what)
-    if (_whole(found, "best_of") or 1) > 1:
+    if (whole_at(found, "best_of") or 1) > 1:
         tally.refuse("'best_of' generates more than it returns; use 'n' instead")
-    if "audio" in _texts(found, "modalities"):
+    if "audio" in texts_at(found, "modalities"):
         tally.classes["output_audio"] = None
     _other_models(tally, found)
     _chat_tools(tally, found.get("tools"))
-    for message in _objects(found.get("messages")):
-        if _is_given(message, "audio"):
+    for message in objects_of(found.get("messages")):
+        if is_given(message, "audio"):
             tally.is_by_reference = True
-        for part in _objects(message.get("content")):
+        for part in objects_of(message.get("content")):
             _openai_part(tally, part)
 
 
 def _chat_tools(tally: _Tally, tools: msgspec.Raw | None) -> None:
-    for tool in _objects(tools):
-        kind = _text(tool, "type")
+    for tool in objects_of(tools):
+        kind = text_at(tool, "type")
         if kind not in (None, "function", "custom"):
             tally.refuse(_runs_at_provider(kind))
 
 
-def _responses(tally: _Tally, found: _Object) -> None:
-    if _is_given(found, "prompt"):
+def _responses(tally: _Tally, found: RawObject) -> None:
+    if is_given(found, "prompt"):
         tally.refuse("a stored prompt may bring its own tools; send its text instead")
-    if _is_given(found, "context_management"):
+    if is_given(found, "context_management"):
         tally.refuse("compaction reads the context once more; leave it out")
-    if _is_given(found, "previous_response_id", "conversation"):
+    if is_given(found, "previous_response_id", "conversation"):
         tally.is_by_reference = True
-    if _text(_object(found.get("reasoning")), "mode") not in (None, "default"):
+    if text_at(object_of(found.get("reasoning")), "mode") not in (None, "default"):
         tally.refuse("other modes of reasoning run the model more than once")
     _other_models(tally, found)
-    _response_tools(tally, found.get("tools"), _whole(found, "max_tool_calls"))
-    for item in _objects(found.get("input")):
+    _response_tools(tally, found.get("tools"), whole_at(found, "max_tool_calls"))
+    for item in objects_of(found.get("input")):
         _response_item(tally, item)
 
 
 def _response_tools(
     tally: _Tally, tools: msgspec.Raw | None, calls: int | None
 ) -> None:
-    for tool in _objects(tools):
-        kind = _text(tool, "type")
+    for tool in objects_of(tools):
+        kind = text_at(tool, "type")
         if kind == "namespace":
             _response_tools(tally, tool.get("tools"), calls)
         elif kind is not None and kind.startswith("web_search"):
@@ -194,37 +198,37 @@ def _response_tools(
             else:
                 tally.search(calls - tally.searches)
         elif kind == "shell":
-            place = _object(tool.get("environment"))
-            if _text(place, "type") != "local":
+            place = object_of(tool.get("environment"))
+            if text_at(place, "type") != "local":
                 tally.refuse(_runs_at_provider(kind))
         elif kind == "tool_search":
-            if _text(tool, "execution") != "client":
+            if text_at(tool, "execution") != "client":
                 tally.uses = max(tally.uses, calls or RESPONSES_LOOPS_MAX)
         elif kind not in _RESPONSE_TOOLS:
             tally.refuse(_runs_at_provider(kind))
 
 
-def _response_item(tally: _Tally, item: _Object) -> None:
-    kind = _text(item, "type") or "message"
+def _response_item(tally: _Tally, item: RawObject) -> None:
+    kind = text_at(item, "type") or "message"
     if kind == "additional_tools":
         _response_tools(tally, item.get("tools"), None)
     elif kind == "reasoning":
         # Without it, the reasoning is looked up where the provider has stored it.
-        if not _is_given(item, "encrypted_content", "content"):
+        if not is_given(item, "encrypted_content", "content"):
             tally.is_by_reference = True
     elif kind not in _RESPONSE_ITEMS:
         tally.is_by_reference = True
     for name in ("content", "output"):
         written = item.get(name)
-        parts = _objects(written) if kind != "computer_call_output" else ()
+        parts = objects_of(written) if kind != "computer_call_output" else ()
         for part in parts:
             _openai_part(tally, part)
     if kind == "computer_call_output":
         tally.image(item.get("output"))
 
 
-def _openai_part(tally: _Tally, part: _Object) -> None:
-    kind = _text(part, "type")
+def _openai_part(tally: _Tally, part: RawObject) -> None:
+    kind = text_at(part, "type")
     if kind in ("image_url", "input_image"):
         tally.image(part.get("image_url"))
     elif kind == "input_audio":
@@ -233,34 +237,34 @@ def _openai_part(tally: _Tally, part: _Object) -> None:
         tally.is_by_reference = True
 
 
-def _messages(tally: _Tally, found: _Object) -> None:
-    if _is_given(found, "mcp_servers"):
+def _messages(tally: _Tally, found: RawObject) -> None:
+    if is_given(found, "mcp_servers"):
         tally.refuse("the provider calls MCP servers as often as it likes")
-    if _text_of(found.get("speed")) == "fast":
+    if text_of(found.get("speed")) == "fast":
         tally.tier = "fast"
-    for edit in _objects(_object(found.get("context_management")).get("edits")):
-        if (_text(edit, "type") or "").startswith("compact"):
+    for edit in objects_of(object_of(found.get("context_management")).get("edits")):
+        if (text_at(edit, "type") or "").startswith("compact"):
             tally.refuse("compaction reads the context once more; leave it out")
     _other_models(tally, found)
-    for tool in _objects(found.get("tools")):
+    for tool in objects_of(found.get("tools")):
         _anthropic_tool(tally, tool)
-    for message in _objects(found.get("messages")):
-        for part in _objects(message.get("content")):
+    for message in objects_of(found.get("messages")):
+        for part in objects_of(message.get("content")):
             _anthropic_part(tally, part)
 
 
-def _anthropic_tool(tally: _Tally, tool: _Object) -> None:
-    kind = _text(tool, "type")
+def _anthropic_tool(tally: _Tally, tool: RawObject) -> None:
+    kind = text_at(tool, "type")
     if kind in (None, "custom"):
         return
     if kind.startswith("web_search_"):
-        uses = _whole(tool, "max_uses")
+        uses = whole_at(tool, "max_uses")
         if uses is None:
             tally.refuse(f"the tool {kind[:64]!r} needs 'max_uses' to be set")
         else:
             tally.search(uses)
     elif kind.startswith("web_fetch_"):
-        tally.uses += _whole(tool, "max_uses") or ANTHROPIC_LOOPS_MAX
+        tally.uses += whole_at(tool, "max_uses") or ANTHROPIC_LOOPS_MAX
         tally.is_by_reference = True
     elif kind.startswith("tool_search_tool_"):
         tally.uses += ANTHROPIC_LOOPS_MAX
@@ -272,12 +276,12 @@ def _anthropic_tool(tally: _Tally, tool: _Object) -> None:
         tally.refuse(_runs_at_provider(kind))
 
 
-def _anthropic_part(tally: _Tally, part: _Object) -> None:
-    kind = _text(part, "type")
+def _anthropic_part(tally: _Tally, part: RawObject) -> None:
+    kind = text_at(part, "type")
     if kind == "image":
         tally.image(part.get("source"))
     elif kind == "document":
-        source = _text(_object(part.get("source")), "type")
+        source = text_at(object_of(part.get("source")), "type")
         if source not in ("text", "content"):
             tally.is_by_reference = True
     elif kind == "container_upload":
@@ -286,40 +290,40 @@ def _anthropic_part(tally: _Tally, part: _Object) -> None:
         tally.refuse("tools may be added by reference; name them under 'tools'")
     elif kind not in _ANTHROPIC_PARTS:
         tally.is_by_reference = True
-    for inner in _objects(part.get("content")):
+    for inner in objects_of(part.get("content")):
         if kind == "tool_result":
             _anthropic_part(tally, inner)
 
 
-def _gemini(tally: _Tally, found: _Object) -> None:
-    if _is_given(found, "cachedContent", "cached_content"):
+def _gemini(tally: _Tally, found: RawObject) -> None:
+    if is_given(found, "cachedContent", "cached_content"):
         tally.refuse("cached content may bring its own tools; send the content itself")
     tools = found.get("tools")
-    for tool in _one_or_more(tools):
+    for tool in one_or_more(tools):
         for name in tool:
-            if name not in _GEMINI_TOOLS and _is_given(tool, name):
+            if name not in _GEMINI_TOOLS and is_given(tool, name):
                 tally.refuse(_runs_at_provider(name))
     settings = found.get("generationConfig", found.get("generation_config"))
-    config = _object(settings)
+    config = object_of(settings)
     for name in ("responseModalities", "response_modalities"):
-        for modality in _texts(config, name):
+        for modality in texts_at(config, name):
             if modality.lower() in ("image", "audio"):
                 tally.classes[f"output_{modality.lower()}"] = None
     for name in ("contents", "systemInstruction", "system_instruction"):
-        for content in _one_or_more(found.get(name)):
+        for content in one_or_more(found.get(name)):
             _gemini_parts(tally, content.get("parts"))
 
 
 def _gemini_parts(tally: _Tally, written: msgspec.Raw | None) -> None:
-    for part in _one_or_more(written):
+    for part in one_or_more(written):
         for name, value in part.items():
             if name in ("inlineData", "inline_data"):
                 _gemini_data(tally, value)
             elif name in ("functionResponse", "function_response"):
-                _gemini_parts(tally, _object(value).get("parts"))
+                _gemini_parts(tally, object_of(value).get("parts"))
             elif name in ("fileData", "file_data"):
                 tally.is_by_reference = True
-                kind = _text(_object(value), "mimeType") or ""
+                kind = text_at(object_of(value), "mimeType") or ""
                 if not kind.startswith(("image/", "text/", "application/")):
                     tally.classes["input_audio"] = None
             elif name not in _GEMINI_PARTS:
@@ -327,8 +331,8 @@ def _gemini_parts(tally: _Tally, written: msgspec.Raw | None) -> None:
 
 
 def _gemini_data(tally: _Tally, value: msgspec.Raw) -> None:
-    data = _object(value)
-    kind = _text(data, "mimeType") or _text(data, "mime_type") or ""
+    data = object_of(value)
+    kind = text_at(data, "mimeType") or text_at(data, "mime_type") or ""
     if kind.startswith("image/"):
         tally.image(value)
     elif not kind.startswith(("audio/", "text/")):
@@ -338,7 +342,7 @@ def _gemini_data(tally: _Tally, value: msgspec.Raw) -> None:
         tally.classes["input_audio"] = None
 
 
-_READ: Final[dict[Operation, tuple[Callable[[_Tally, _Object], None], int]]] = {
+_READ: Final[dict[Operation, tuple[Callable[[_Tally, RawObject], None], int]]] = {
     Operation.CHAT: (_chat, IMAGE_TOKENS_OPENAI),
     Operation.RESPONSES: (_responses, IMAGE_TOKENS_OPENAI),
     Operation.MESSAGES: (_messages, IMAGE_TOKENS_ANTHROPIC),
@@ -448,59 +452,6 @@ def _runs_at_provider(kind: str | None) -> str:
     return f"{named} runs at the provider, with no bound on what it costs; leave it out"
 
 
-def _other_models(tally: _Tally, found: _Object) -> None:
-    if _is_given(found, "models", "fallbacks"):
+def _other_models(tally: _Tally, found: RawObject) -> None:
+    if is_given(found, "models", "fallbacks"):
         tally.refuse("other models may answer, at other prices; ask for one model")
-
-
-def _is_given(found: _Object, *names: str) -> bool:
-    return any(name in found and bytes(found[name]) != _NULL for name in names)
-
-
-def _first(written: msgspec.Raw | None) -> int:
-    """The first byte of a value, which tells its kind."""
-    return 0 if written is None else memoryview(written)[0]
-
-
-def _objects(written: msgspec.Raw | None) -> list[_Object]:
-    """The objects of a list; strings and numbers in it hold no more than they say."""
-    if written is None or _first(written) != _BRACKET:
-        return []
-    listed = _LIST.decode(written)
-    return [_OBJECT.decode(one) for one in listed if _first(one) == _BRACE]
-
-
-def _one_or_more(written: msgspec.Raw | None) -> list[_Object]:
-    """Objects, where one may stand without its list."""
-    return [_object(written)] if _first(written) == _BRACE else _objects(written)
-
-
-def _object(written: msgspec.Raw | None) -> _Object:
-    if written is None or _first(written) != _BRACE:
-        return {}
-    return _OBJECT.decode(written)
-
-
-def _text(found: _Object, name: str) -> str | None:
-    return _text_of(found.get(name))
-
-
-def _text_of(written: msgspec.Raw | None) -> str | None:
-    if written is None or _first(written) != _QUOTE:
-        return None
-    return TEXT.decode(written)
-
-
-def _texts(found: _Object, name: str) -> list[str]:
-    written = found.get(name)
-    if written is None or _first(written) != _BRACKET:
-        return []
-    return [text for one in _LIST.decode(written) if (text := _text_of(one))]
-
-
-def _whole(found: _Object, name: str) -> int | None:
-    written = found.get(name)
-    if written is None:
-        return None
-    value = WHOLE.decode(written)
-    return None if value is None or value < 0 else int(value)
