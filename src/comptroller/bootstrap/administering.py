@@ -17,6 +17,7 @@ from comptroller.core.errors import ControlUnavailableError, StoreUnavailableErr
 if TYPE_CHECKING:
     from comptroller.adapters.store.reports import SqliteReports
     from comptroller.core.registry import Registry
+    from comptroller.engine.budgeting import Budgeting
     from comptroller.engine.commands import Act, Administrator, Result, Sync
     from comptroller.engine.identity import CredentialLine
     from comptroller.engine.reporting import Reporting
@@ -108,6 +109,25 @@ def open_reporting(data: Path) -> Iterator[Reporting]:
             yield Reporting(reports, reader, CardArchive(place.cards), SystemClock())
         finally:
             reader.close()
+
+
+@contextmanager
+def open_budgeting(data: Path) -> Iterator[Budgeting]:
+    """What is left of every limit, from a fresh store.
+
+    Raises:
+        StoreUnavailableError: nothing was ever applied there.
+        ControlUnavailableError: a control process is there and does not answer.
+    """
+    from comptroller.adapters.store.ledger import SqliteLedger
+    from comptroller.engine.budgeting import Budgeting
+
+    with open_reports(data) as reports:
+        ledger = SqliteLedger.open(Place(data).store)
+        try:
+            yield Budgeting(reports, ledger, SystemClock())
+        finally:
+            ledger.close()
 
 
 def applied_registry(data: Path) -> tuple[Registry | None, int]:

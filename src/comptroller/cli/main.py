@@ -19,6 +19,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "comptroller.cli.configuration": ("init", "check", "schema", "plan", "apply"),
     "comptroller.cli.serve": ("serve",),
     "comptroller.cli.keys": ("key",),
+    "comptroller.cli.budgets": ("budget", "audit"),
     "comptroller.cli.answers": ("spend", "requests", "explain"),
 }
 """Where each command is; only what is asked for is loaded, so that it starts soon."""

@@ -145,6 +145,19 @@ def total(text: str) -> Window:
     return limit
 
 
+def spent_usd(text: str) -> NanoUsd:
+    """Reads what was spent, such as `1.25 USD`, `1.25` or `0`.
+
+    Raises:
+        QuantityError: it is no amount.
+    """
+    plain = text.strip().removesuffix(" USD")
+    if _PLAIN_NUMBER.fullmatch(plain) and not Decimal(plain):
+        return NanoUsd(0)
+    written = f"{plain} USD" if _PLAIN_NUMBER.fullmatch(plain) else text
+    return NanoUsd(total(written).limit_nano_usd)
+
+
 def rate(text: str) -> Rate:
     """Reads a rate, such as `600/minute`.
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 import comptroller
 from comptroller.cli.main import build_app
@@ -44,15 +45,16 @@ def run(*words: str, program: tuple[str, ...] = ()) -> subprocess.CompletedProce
 
 def every_command() -> Iterator[tuple[str, ...]]:
     """All commands, with those of a group after the group."""
-    app = build_app()
+    return inside(build_app())
+
+
+def inside(app: typer.Typer) -> Iterator[tuple[str, ...]]:
     for one in app.registered_commands:
         yield (str(one.name),)
     for group in app.registered_groups:
         yield (str(group.name),)
-        inner = group.typer_instance
-        assert inner is not None
-        for one in inner.registered_commands:
-            yield (str(group.name), str(one.name))
+        assert group.typer_instance is not None
+        yield from ((str(group.name), *words) for words in inside(group.typer_instance))
 
 
 def documented() -> dict[str, str]:

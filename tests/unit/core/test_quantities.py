@@ -80,6 +80,22 @@ def test_a_total_has_no_window() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "nano"),
+    [("1.25 USD", 1_250_000_000), ("1.25", 1_250_000_000), ("0", 0), ("0.00 USD", 0)],
+)
+def test_what_was_spent_may_be_nothing(written: str, nano: int) -> None:
+    """Unlike a budget, what was spent may be 0; on a command line USD goes unsaid."""
+    assert quantities.spent_usd(written) == nano
+
+
+@pytest.mark.parametrize("written", ["", "-1", "1 EUR", "1 USD/day", "much", "1e3"])
+def test_what_was_spent_is_an_amount(written: str) -> None:
+    """Anything else is refused with what to write."""
+    with pytest.raises(quantities.QuantityError):
+        quantities.spent_usd(written)
+
+
+@pytest.mark.parametrize(
     ("written", "rate"),
     [
         ("600/minute", Rate(600, 60)),
