@@ -24,6 +24,7 @@ from comptroller.engine.desk import (
 )
 from comptroller.engine.hold_path import NO_LIMITS, HoldPath, Need
 from comptroller.engine.holding import Holding
+from comptroller.engine.leasing import Lack
 from comptroller.engine.limit_refusals import Asker
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.upstream_buckets import UpstreamBuckets
@@ -280,7 +281,11 @@ class Admission:
         )
 
     def deny(
-        self, candidate: Candidate, refusal: Refusal, seen: tuple[int, int] | None
+        self,
+        candidate: Candidate,
+        refusal: Refusal,
+        seen: tuple[int, int] | None,
+        lack: Lack | None,
     ) -> Refused:
         """Turns a request away whose limits have no room.
 
@@ -288,6 +293,7 @@ class Admission:
             candidate: the request.
             refusal: why.
             seen: what was needed, and what was free.
+            lack: the account that has no room; None: it is not for want of it.
         """
         entitlement = candidate.entitlement
         observed, limit = seen if seen is not None else (None, None)
@@ -297,7 +303,10 @@ class Admission:
         sizes = (candidate.hold, candidate.ask.body)
         data = self._data(entitlement.data, candidate.facts, verdict, sizes)
         run = b"null" if candidate.run is None else json(candidate.run)
-        return Refused(refusal, b'%b,"comptroller.run":%b' % (data, run))
+        data = b'%b,"comptroller.run":%b' % (data, run)
+        if lack is not None:
+            data = b'%b,"comptroller.limit.lack":%b' % (data, json(lack))
+        return Refused(refusal, data)
 
     def counted(self, candidate: Candidate) -> Candidate | None:
         """The request with its prompt counted; None: that does not make it smaller."""

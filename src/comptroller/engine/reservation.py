@@ -158,7 +158,7 @@ class Reservation:
         else:
             refusal = limit_refusals.concurrency(lack)
             seen = lack.leased, lack.limit
-        self._on_done(self.admission.deny(one, refusal, seen), now_ns)
+        self._on_done(self.admission.deny(one, refusal, seen, lack), now_ns)
 
 
 def _clamped(one: Candidate, shortfall: Shortfall) -> Candidate | None:
