@@ -18,47 +18,22 @@ from comptroller.engine.ports import (
     SpendRow,
     Store,
 )
-from comptroller.testing.journal import InMemoryJournal
-from comptroller.testing.script import Script
+from comptroller.testing.projected import Projected
 from comptroller.testing.store import InMemoryStore
-from comptroller.testing.system import START_NS, FakeClock, SequentialIds
+from comptroller.testing.system import START_NS
 
 HOUR_S = 3600
 W0, W1 = "/node/w0/01A", "/node/w1/01B"
 CONTROL, LATER = "/node/control/01C", "/node/control/01D"
 
 
-class Books:
-    """A store, and journals that are projected into it on demand."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.clock = FakeClock()
-        self._journals: dict[str, InMemoryJournal] = {}
-
-    def script(self, source: str) -> Script:
-        """Writes to a source."""
-        journal = self._journals.setdefault(source, InMemoryJournal(source))
-        return Script(journal, self.clock, SequentialIds())
-
-    def journal(self, source: str) -> InMemoryJournal:
-        """What was written to a source."""
-        return self._journals[source]
-
-    def project(self, source: str) -> None:
-        """Projects what is new of a source."""
-        journal, position = self._journals[source], self.store.position(source)
-        run = [record for record in journal.records if record.offset >= position]
-        self.store.project(run, JournalPosition(source, journal.offset))
-
-
 @pytest.fixture(params=["sqlite", "memory"])
-def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Books]:
+def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Projected]:
     if request.param == "memory":
-        yield Books(InMemoryStore())
+        yield Projected(InMemoryStore())
         return
     store = SqliteStore(tmp_path / "store.sqlite3")
-    yield Books(store)
+    yield Projected(store)
     store.close()
 
 
@@ -75,7 +50,7 @@ def everything(store: Store) -> object:
     )
 
 
-def test_a_new_store_is_empty(books: Books) -> None:
+def test_a_new_store_is_empty(books: Projected) -> None:
     """Nothing is known before anything was projected."""
     store = books.store
     assert everything(store) == ([], [[], [], [], []], [], 0, [], [[], []], [])
@@ -84,7 +59,9 @@ def test_a_new_store_is_empty(books: Books) -> None:
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_a_request_from_decision_to_settlement(books: Books, together: bool) -> None:
+def test_a_request_from_decision_to_settlement(
+    books: Projected, together: bool
+) -> None:
     """Decided and settled in one run or in two, the row is the same."""
     script = books.script(W0)
     script.decided("R1")
@@ -139,7 +116,7 @@ def test_a_request_from_decision_to_settlement(books: Books, together: bool) -> 
     assert books.store.position(W0) == journal.offset
 
 
-def test_a_refusal_ends_itself_and_counts_no_request(books: Books) -> None:
+def test_a_refusal_ends_itself_and_counts_no_request(books: Projected) -> None:
     """A denied decision is `refused`; it is no spend and nothing is open."""
     members = {"result": "deny", "reason": "model_not_allowed"}
     books.script(W0).decided("R1", members | {"gen_ai.request.model": None})
@@ -156,7 +133,7 @@ def test_a_refusal_ends_itself_and_counts_no_request(books: Books) -> None:
     assert books.store.open_sources() == []
 
 
-def test_a_release_costs_nothing(books: Books) -> None:
+def test_a_release_costs_nothing(books: Projected) -> None:
     """Released: ended, at no cost, without usage, with the decision's rate card."""
     script = books.script(W0)
     script.decided("R1")
@@ -169,7 +146,7 @@ def test_a_release_costs_nothing(books: Books) -> None:
     assert books.store.spend("owner", None) == [SpendRow("grace", 1, {}, 0)]
 
 
-def test_an_abandoned_request_is_ended_by_another_journal(books: Books) -> None:
+def test_an_abandoned_request_is_ended_by_another_journal(books: Projected) -> None:
     """The control journal ends a dead worker's request at its hold."""
     books.script(W0).decided("R1")
     books.project(W0)
@@ -187,7 +164,7 @@ def test_an_abandoned_request_is_ended_by_another_journal(books: Books) -> None:
     assert books.store.open_requests(W0) == []
 
 
-def test_projecting_again_changes_nothing(books: Books) -> None:
+def test_projecting_again_changes_nothing(books: Projected) -> None:
     """Records before the position are ignored, however often they come."""
     script = books.script(W0)
     for number in range(20):
@@ -204,7 +181,7 @@ def test_projecting_again_changes_nothing(books: Books) -> None:
     assert books.store.position(W0) == journal.offset
 
 
-def test_an_end_without_a_decision_is_an_error(books: Books) -> None:
+def test_an_end_without_a_decision_is_an_error(books: Projected) -> None:
     """It is not dropped: nothing of the run is projected, the position stays."""
     script = books.script(W0)
     script.decided("R1")
@@ -215,7 +192,7 @@ def test_an_end_without_a_decision_is_an_error(books: Books) -> None:
     assert books.store.request("R1") is None
 
 
-def test_the_same_decision_twice_is_an_error(books: Books) -> None:
+def test_the_same_decision_twice_is_an_error(books: Projected) -> None:
     """In one run or in two, a request cannot be decided twice."""
     books.script(W0).decided("R1")
     books.project(W0)
@@ -230,7 +207,7 @@ def test_the_same_decision_twice_is_an_error(books: Books) -> None:
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_the_first_end_counts(books: Books, together: bool) -> None:
+def test_the_first_end_counts(books: Projected, together: bool) -> None:
     """A second end is noted as a conflict and changes no amount."""
     store = books.store
     assert isinstance(store, InMemoryStore | SqliteStore)
@@ -250,7 +227,7 @@ def test_the_first_end_counts(books: Books, together: bool) -> None:
     assert store.conflicts() == 2
 
 
-def test_an_end_of_a_refusal_is_a_conflict(books: Books) -> None:
+def test_an_end_of_a_refusal_is_a_conflict(books: Projected) -> None:
     """A refused request stays refused and free."""
     store = books.store
     assert isinstance(store, InMemoryStore | SqliteStore)
@@ -274,7 +251,7 @@ def test_an_end_of_a_refusal_is_a_conflict(books: Books) -> None:
     ],
 )
 def test_a_record_that_cannot_be_read_says_where(
-    books: Books, line: bytes, message: str
+    books: Projected, line: bytes, message: str
 ) -> None:
     """The journal, the byte and the reason are in the message."""
     books.script(W0).decided("R1")
@@ -286,7 +263,7 @@ def test_a_record_that_cannot_be_read_says_where(
     assert books.store.request("R1") is None
 
 
-def test_what_this_release_does_not_know_is_an_error(books: Books) -> None:
+def test_what_this_release_does_not_know_is_an_error(books: Projected) -> None:
     """An unknown type, or class of usage, is never passed over."""
     books.script(W0).append("comptroller.request.doubled.v1", "request/R1", {})
     with pytest.raises(RecordError, match=r"unknown type.*upgrade"):
@@ -298,7 +275,7 @@ def test_what_this_release_does_not_know_is_an_error(books: Books) -> None:
         books.project(W1)
 
 
-def test_records_without_effect_move_the_position(books: Books) -> None:
+def test_records_without_effect_move_the_position(books: Projected) -> None:
     """Journals' own records and strangers' refusals are read and passed."""
     script = books.script(W0)
     script.append("comptroller.journal.started.v1", "journal", {"process": 1})
@@ -310,7 +287,7 @@ def test_records_without_effect_move_the_position(books: Books) -> None:
     assert books.store.position(W0) == books.journal(W0).offset > 0
 
 
-def test_requests_are_listed_newest_first(books: Books) -> None:
+def test_requests_are_listed_newest_first(books: Projected) -> None:
     """By time, filtered by service, decision and time, up to the limit."""
     script = books.script(W0)
     for number in range(10):
@@ -334,7 +311,7 @@ def test_requests_are_listed_newest_first(books: Books) -> None:
     assert ids(service="none") == []
 
 
-def test_spend_by_every_key_adds_up(books: Books) -> None:
+def test_spend_by_every_key_adds_up(books: Projected) -> None:
     """Each key's sums are those of its requests, and the dearest comes first."""
     script = books.script(W0)
     for number in range(12):
@@ -367,7 +344,7 @@ def test_spend_by_every_key_adds_up(books: Books) -> None:
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 20, 59, 60, 61, 240, 1000])
-def test_spend_since_any_minute_is_exact(books: Books, minutes: int) -> None:
+def test_spend_since_any_minute_is_exact(books: Projected, minutes: int) -> None:
     """Whole hours come from the roll-up, the rest from requests; the sum is exact."""
     script = books.script(W0)
     for number in range(30):
@@ -384,7 +361,7 @@ def test_spend_since_any_minute_is_exact(books: Books, minutes: int) -> None:
     assert sum(row.usage["output"] for row in rows) == expected
 
 
-def test_registry_changes_appear_with_their_revision(books: Books) -> None:
+def test_registry_changes_appear_with_their_revision(books: Projected) -> None:
     """Changes wait for `registry.applied`, then take effect all at once."""
     store = books.store
     script = books.script(CONTROL)
@@ -407,7 +384,7 @@ def test_registry_changes_appear_with_their_revision(books: Books) -> None:
     assert store.revision() == 2
 
 
-def test_what_was_never_applied_never_appears(books: Books) -> None:
+def test_what_was_never_applied_never_appears(books: Projected) -> None:
     """Changes of a process that died before it applied them have no effect."""
     books.script(CONTROL).changed(1, "person", "mallory", {"name": "Mallory"})
     books.project(CONTROL)
@@ -417,7 +394,7 @@ def test_what_was_never_applied_never_appears(books: Books) -> None:
     assert books.store.registry_objects() == objects
 
 
-def test_revisions_follow_one_another(books: Books) -> None:
+def test_revisions_follow_one_another(books: Projected) -> None:
     """A revision out of turn is an error, and nothing of its run is projected."""
     books.script(CONTROL).applied(2, {("person", "ada"): {"name": "Ada"}})
     with pytest.raises(RecordError, match="revision 2 cannot follow 0"):
@@ -426,7 +403,7 @@ def test_revisions_follow_one_another(books: Books) -> None:
     assert books.store.position(CONTROL) == 0
 
 
-def test_the_life_of_a_credential(books: Books) -> None:
+def test_the_life_of_a_credential(books: Projected) -> None:
     """Issued, rotated twice, used, revoked: every step is in the row."""
     script = books.script(CONTROL)
     script.issued("cred-1", expires_ns=10**18)
@@ -459,7 +436,7 @@ def test_the_life_of_a_credential(books: Books) -> None:
     assert second.last_used_ns is None
 
 
-def test_last_use_is_the_latest(books: Books) -> None:
+def test_last_use_is_the_latest(books: Projected) -> None:
     """A journal that is projected late does not turn the last use back."""
     books.script(CONTROL).issued("cred-1")
     books.script(W0).decided("R1")
@@ -472,7 +449,7 @@ def test_last_use_is_the_latest(books: Books) -> None:
 
 
 @pytest.mark.parametrize("act", ["rotated", "revoked"])
-def test_a_credential_that_was_never_issued(books: Books, act: str) -> None:
+def test_a_credential_that_was_never_issued(books: Projected, act: str) -> None:
     """Rotating or revoking it is an error, and nothing of the run is projected."""
     script = books.script(CONTROL)
     script.issued("cred-1")

@@ -11,12 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from comptroller.core.account import parse_account
 from comptroller.core.books import Books, Ending, Grant, Shelf
 from comptroller.core.errors import RecordError
 from comptroller.engine import records
 from comptroller.engine.fold import LedgerAct
-from comptroller.engine.ledger_rows import AlertRow, IncidentRow, SettlementRow
-from comptroller.engine.ports import HolderRow
+from comptroller.engine.ledger_rows import (
+    AlertRow,
+    HolderRow,
+    IncidentRow,
+    SettlementRow,
+)
 
 LIVE: Final = "live"
 CLOSED: Final = "closed"
@@ -121,12 +126,8 @@ class Bookkeeping:
                 f"{granted.holder} was granted before what it asks as its number"
                 f" {granted.sequence}"
             )
-        grants = [
-            Grant(one.account, one.amount, one.limit, one.starts_ns, one.ends_ns)
-            for one in granted.grants
-        ]
-        last = tuple((one.account, _amount(one.amount)) for one in grants)
-        self._books.grant(granted.holder, grants)
+        self._books.grant(granted.holder, [_grant(one) for one in granted.grants])
+        last = tuple((one.account, one.amount) for one in granted.grants)
         self._shelf.keep_holder(
             before._replace(sequence=granted.sequence, last_grants=last)
         )
@@ -167,6 +168,25 @@ class Bookkeeping:
         if row.state != LIVE:
             raise RecordError(f"holder {holder} is {row.state}")
         return row
+
+
+def _grant(lease: records.GrantedLease) -> Grant:
+    """What was granted.
+
+    Raises:
+        RecordError: its account has no name, or its amount is below 0.
+    """
+    try:
+        parse_account(lease.account)
+    except ValueError as error:
+        raise RecordError(str(error)) from error
+    return Grant(
+        lease.account,
+        _amount(lease.amount),
+        lease.limit,
+        lease.starts_ns,
+        lease.ends_ns,
+    )
 
 
 def _amounts(leases: Sequence[records.ReturnedLease]) -> list[tuple[str, int]]:

@@ -18,7 +18,7 @@ from comptroller.core.errors import JournalUnavailableError, RecordError
 from comptroller.engine import records
 from comptroller.engine.batch import Batch
 from comptroller.engine.ledger import LedgerParts
-from comptroller.engine.ports import HolderRow
+from comptroller.engine.ledger_rows import HolderRow
 from comptroller.engine.projection import is_administrative
 from comptroller.engine.records import ReturnedLease
 

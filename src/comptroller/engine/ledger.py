@@ -26,11 +26,13 @@ from comptroller.engine.batch import Batch
 from comptroller.engine.bookkeeping import LIVE
 from comptroller.engine.declared import Declared
 from comptroller.engine.leasing import AskLeases, Granted, Leased, LeaseNeed
+from comptroller.engine.ledger_rows import (
+    HolderRow,
+)
 from comptroller.engine.limit_keeper import LimitKeeper
 from comptroller.engine.ports import (
     Clock,
     DurableJournal,
-    HolderRow,
     Ids,
     JournalReader,
     Store,

@@ -1,4 +1,4 @@
-"""Rows of the ledger beside its accounts and leases: what happened to limits."""
+"""Rows of the ledger beside its accounts and leases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class AlertRow(NamedTuple):
     percent: int
     time_ns: int
     spent: int
-    """Spent and held when it was crossed."""
+    """Settled, or in suspense, when it was crossed."""
     limit: int
 
 
@@ -38,3 +38,38 @@ class SettlementRow(NamedTuple):
     os_account: str
     """`user@host` as the operating system has it."""
     reason: str
+
+
+class HolderRow(NamedTuple):
+    """A worker that may have leases."""
+
+    holder: str
+    sequence: int
+    """Of the last ask that was granted something; 0: none yet."""
+    boot: str
+    durability: str
+    state: str
+    """`live`, `closed` or `suspended`."""
+    last_grants: tuple[tuple[str, int], ...]
+    """Account and amount of the last `lease.granted`, to answer a repeat."""
+
+
+class AdmissionRow(NamedTuple):
+    """An allowed request, as rate limits count it."""
+
+    time_ns: int
+    service: str
+    credential_id: str
+    model: str
+    tokens: int
+    """What it used; while it is under way, what was held for it."""
+
+
+class ExcessRow(NamedTuple):
+    """A settled request that cost more than was held for it."""
+
+    request_id: str
+    service: str
+    model: str | None
+    hold_nano_usd: int
+    cost_nano_usd: int

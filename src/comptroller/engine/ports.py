@@ -10,7 +10,14 @@ from comptroller.core.credential import Credential
 from comptroller.core.rates import RateCard
 from comptroller.core.usage import Usage
 from comptroller.engine.leasing import AskLeases, Leased
-from comptroller.engine.ledger_rows import AlertRow, IncidentRow, SettlementRow
+from comptroller.engine.ledger_rows import (
+    AdmissionRow,
+    AlertRow,
+    ExcessRow,
+    HolderRow,
+    IncidentRow,
+    SettlementRow,
+)
 
 
 class Clock(Protocol):
@@ -276,41 +283,6 @@ class Reports(Protocol):
         """Every credential ever issued, oldest first."""
 
 
-class HolderRow(NamedTuple):
-    """A worker that may have leases."""
-
-    holder: str
-    sequence: int
-    """Of the last ask that was granted something; 0: none yet."""
-    boot: str
-    durability: str
-    state: str
-    """`live`, `closed` or `suspended`."""
-    last_grants: tuple[tuple[str, int], ...]
-    """Account and amount of the last `lease.granted`, to answer a repeat."""
-
-
-class AdmissionRow(NamedTuple):
-    """An allowed request, as rate limits count it."""
-
-    time_ns: int
-    service: str
-    credential_id: str
-    model: str
-    tokens: int
-    """What it used; while it is under way, what was held for it."""
-
-
-class ExcessRow(NamedTuple):
-    """A settled request that cost more than was held for it."""
-
-    request_id: str
-    service: str
-    model: str | None
-    hold_nano_usd: int
-    cost_nano_usd: int
-
-
 class LedgerReports(Protocol):
     """Reads of the books of limits; any process may hold one."""
 
@@ -377,7 +349,7 @@ class Ledger(LedgerReports, Protocol):
         """
 
     def take_moved(self) -> frozenset[str] | None:
-        """The accounts of which more was settled since the last call.
+        """The accounts of which more is settled, or in suspense, than at the last call.
 
         Kept in the memory of the one writer; it costs nothing when nothing moved.
 

@@ -20,8 +20,17 @@ from comptroller.engine.auditing import (
 )
 from comptroller.engine.bookkeeping import LIVE, SUSPENDED
 from comptroller.engine.fold import HoldPath
-from comptroller.engine.ledger_rows import AlertRow, IncidentRow, SettlementRow
-from comptroller.engine.ports import AdmissionRow, HolderRow, RequestRow
+from comptroller.engine.ledger_rows import (
+    AdmissionRow,
+    AlertRow,
+    ExcessRow,
+    HolderRow,
+    IncidentRow,
+    SettlementRow,
+)
+from comptroller.engine.ports import (
+    RequestRow,
+)
 from comptroller.testing.shelf import InMemoryShelf
 
 
@@ -103,6 +112,14 @@ class InMemoryLedger(InMemoryShelf):
             if min(*sums, lease.adjusted) < 0:
                 raise RecordError(f"{lease} has sums below 0")
 
+    def moved(self) -> list[str]:
+        """The accounts of which more, or less, is settled or in suspense now."""
+        return [
+            name
+            for name, before in self._accounts_before.items()
+            if before is None or _spent(before) != _spent(self._accounts[name])
+        ]
+
     # -- core.books.Shelf ----------------------------------------------------
 
     def account(self, account: str) -> AccountState | None:
@@ -177,6 +194,7 @@ class InMemoryLedgerReads:
         self._requests: dict[str, RequestRow] = {}
         self._held: dict[str, Held] = {}
         self._rows = InMemoryLedger(self._positions)
+        self._moved: set[str] | None = None
 
     def accounts(self, ids: Sequence[str]) -> dict[str, AccountState]:
         """The accounts that there are, of these."""
@@ -246,6 +264,35 @@ class InMemoryLedgerReads:
         rows = [row for row in self._rows.incidents.values() if row.time_ns >= since_ns]
         return sorted(rows, key=lambda row: (row.time_ns, row.decision_id))
 
+    def excesses(self) -> Sequence[ExcessRow]:
+        """Settled requests that cost more than their hold, at most 1000, oldest first.
+
+        Without those whose incident is projected.
+        """
+        rows = [
+            row
+            for row in self._requests.values()
+            if row.state == "settled"
+            and row.cost_nano_usd > row.hold_nano_usd
+            and row.request_id not in self._rows.incidents
+        ]
+        rows.sort(key=lambda row: (row.time_ns, row.request_id))
+        return [
+            ExcessRow(
+                row.request_id,
+                row.service,
+                row.model,
+                row.hold_nano_usd,
+                row.cost_nano_usd,
+            )
+            for row in rows[:1000]
+        ]
+
+    def take_moved(self) -> frozenset[str] | None:
+        """The accounts of which more was settled since the last call; None: any."""
+        moved, self._moved = self._moved, set()
+        return None if moved is None else frozenset(moved)
+
     def admissions(self, since_ns: int) -> Sequence[AdmissionRow]:
         """The allowed requests decided since then, oldest first."""
         rows = [
@@ -308,3 +355,7 @@ class InMemoryLedgerReads:
             return 0
         usage = row.usage if row.state != "open" else self._held[row.request_id].usage
         return total(usage, PROMPT_CLASSES) + total(usage, GENERATED_CLASSES)
+
+
+def _spent(state: AccountState) -> int:
+    return state.settled + state.suspense

@@ -74,6 +74,8 @@ class InMemoryStore(InMemoryLedgerReads):
         except RecordError:
             self._rows.roll_back()
             raise
+        if self._moved is not None:
+            self._moved.update(self._rows.moved())
         for request_id, a_slice in folded.slices.items():
             self._extend(request_id, a_slice)
         for decision in folded.decisions.values():

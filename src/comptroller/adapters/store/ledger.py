@@ -38,11 +38,20 @@ from comptroller.engine.auditing import (
 )
 from comptroller.engine.bookkeeping import SUSPENDED
 from comptroller.engine.fold import hold_path
-from comptroller.engine.ledger_rows import AlertRow, IncidentRow, SettlementRow
-from comptroller.engine.ports import AdmissionRow, HolderRow
+from comptroller.engine.ledger_rows import (
+    AdmissionRow,
+    AlertRow,
+    ExcessRow,
+    HolderRow,
+    IncidentRow,
+    SettlementRow,
+)
 
 LOOK_UP: Final = 500
 """Ids in one look-up, well below what SQLite takes as parameters."""
+
+EXCESSES_MAX: Final = 1000
+"""Told at a time."""
 
 _Sums: TypeAlias = dict[tuple[str, str], int]
 _r: Final = schema.requests.c
@@ -171,6 +180,22 @@ class SqliteLedger:
                 wanted.order_by(table.c.time_ns, table.c.decision_id)
             )
             return [IncidentRow(*row) for row in rows]
+
+    def excesses(self) -> Sequence[ExcessRow]:
+        """Settled requests that cost more than their hold, at most 1000, oldest first.
+
+        Without those whose incident is projected.
+        """
+        noted = schema.incidents.c.decision_id
+        names = ExcessRow._fields
+        wanted = (
+            select(*(_r[name] for name in names))
+            .where(schema.has_exceeded, _r.request_id.not_in(select(noted)))
+            .order_by(_r.time_ns, _r.request_id)
+            .limit(EXCESSES_MAX)
+        )
+        with self._reading() as connection:
+            return [ExcessRow(*row) for row in connection.execute(wanted)]
 
     def admissions(self, since_ns: int) -> Sequence[AdmissionRow]:
         """The allowed requests decided since then, oldest first."""

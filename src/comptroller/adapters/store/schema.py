@@ -111,6 +111,8 @@ Index(
     requests.c.time_ns,
     sqlite_where=has_run,
 )
+has_exceeded: Final = text("state = 'settled' AND cost_nano_usd > hold_nano_usd")
+Index("requests_exceeded", requests.c.time_ns, sqlite_where=has_exceeded)
 
 hold_paths: Final = Table(
     "hold_paths",

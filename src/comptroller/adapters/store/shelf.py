@@ -20,8 +20,12 @@ from comptroller.adapters.store.spending import spent_in
 from comptroller.adapters.store.statements import compiled, keeping_first, replacing
 from comptroller.core.account import PARALLEL, Where, parse_account
 from comptroller.core.books import AccountState, LeaseState
-from comptroller.engine.ledger_rows import AlertRow, IncidentRow, SettlementRow
-from comptroller.engine.ports import HolderRow
+from comptroller.engine.ledger_rows import (
+    AlertRow,
+    HolderRow,
+    IncidentRow,
+    SettlementRow,
+)
 
 ROWS_MAX: Final = 50_000
 """Kept in memory; beyond it all are let go of, and read again when needed."""
@@ -92,6 +96,7 @@ class SqliteShelf:
     def __init__(self) -> None:
         self._connection: Connection | None = None
         self._accounts: dict[str, AccountState | None] = {}
+        self._spent: dict[str, int] = {}
         self._leases: dict[tuple[str, str], LeaseState] = {}
         self._paths: dict[str, int] = {}
         self._since_ns = 0
@@ -107,12 +112,17 @@ class SqliteShelf:
         kept = len(self._accounts) + len(self._leases) + len(self._coverings)
         if kept + len(self._paths) > ROWS_MAX:
             self._accounts.clear()
+            self._spent.clear()
             self._leases.clear()
             self._paths.clear()
             self._forget_scopes()
 
-    def flush(self) -> None:
-        """Writes every row that may have changed."""
+    def flush(self) -> list[str]:
+        """Writes every row that may have changed.
+
+        Returns:
+            The accounts of which more, or less, is settled or in suspense now.
+        """
         for covering in self._touched_coverings.values():
             for state in covering.states:
                 self._touched[state.id] = state
@@ -122,10 +132,17 @@ class SqliteShelf:
         if self._touched_leases:
             leases = [_of_lease(lease) for lease in self._touched_leases.values()]
             self._sql.exec_driver_sql(_KEEP_LEASE, leases)
+        moved = []
+        for state in self._touched.values():
+            spent = state.settled + state.suspense
+            if self._spent.get(state.id) != spent:
+                self._spent[state.id] = spent
+                moved.append(state.id)
         self._touched.clear()
         self._touched_leases.clear()
         self._touched_coverings.clear()
         self._connection = None
+        return moved
 
     # -- core.books.Shelf ----------------------------------------------------
 
@@ -135,7 +152,7 @@ class SqliteShelf:
             state = self._accounts[account]
         except KeyError:
             found = self._sql.exec_driver_sql(_ACCOUNT, (account,)).first()
-            state = None if found is None else AccountState(*found)
+            state = None if found is None else self._one(found)
             self._accounts[account] = state
         if state is not None:
             self._touched[account] = state
@@ -287,6 +304,7 @@ class SqliteShelf:
         state = self._accounts.get(read.id)
         if state is None:
             state = self._accounts[read.id] = read
+            self._spent[read.id] = read.settled + read.suspense
         return state
 
     def _forget_scopes(self) -> None:

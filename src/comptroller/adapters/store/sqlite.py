@@ -19,11 +19,16 @@ from comptroller.core.books import AccountState, LeaseState
 from comptroller.core.errors import RecordError
 from comptroller.engine.bookkeeping import Bookkeeping
 from comptroller.engine.fold import Conflict, fold, hold_usage
-from comptroller.engine.ledger_rows import AlertRow, IncidentRow, SettlementRow
-from comptroller.engine.ports import (
+from comptroller.engine.ledger_rows import (
     AdmissionRow,
-    CredentialRow,
+    AlertRow,
+    ExcessRow,
     HolderRow,
+    IncidentRow,
+    SettlementRow,
+)
+from comptroller.engine.ports import (
+    CredentialRow,
     JournalPosition,
     JournalRecord,
     OpenRequest,
@@ -53,6 +58,7 @@ class SqliteStore:
         # We alone write them, and they are asked for all the time.
         self._positions: dict[str, int] | None = None
         self._shelf = SqliteShelf()
+        self._moved: set[str] | None = None
 
     def close(self) -> None:
         """Closes the database."""
@@ -88,7 +94,7 @@ class SqliteStore:
         with translated(self._path):
             try:
                 with self._engine.begin() as connection:
-                    position = _project(connection, shelf, run, end)
+                    position, moved = _project(connection, shelf, run, end)
             except IntegrityError as error:
                 raise RecordError(
                     f"journal {end.source}, before byte {end.offset}: it repeats or "
@@ -102,6 +108,13 @@ class SqliteStore:
         if positions is not None:
             positions[end.source] = position
         self._positions, self._shelf = positions, shelf
+        if self._moved is not None:
+            self._moved.update(moved)
+
+    def take_moved(self) -> frozenset[str] | None:
+        """The accounts of which more was settled since the last call; None: any."""
+        moved, self._moved = self._moved, set()
+        return None if moved is None else frozenset(moved)
 
     def open_sources(self) -> Sequence[str]:
         """The sources that have allowed decisions without an end.
@@ -226,6 +239,10 @@ class SqliteStore:
         """See `SqliteLedger.incidents`."""
         return self._ledger.incidents(since_ns)
 
+    def excesses(self) -> Sequence[ExcessRow]:
+        """See `SqliteLedger.excesses`."""
+        return self._ledger.excesses()
+
     def admissions(self, since_ns: int) -> Sequence[AdmissionRow]:
         """See `SqliteLedger.admissions`."""
         return self._ledger.admissions(since_ns)
@@ -240,8 +257,8 @@ def _project(
     shelf: SqliteShelf,
     run: Sequence[JournalRecord],
     end: JournalPosition,
-) -> int:
-    """Projects; the new position."""
+) -> tuple[int, list[str]]:
+    """Projects; the new position, and the accounts of which more was settled."""
     source = end.source
     journal, position = _journal(connection, source)
     folded = fold([record for record in run if record.offset >= position])
@@ -252,13 +269,13 @@ def _project(
     _note_conflicts(connection, journal, [*folded.conflicts, *more_conflicts])
     project_acts(connection, journal, folded.acts)
     keeping.act_all(folded.ledger)
-    shelf.flush()
+    moved = shelf.flush()
     if end.offset > position:
         table = schema.journals
         connection.execute(
             update(table).where(table.c.id == journal).values(position=end.offset)
         )
-    return max(end.offset, position)
+    return max(end.offset, position), moved
 
 
 def _journal(connection: Connection, source: str) -> tuple[int, int]:

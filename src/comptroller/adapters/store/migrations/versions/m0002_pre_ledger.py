@@ -49,6 +49,12 @@ def _extend_requests() -> None:
         ["service", "run", "time_ns"],
         sqlite_where=sa.text("run IS NOT NULL"),
     )
+    op.create_index(
+        "requests_exceeded",
+        "requests",
+        ["time_ns"],
+        sqlite_where=sa.text("state = 'settled' AND cost_nano_usd > hold_nano_usd"),
+    )
 
 
 def _create_accounts() -> None:
