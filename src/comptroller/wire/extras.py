@@ -31,6 +31,8 @@ from comptroller.wire.routes import Operation, Route
 
 IMAGE_TOKENS_OPENAI: Final = 50_000
 """The most that one image is billed at: gpt-4o-mini's 2,833 and 8 tiles of 5,667."""
+IMAGE_TOKENS_TILED: Final = 4_000
+"""The most of one image to OpenAI's models named in _TILED: 1,536 patches at 2.46."""
 IMAGE_TOKENS_ANTHROPIC: Final = 5_000
 """The most of one image: 4,784 at the highest resolution, 1,600 at the usual one."""
 IMAGE_TOKENS_GEMINI: Final = 5_000
@@ -120,6 +122,8 @@ def read_extras(route: Route, body: bytes, upstream: str) -> Extras:
     if read is None:
         return Extras(len(body))
     reader, image_tokens = read
+    if image_tokens == IMAGE_TOKENS_OPENAI and _TILED.match(upstream) is not None:
+        image_tokens = IMAGE_TOKENS_TILED
     tally = _Tally(body, image_tokens)
     if _AGENTS.search(upstream) is not None:
         tally.refuse("the model runs tools at its provider of its own accord")
@@ -135,6 +139,9 @@ def read_extras(route: Route, body: bytes, upstream: str) -> Extras:
     return tally.extras()
 
 
+_TILED: Final = re.compile(
+    r"(?:openai/|ft:)?(?:gpt-4o(?!-mini)|gpt-4\.1|gpt-5(?![.\w])|o1|o3|o4-mini)\b"
+)
 _AGENTS: Final = re.compile(r"(?:^|/)compound(?:$|-)|deep-research")
 """Models that are agents: searches and passes as they like."""
 _SEARCHES: Final = re.compile(r"-search-(?:preview|api)")

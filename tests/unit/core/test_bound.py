@@ -10,13 +10,17 @@ from comptroller.core.bound import (
     OUTPUT_TOKENS_DEFAULT,
     OUTPUT_TOKENS_UNKNOWN,
     PROMPT_OVERHEAD_TOKENS,
+    Demand,
     affordable_output,
     bound,
     bound_by,
     ceilings,
+    demand_affordable,
+    demand_bound,
     input_tokens_bound,
     output_rule,
     output_tokens_bound,
+    require_priced,
     units_bound,
 )
 from comptroller.core.errors import UnpricedError
@@ -250,3 +254,20 @@ def test_output_without_a_rate_is_never_affordable() -> None:
     reachable = ceilings(ModelRates("m", (Step(0, {"input": 1}),)), None)
     with pytest.raises(UnpricedError, match="output"):
         affordable_output(reachable, 1, 10**9)
+
+
+def test_a_demand_counts_passes_choices_and_fees() -> None:
+    """What is affordable is what its bound still pays for, fees first."""
+    demand = Demand(ceilings(TEXT, "default"), 100, 6, fees_nano_usd=1000)
+
+    assert demand_bound(demand, 10) == 100 + 6 * 10 * 8 + 1000
+    assert demand_affordable(demand, 100 + 6 * 10 * 8 + 1000) == 10
+    assert demand_affordable(demand, 100 + 6 * 10 * 8 + 999) == 9
+    assert demand_affordable(demand, 1099) == -1
+
+
+def test_what_may_be_billed_needs_a_price() -> None:
+    """A parent's rate prices reasoning and images, but nothing prices audio."""
+    require_priced(TEXT, ("reasoning", "input_image"))
+    with pytest.raises(UnpricedError, match="input_audio"):
+        require_priced(TEXT, ("input_audio",))
