@@ -26,6 +26,7 @@ from comptroller.adapters.system import (
     UlidIds,
     boot_id,
 )
+from comptroller.adapters.tokenizer import OpenAITokenizers
 from comptroller.adapters.upstreams.pool import UpstreamPool
 from comptroller.bootstrap.place import Place, say
 from comptroller.bootstrap.tls import tls_context
@@ -85,6 +86,7 @@ async def _work(told: WorkerOptions) -> None:
             snapshots=FileSnapshotStore(place.snapshot),
             upstreams=UpstreamPool,
             leases=partial(_leases, place, clock, told.durability),
+            counter=OpenAITokenizers(),
             clock=clock,
             ids=ids,
             secrets=EnvFileSecretResolver(os.environ, Path.cwd()),

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
-from comptroller.core.bound import (
-    bound_by,
-    input_tokens_bound,
-    output_tokens_bound,
-)
 from comptroller.core.credential import Credential
 from comptroller.core.errors import BadRequestError, UnpricedError
 from comptroller.core.registry import Service
 from comptroller.engine import limit_refusals, refusals, safe_names
+from comptroller.engine.bounding import NO_HOLD, Bounded, Hold, bounded, counted
 from comptroller.engine.desk import (
     Denial,
     Desk,
@@ -26,9 +23,9 @@ from comptroller.engine.hold_path import NO_LIMITS, HoldPath, Need
 from comptroller.engine.holding import Holding
 from comptroller.engine.leasing import Lack
 from comptroller.engine.limit_refusals import Asker
+from comptroller.engine.ports import TokenCounter
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.upstream_buckets import UpstreamBuckets
-from comptroller.wire.ceiling import OutputCeiling
 from comptroller.wire.preparing import prepare
 from comptroller.wire.rate_headers import RateState
 from comptroller.wire.request import RequestFacts, read_facts, refuse_other_forms
@@ -76,17 +73,6 @@ class Ask(msgspec.Struct, frozen=True):
     """The run that it belongs to, as a header names it; empty: none does."""
 
 
-class Hold(msgspec.Struct, frozen=True, gc=False):
-    """The most that the request can cost, and the tokens that this rests on."""
-
-    nano_usd: int
-    input_tokens: int
-    output_tokens: int
-
-
-_NO_HOLD = Hold(0, 0, 0)
-
-
 class Candidate(msgspec.Struct, frozen=True):
     """A request that goes on as soon as its limits have room for it."""
 
@@ -95,10 +81,9 @@ class Candidate(msgspec.Struct, frozen=True):
     ask: Ask
     run: str | None
     path: HoldPath
+    bounded: Bounded
     hold: Hold
     need: Need
-    ceiling: OutputCeiling | None
-    """What is put into the body, so that the hold is true; None: nothing."""
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -174,6 +159,7 @@ class Admission:
         desk: what is applied.
         holding: the worker's leases; None: whatever has a limit is refused.
         buckets: the providers' own limits, as far as the worker has met them.
+        counter: counts a prompt whose bytes do not fit; None: bytes have to do.
     """
 
     def __init__(
@@ -181,10 +167,12 @@ class Admission:
         desk: Desk,
         holding: Holding | None = None,
         buckets: UpstreamBuckets | None = None,
+        counter: TokenCounter | None = None,
     ) -> None:
         self.desk = desk
         self.holding = holding
         self._buckets = buckets if buckets is not None else UpstreamBuckets()
+        self._counter = counter
         self._passed: dict[tuple[bool, bool, bool, bool], _Verdict] = {}
 
     def identify(
@@ -249,7 +237,11 @@ class Admission:
         """Lets a request go on that is held, or that has no limits."""
         entitlement, facts, ask = candidate.entitlement, candidate.facts, candidate.ask
         body, strip = prepare(
-            ask.route, facts, ask.body, entitlement.model.upstream, candidate.ceiling
+            ask.route,
+            facts,
+            ask.body,
+            entitlement.model.upstream,
+            candidate.bounded.ceiling,
         )
         path = candidate.path
         verdict = self._passes(path, entitlement)
@@ -310,7 +302,17 @@ class Admission:
 
     def counted(self, candidate: Candidate) -> Candidate | None:
         """The request with its prompt counted; None: that does not make it smaller."""
-        return None
+        try:
+            found = counted(
+                candidate.entitlement,
+                candidate.facts,
+                candidate.ask.body,
+                candidate.bounded,
+                self._counter,
+            )
+        except UnpricedError:
+            return None
+        return None if found is None else rebound(candidate, found)
 
     def _entitled(
         self, entitlement: Entitlement, facts: RequestFacts, ask: Ask, now_ns: int
@@ -335,7 +337,7 @@ class Admission:
                     return candidate
                 refusal = candidate
         verdict = self._denies(refusal, Denial(CONTROL_OF.get(refusal.code)))
-        sizes = (_NO_HOLD, ask.body)
+        sizes = (NO_HOLD, ask.body)
         return Refused(refusal, self._data(entitlement.data, facts, verdict, sizes))
 
     def _candidate(
@@ -362,18 +364,15 @@ class Admission:
             path = self.holding.path(where, model.id, now_ns)
         elif self.desk.has_limits(where, model.id):
             return limit_refusals.LEDGER_UNAVAILABLE
-        output = output_tokens_bound(
-            entitlement.output, facts.max_output_tokens, is_limited=path.needs_bound
-        )
-        ceiling = None
-        if output.is_put:
-            ceiling = OutputCeiling(output.tokens, entitlement.ceiling.chat_field)
-        tokens_in = _input_bound(entitlement, facts, ask.body)
-        hold = hold_of(entitlement, facts, tokens_in, output.tokens)
+        bound = bounded(entitlement, facts, ask.body, is_limited=path.needs_bound)
+        if bound.unbounded is not None:
+            asker = Asker(service, self.desk.registry)
+            return limit_refusals.unbounded(asker, bound.unbounded)
+        hold = bound.hold()
         if hold.nano_usd > HOLD_NANO_USD_MAX:
             return refusals.TOO_DEAR
         need = need_of(hold)
-        return Candidate(entitlement, facts, ask, run, path, hold, need, ceiling)
+        return Candidate(entitlement, facts, ask, run, path, bound, hold, need)
 
     def _refused(
         self,
@@ -386,7 +385,7 @@ class Admission:
         credential, service = known
         shared = refused_data(credential, service, self.desk.snapshot, route)
         verdict = self._denies(refusal, Denial(CONTROL_OF.get(refusal.code)))
-        return Refused(refusal, self._data(shared, facts, verdict, (_NO_HOLD, body)))
+        return Refused(refusal, self._data(shared, facts, verdict, (NO_HOLD, body)))
 
     def _passes(self, path: HoldPath, entitlement: Entitlement) -> _Verdict:
         key = (
@@ -452,39 +451,13 @@ def _declared(path: HoldPath, entitlement: Entitlement) -> tuple[str, ...]:
     return tuple([name for name, applies in found.items() if applies])
 
 
-def _input_bound(entitlement: Entitlement, facts: RequestFacts, body: bytes) -> int:
-    return input_tokens_bound(
-        len(body),
-        entitlement.model.context_window_tokens,
-        entitlement.rates,
-        by_reference=facts.has_context_elsewhere,
-    )
-
-
 def need_of(hold: Hold) -> Need:
     """What a request needs of its limits, all of it at once."""
     tokens = hold.input_tokens + hold.output_tokens
     return Need(hold.nano_usd, hold.nano_usd, tokens)
 
 
-def hold_of(
-    entitlement: Entitlement, facts: RequestFacts, tokens_in: int, tokens_out: int
-) -> Hold:
-    """The most that a request can cost (design.md §4).
-
-    Args:
-        entitlement: what the credential gets.
-        facts: of the request.
-        tokens_in: bound of the prompt.
-        tokens_out: bound of one choice's output.
-
-    Raises:
-        UnpricedError: the service tier that it asks for has no price.
-    """
-    rates = entitlement.rates
-    if rates is None:
-        return _NO_HOLD
-    tokens_out *= facts.choices
-    reachable = entitlement.ceilings_for(facts.service_tier)
-    nano_usd = bound_by(reachable, tokens_in, tokens_out)
-    return Hold(nano_usd, tokens_in, tokens_out)
+def rebound(candidate: Candidate, bound: Bounded) -> Candidate:
+    """The same request with another bound."""
+    hold = bound.hold()
+    return replace(candidate, bounded=bound, hold=hold, need=need_of(hold))

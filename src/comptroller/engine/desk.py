@@ -34,6 +34,7 @@ from comptroller.engine.ports import SecretResolver, UpstreamTarget
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.snapshot import Snapshot
 from comptroller.wire.ceiling import OutputCeiling, ceiling_field
+from comptroller.wire.counting import encoding_of
 from comptroller.wire.routes import Operation, Route, upstream_path
 
 ENTITLEMENTS_MAX: Final = 50_000
@@ -114,6 +115,8 @@ class Entitlement(msgspec.Struct, frozen=True):
     """The members of the decision record that are the same for every request."""
     where: Where
     """Every scope that the request belongs to, without a run."""
+    encoding: str | None
+    """The model's tokenizer, where it is known exactly."""
 
     def ceilings_for(self, tier: str | None) -> tuple[Ceiling, ...]:
         """What bounds the cost of a request that asks for a service tier.
@@ -260,6 +263,7 @@ class Desk:
                 credential.id,
                 None,
             ),
+            encoding=encoding_of(hostname, provider.prices, model.upstream),
         )
 
     def _key(self, provider: Provider) -> bytes:

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from comptroller.core.account import is_money
-from comptroller.core.bound import affordable_output
+from comptroller.core.bound import demand_affordable
 from comptroller.core.errors import UnpricedError
 from comptroller.engine import limit_refusals
 from comptroller.engine.admission import (
@@ -21,9 +21,9 @@ from comptroller.engine.admission import (
     Admitted,
     Candidate,
     Refused,
-    hold_of,
-    need_of,
+    rebound,
 )
+from comptroller.engine.bounding import Bounded
 from comptroller.engine.holding import Holding
 from comptroller.engine.limit_refusals import Asker
 from comptroller.engine.ports import Clock
@@ -163,23 +163,16 @@ class Reservation:
 
 def _clamped(one: Candidate, shortfall: Shortfall) -> Candidate | None:
     """The request with less output, as much as is free now."""
+    found = one.bounded
     if not shortfall.can_clamp or not one.hold.output_tokens:
         return None
-    facts = one.facts
-    asked = one.hold.output_tokens // facts.choices
+    asked = found.output_tokens
     least = max(least_output(one.ask.route, one.ask.body), min(CLAMP_TOKENS_MIN, asked))
     try:
-        tokens = affordable_output(
-            one.entitlement.ceilings_for(facts.service_tier),
-            one.hold.input_tokens,
-            shortfall.free,
-            facts.choices,
-        )
+        tokens = demand_affordable(found.demand, shortfall.free)
     except UnpricedError:
         return None
     if not least <= tokens < asked:
         return None
-    hold = hold_of(one.entitlement, facts, one.hold.input_tokens, tokens)
-    need = need_of(hold)
-    field = one.entitlement.ceiling.chat_field
-    return replace(one, hold=hold, need=need, ceiling=OutputCeiling(tokens, field))
+    ceiling = OutputCeiling(tokens, one.entitlement.ceiling.chat_field)
+    return rebound(one, Bounded(found.demand, tokens, ceiling))

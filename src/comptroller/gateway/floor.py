@@ -12,7 +12,7 @@ from comptroller.engine import refusals
 from comptroller.engine.admission import Admission, Admitted
 from comptroller.engine.desk import Desk
 from comptroller.engine.holding import Holding
-from comptroller.engine.ports import Clock, Ids, Journal, Upstreams
+from comptroller.engine.ports import Clock, Ids, Journal, TokenCounter, Upstreams
 from comptroller.engine.recording import Recorder
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.upstream_buckets import UpstreamBuckets
@@ -88,6 +88,8 @@ class Floor:
         """Requests that wait for room on a limit; nothing is decided yet."""
         self.holding: Holding | None = None
         """The worker's leases; the worker puts its own here."""
+        self.counter: TokenCounter | None = None
+        """Counts prompts whose bytes do not fit; the worker puts its own here."""
         self.buckets = UpstreamBuckets()
         """The providers' own limits, as far as this worker has met them."""
         self.draining = 0
@@ -119,7 +121,7 @@ class Floor:
         """Serves from a new desk; what it no longer allows is cut."""
         if self.holding is not None:
             self.holding.take(desk.registry, desk.snapshot.revision)
-        self.admission = Admission(desk, self.holding, self.buckets)
+        self.admission = Admission(desk, self.holding, self.buckets, self.counter)
         self.settings = desk.registry.gateway
         live = {c.id for c in desk.snapshot.credentials if c.revoked_ns is None}
         for exchange in tuple(self.exchanges):

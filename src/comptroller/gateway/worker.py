@@ -25,6 +25,7 @@ from comptroller.engine.ports import (
     Journal,
     SecretResolver,
     SnapshotStore,
+    TokenCounter,
     Upstreams,
 )
 from comptroller.engine.recording import Recorder
@@ -63,6 +64,7 @@ class WorkerParts:
     """Opens the upstream pool; called on the running event loop."""
     leases: Callable[[str, Recorder], Leases]
     """Opens the leases of a journal's source; called on the running event loop."""
+    counter: TokenCounter
     clock: Clock
     ids: Ids
     secrets: SecretResolver
@@ -87,6 +89,7 @@ async def run_worker(parts: WorkerParts) -> None:
     upstreams = parts.upstreams()
     floor = Floor(journal, upstreams, parts.clock, parts.ids, plain=parts.tls is None)
     floor.bounds = parts.bounds
+    floor.counter = parts.counter
     leases = parts.leases(journal.source, floor.recorder)
     holding = floor.holding = leases.holding
     stop = asyncio.Event()
