@@ -157,8 +157,10 @@ class Books:
     def end(self, ending: Ending) -> None:
         """An allowed request ended: its hold becomes spent, the rest is the lease's.
 
-        The accounts that it was held on are booked whatever the time says; other
-        accounts of its scopes came into being after it was decided.
+        The accounts that it was held on are booked whatever the time says. Other
+        accounts of its scopes, whose window it was decided in, came into being after
+        that, and count it as if they had been there: what they opened with counts
+        it, too, where it ended before.
         """
         shelf = self._shelf
         booked = set[str]()
@@ -176,14 +178,10 @@ class Books:
                 state.unheld += cost - used
         if not cost:
             return
-        covering = shelf.covering(ending.where, ending.decided_ns)
-        others = [state for state in covering if state.id not in booked]
-        if others:
-            series = set(map(_series, booked))
-            for state in others:
-                if _series(state.id) not in series:
-                    state.settled += cost
-                    state.unheld += cost
+        for state in shelf.covering(ending.where, ending.decided_ns):
+            if state.id not in booked:
+                state.settled += cost
+                state.unheld += cost
 
     def suspend(self, holder: str, leases: Sequence[tuple[str, int]]) -> None:
         """A holder is lost: what it may have spent counts as spent."""
@@ -244,11 +242,6 @@ class Books:
         )
         self._shelf.add(state)
         return state
-
-
-def _series(account: str) -> str:
-    """The account without which window it is: its scope, key and kind of window."""
-    return account.rpartition("@")[0]
 
 
 def _check(state: AccountState) -> None:

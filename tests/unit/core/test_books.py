@@ -130,6 +130,20 @@ def test_spending_read_before_its_grant_ends_in_the_same_rows() -> None:
     assert second.leases() == first.leases()
 
 
+def test_windows_of_two_calendars_count_alike_in_any_order() -> None:
+    """After a change of the time zone windows overlap: both count, ended or not."""
+    tomorrow = Grant("service:a/day@2026-11-22", 10, 100, 4, 20)
+    first, second = InMemoryShelf(), InMemoryShelf()
+    for shelf in (first, second):
+        Books(shelf).grant("w1", [Grant(DAY, 50, 100, 0, 10)])
+    Books(first).grant("w1", [tomorrow])
+    end(first, 8, (DAY, 25))
+    end(second, 8, (DAY, 25))
+    Books(second).grant("w1", [tomorrow])
+    assert amounts(first, tomorrow.account) == (8, 10, 0, 8)
+    assert second.accounts() == first.accounts()
+
+
 def test_a_suspension_read_before_its_grant_ends_in_the_same_rows() -> None:
     """An account that opens after a lease of it was lost counts the suspense."""
     first, second = InMemoryShelf(), InMemoryShelf()
