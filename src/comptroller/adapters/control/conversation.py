@@ -7,7 +7,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from comptroller.adapters.control.address import short_address
 
@@ -85,10 +85,11 @@ class Conversation(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends all that waits."""
-        if not isinstance(transport, asyncio.Transport) or self._is_closed:
-            transport.close()
+        # Loops other than asyncio's own have transports of classes of their own.
+        self._transport = cast("asyncio.Transport", transport)
+        if self._is_closed:
+            self._transport.abort()
             return
-        self._transport = transport
         self._received.clear()
         for question in list(self._questions):
             self._send(question)
