@@ -9,6 +9,7 @@ from __future__ import annotations
 from comptroller.bootstrap.administering import (
     applied_registry,
     await_workers,
+    budget_warnings,
     credential_list,
     credential_warnings,
     open_administrator,
@@ -23,6 +24,7 @@ __all__ = [
     "Place",
     "applied_registry",
     "await_workers",
+    "budget_warnings",
     "credential_list",
     "credential_warnings",
     "open_administrator",

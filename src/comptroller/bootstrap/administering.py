@@ -173,6 +173,18 @@ def credential_warnings(data: Path, after: Registry) -> list[str]:
     return planning.credential_warnings(credential_list(data), after)
 
 
+def budget_warnings(data: Path, after: Registry) -> list[str]:
+    """What a configuration would make stop for want of money.
+
+    Raises:
+        ControlUnavailableError: a control process is there and does not answer.
+    """
+    if not Place(data).store.exists():
+        return []
+    with open_budgeting(data) as budgeting:
+        return budgeting.warnings(after)
+
+
 def price_warnings(registry: Registry) -> list[str]:
     """What is doubtful about the prices of a configuration, in words."""
     from comptroller.adapters.prices import compile_card

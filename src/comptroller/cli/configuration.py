@@ -147,12 +147,20 @@ def _read(config: list[Path] | None) -> Configuration:
 
 
 def _warnings(made: Plan, data: Path) -> list[str]:
-    from comptroller.bootstrap import credential_warnings, price_warnings
+    from comptroller.bootstrap import (
+        budget_warnings,
+        credential_warnings,
+        price_warnings,
+    )
 
     # Nothing new needs no second look, and the catalogue takes a while to load.
     if not made.changes:
         return []
-    return [*price_warnings(made.after), *credential_warnings(data, made.after)]
+    return [
+        *price_warnings(made.after),
+        *credential_warnings(data, made.after),
+        *budget_warnings(data, made.after),
+    ]
 
 
 def _print_plan(made: Plan, data: Path) -> None:

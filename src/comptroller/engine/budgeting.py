@@ -20,6 +20,7 @@ from comptroller.core.budget_path import Limited, declared_limit
 from comptroller.core.credential import CredentialState
 from comptroller.core.errors import NotFoundError
 from comptroller.core.forecast import Pace, forecast, pace
+from comptroller.core.money import usd
 from comptroller.core.registry import BUDGET_WINDOWS, Registry
 from comptroller.core.timestamps import rfc3339
 from comptroller.core.window import Span, span_at
@@ -84,7 +85,9 @@ class Budgeting:
         known = self._known()
         if known is None:
             return Listing([], is_cut=False)
-        found = list(islice(self._current(known, with_parallel), limit + 1))
+        found = list(
+            islice(self._current(known, with_parallel=with_parallel), limit + 1)
+        )
         return Listing(self._rows(known, found[:limit]), len(found) > limit)
 
     def show(self, what: str) -> list[Document]:
@@ -109,6 +112,27 @@ class Budgeting:
             raise NotFoundError(_unknown(what, names))
         rows = self._rows(known, found)
         return [row | self._inside(row["account"]) for row in rows]
+
+    def warnings(self, after: Registry) -> list[str]:
+        """What a configuration would make stop, in words.
+
+        Of limits that it declares anew or lowers below what is spent and held.
+        """
+        known = self._known()
+        if known is None:
+            return []
+        tighter = [
+            one
+            for one in self._current(known._replace(registry=after))
+            if _is_tighter(known.limit(one.account), one.declared)
+        ]
+        return [
+            f"{row['budget_id']}: {usd(row['over_nano_usd'])} USD more are spent and"
+            " held already; it takes effect as soon as it fits, and until then"
+            " nothing more is let through"
+            for row in self._rows(known, tighter)
+            if row["over_nano_usd"]
+        ]
 
     def suspense(self) -> list[Document]:
         """What lost holders may have spent (`budget suspense list`)."""
@@ -146,7 +170,9 @@ class Budgeting:
             ],
         )
 
-    def _current(self, known: _Known, with_parallel: bool) -> Iterator[_Budget]:  # noqa: FBT001  private
+    def _current(
+        self, known: _Known, *, with_parallel: bool = False
+    ) -> Iterator[_Budget]:
         """Every limit at its current window; in an order that stays the same."""
         zone = ZoneInfo(known.registry.timezone)
         windows = _WINDOWS if with_parallel else BUDGET_WINDOWS
@@ -297,6 +323,12 @@ class Budgeting:
             "left": lease.left,
             "suspense": lease.suspense,
         }
+
+
+def _is_tighter(before: Limited | None, after: Limited | None) -> bool:
+    if after is None:
+        return False
+    return before is None or after.limit < before.limit
 
 
 def _amounts(account: Account, **amounts: int) -> Document:

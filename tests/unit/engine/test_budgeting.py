@@ -223,6 +223,32 @@ def test_a_lowered_limit_says_what_is_in_force(open_ledger: Ledger) -> None:
     assert row["over_nano_usd"] == 10 * USD
 
 
+def test_a_plan_warns_of_a_budget_that_is_spent_already(open_ledger: Ledger) -> None:
+    """Of what it lowers or declares anew below what is spent and held; not of more."""
+    day = open_ledger.day
+    day.granted(MONTH, 30 * USD, 1200 * USD)
+    day.held("A", 30 * USD, MONTH)
+    day.settled("A", 25 * USD)
+    day.held("B", 3 * USD, MONTH)
+    (service,) = budgeted().services.values()
+
+    def warned(*windows: Window) -> list[str]:
+        changed = replace(service, budget=Budget(windows))
+        after = replace(budgeted(), services={service.id: changed})
+        return open_ledger.budgeting().warnings(after)
+
+    assert warned(Window(1000 * USD, "month")) == []
+    assert warned(Window(28 * USD, "month")) == []
+    assert warned(Window(27 * USD, "month"), Window(1000 * USD, "day")) == [
+        (
+            f"{MONTH}: 1.000000 USD more are spent and held already; it takes effect as"
+            " soon as it fits, and until then nothing more is let through"
+        )
+    ]
+    (total,) = warned(Window(20 * USD, "total"))
+    assert total.startswith(f"service:{SERVICE}/total: 5.000000 USD more")
+
+
 def test_limits_on_parallel_requests_are_counted_in_requests(
     open_ledger: Ledger,
 ) -> None:
