@@ -59,12 +59,21 @@ def unbounded(asker: Asker, what: str) -> Refusal:
     )
 
 
-def budget_exhausted(asker: Asker, need_nano_usd: int, lack: Lack) -> Refusal:
-    """A budget without room for what the request may cost."""
+def budget_exhausted(
+    asker: Asker, need_nano_usd: int, lack: Lack, free_nano_usd: int
+) -> Refusal:
+    """A budget without room for what the request may cost.
+
+    Args:
+        asker: whose request it is.
+        need_nano_usd: what it may cost.
+        lack: the budget, as the centre knows it.
+        free_nano_usd: what could be held of it here, leases included.
+    """
     account = parse_account(lack.account)
     registry = asker.registry
-    held = lack.limit - lack.spent - lack.suspense - lack.free
-    left = _usd(lack.free)
+    held = lack.limit - lack.spent - lack.suspense - free_nano_usd
+    left = _usd(free_nano_usd)
     suspense = f", in suspense {_usd(lack.suspense)}" if lack.suspense else ""
     return Refusal(
         400,
@@ -73,7 +82,7 @@ def budget_exhausted(asker: Asker, need_nano_usd: int, lack: Lack) -> Refusal:
         f" may cost up to {_usd(need_nano_usd)} USD: limit {_usd(lack.limit)} USD"
         f"{_per(account)}, spent {_usd(lack.spent)}, held {_usd(max(0, held))}"
         f"{suspense}, left {left}; short by"
-        f" {_usd(max(0, need_nano_usd - lack.free))} USD."
+        f" {_usd(max(0, need_nano_usd - free_nano_usd))} USD."
         f"{_resets(lack.resets_ns, registry)}{_owner(account, asker)}",
     )
 

@@ -153,8 +153,9 @@ class Reservation:
         elif lack is None:
             refusal = limit_refusals.LEDGER_UNAVAILABLE
         elif is_money(lack.account):
-            refusal = limit_refusals.budget_exhausted(asker, one.need.nano_usd, lack)
-            seen = one.need.nano_usd, lack.free
+            need, free = one.need.nano_usd, shortfall.free
+            refusal = limit_refusals.budget_exhausted(asker, need, lack, free)
+            seen = need, free
         else:
             refusal = limit_refusals.concurrency(lack)
             seen = lack.leased, lack.limit
