@@ -41,6 +41,7 @@ class ControlServer:
         self._handler = handler
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False
 
     async def start(self) -> None:
         """Opens the socket.
@@ -64,6 +65,7 @@ class ControlServer:
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
+        self._is_closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -96,6 +98,10 @@ class ControlServer:
             pass  # the client has gone, or never asked
         except asyncio.LimitOverrunError:
             pass  # a line beyond the limit: no client of ours
+        except asyncio.CancelledError:
+            # asyncio's streams report a cancelled connection as if it had crashed.
+            if not self._is_closing:
+                raise
         finally:
             self._tasks.discard(task)
             writer.close()
