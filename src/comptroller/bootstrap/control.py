@@ -12,6 +12,7 @@ import msgspec
 
 from comptroller.adapters.control import ControlLock, ControlServer
 from comptroller.adapters.processes import HOPELESS, Lifeline
+from comptroller.adapters.system import LoopTimers
 from comptroller.bootstrap.administering import CONTROL_POLL_S, CONTROL_WAIT_S
 from comptroller.bootstrap.place import Place, say
 from comptroller.bootstrap.site import Site
@@ -22,6 +23,7 @@ from comptroller.core.errors import (
     ControlUnavailableError,
 )
 from comptroller.engine.control import Control, ControlParts
+from comptroller.engine.ledger import Ledger
 
 
 class ControlOptions(msgspec.Struct, frozen=True):
@@ -73,6 +75,7 @@ async def _administer(
             reader=site.reader,
             projector=site.projector,
             recover=site.recover,
+            ledger=Ledger(site.ledger, LoopTimers()),
             journal_failed=site.journal_failed,
             clock=site.clock,
         )

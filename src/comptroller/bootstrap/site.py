@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 
@@ -16,11 +16,13 @@ from comptroller.adapters.prices import compile_card
 from comptroller.adapters.prices.archive import CardArchive
 from comptroller.adapters.snapshot import FileSnapshotStore
 from comptroller.adapters.store.sqlite import SqliteStore
-from comptroller.adapters.system import SystemClock, SystemEntropy, UlidIds
+from comptroller.adapters.system import SystemClock, SystemEntropy, UlidIds, boot_id
 from comptroller.bootstrap.place import Place
 from comptroller.engine import commands
 from comptroller.engine.administration import Administration, Parts
+from comptroller.engine.closing import close_dead
 from comptroller.engine.commands import Act, Result, Sync
+from comptroller.engine.ledger import LedgerParts
 from comptroller.engine.projection import Projector, is_administrative
 from comptroller.engine.recovery import recover
 
@@ -42,6 +44,15 @@ class Site:
         self.reader = DirectoryJournalReader(place.journal)
         self.projector = Projector(self.reader, self.store)
         self._journal: SyncJournal | None = None
+        self.ledger = LedgerParts(
+            store=self.store,
+            reader=self.reader,
+            journal=self.journal,
+            project=self.project,
+            clock=self.clock,
+            ids=self.ids,
+            boot=boot_id(),
+        )
         self.administration = Administration(
             Parts(
                 journal=self.journal,
@@ -93,9 +104,18 @@ class Site:
         for _ in self.projector.catch_up(sources):
             pass
 
-    def recover(self) -> int:
-        """Ends the open requests of dead workers; how many it ended."""
-        return recover(self.reader, self.store, self.journal, self.clock, self.ids)
+    def recover(self) -> Sequence[str]:
+        """Ends the open requests of dead workers, and closes their leases.
+
+        Returns:
+            What keeps leases from being closed, in words.
+        """
+        try:
+            recover(self.reader, self.store, self.journal, self.clock, self.ids)
+        finally:
+            # One journal that cannot be read does not hold up the others' leases.
+            problems = close_dead(self.ledger)
+        return problems
 
     def perform(self, command: Act | Sync) -> Result:
         """Performs a command in this process."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from comptroller.core import credential as credentials
@@ -21,17 +21,28 @@ from comptroller.engine.commands import (
     Act,
     AskStatus,
     Done,
+    Leasing,
     Ping,
     Result,
     Status,
     Sync,
 )
+from comptroller.engine.leasing import (
+    AskLeases,
+    AwaitRecall,
+    Leased,
+    LeasesReturned,
+    Recall,
+)
+from comptroller.engine.ledger import Ledger
 from comptroller.engine.ports import Clock, JournalReader, Store
 from comptroller.engine.projection import Projector, is_administrative
 
 STEP_BYTES: Final = 4 * 1024 * 1024
 """So much is projected before a waiting command gets its turn: about 50 ms. Smaller
 steps cost twice as much a record, which counts against the gateway's own budget."""
+BUSY_STEP_BYTES: Final = 1024 * 1024
+"""So much while workers ask for leases: requests wait for the answers."""
 PROJECT_EVERY_S: Final = 0.5
 """Between steps while requests come in; a command that needs all asks for all."""
 GIVE_WAY_S: Final = 0.002
@@ -53,8 +64,10 @@ class ControlParts(NamedTuple):
     store: Store
     reader: JournalReader
     projector: Projector
-    recover: Callable[[], int]
-    """Ends the open requests of dead workers; how many it ended."""
+    recover: Callable[[], Sequence[str]]
+    """Ends the open requests of dead workers and closes their leases; what keeps
+    some of them from being closed, in words."""
+    ledger: Ledger
     journal_failed: Callable[[], bool]
     """Whether the control journal takes no more records."""
     clock: Clock
@@ -135,6 +148,8 @@ class Control:
                 return Done()
             case AskStatus():
                 return self.status()
+            case AskLeases() | AwaitRecall() | LeasesReturned():
+                return await self._lease(command)
             case _:
                 return self._act(command, account)
 
@@ -148,24 +163,82 @@ class Control:
             self.stop()
             raise
 
+    async def _lease(self, command: Leasing) -> Result:
+        """Does what a worker says of leases; several wait side by side."""
+        ledger = self._parts.ledger
+        answer: asyncio.Future[Leased | Recall | None]
+        answer = asyncio.get_running_loop().create_future()
+
+        def reply(said: Leased | Recall | None) -> None:
+            if not answer.done():
+                answer.set_result(said)
+
+        try:
+            match command:
+                case AskLeases():
+                    ledger.ask(command, reply)
+                case AwaitRecall(holder):
+                    ledger.await_recall(holder, reply)
+                case LeasesReturned(holder):
+                    ledger.returned(holder)
+                    return Done()
+        finally:
+            self._end_with_ledger()
+        found = await answer
+        self._end_with_ledger()
+        if found is None:
+            raise StoreUnavailableError("the ledger cannot be written now: ask again")
+        return found
+
+    def _end_with_ledger(self) -> None:
+        """Stops when only a new process can go on with the ledger."""
+        if self._parts.ledger.failed is not None and self.failed is None:
+            self.failed = self._parts.ledger.failed
+            self.stop()
+
     async def _sync(self) -> None:
         for _ in self._parts.projector.catch_up():
             await asyncio.sleep(GIVE_WAY_S)
-        self._parts.recover()
+        self._note_unclosed(self._parts.recover())
+
+    def _note_unclosed(self, problems: Sequence[str]) -> None:
+        self._problems.pop("leases", None)
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            self._problems["leases"] = f"leases: {problems[0]}{more}"
 
     async def _project(self) -> None:
-        parts = self._parts
         while True:
-            try:
-                parts.projector.step(STEP_BYTES)
-                self._problems.pop("projection", None)
-                # Larger batches cost less each: one commit pays for many records.
-                is_behind = parts.projector.lag() > STEP_BYTES
-                wait_s = GIVE_WAY_S if is_behind else PROJECT_EVERY_S
-            except _RETRIED as error:
-                self._problems["projection"] = f"projection: {error.message}"
-                wait_s = RETRY_S
+            wait_s = self._step()
+            self._tick()
             await asyncio.sleep(wait_s)
+
+    def _step(self) -> float:
+        """Projects a part; how long to wait before the next one."""
+        parts = self._parts
+        step_bytes = BUSY_STEP_BYTES if parts.ledger.is_busy else STEP_BYTES
+        try:
+            parts.projector.step(step_bytes)
+            # Larger batches cost less each: one commit pays for many records.
+            is_behind = parts.projector.lag() > step_bytes
+        except _RETRIED as error:
+            self._problems["projection"] = f"projection: {error.message}"
+            is_down = isinstance(error, StoreUnavailableError)
+            parts.ledger.trouble = error if is_down else None
+            return RETRY_S
+        self._problems.pop("projection", None)
+        parts.ledger.trouble = None
+        return GIVE_WAY_S if is_behind else PROJECT_EVERY_S
+
+    def _tick(self) -> None:
+        if self._parts.ledger.trouble is not None:
+            return  # the projection said so
+        try:
+            self._parts.ledger.tick()
+            self._problems.pop("limits", None)
+        except _RETRIED as error:
+            self._problems["limits"] = f"limits: {error.message}"
+        self._end_with_ledger()
 
     async def _recover(self) -> None:
         parts = self._parts
@@ -175,7 +248,7 @@ class Control:
                 now_s = parts.clock.monotonic_s()
                 is_overdue = now_s - done_s > RECOVERY_DELAY_S
                 if is_overdue or parts.projector.lag() <= STEP_BYTES:
-                    parts.recover()
+                    self._note_unclosed(parts.recover())
                     done_s = now_s
                 self._problems.pop("recovery", None)
             except _RETRIED as error:

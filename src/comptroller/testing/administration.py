@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from comptroller.core.rates import ModelRates, RateCard, Step, rate_card
 from comptroller.core.registry import (
     GatewaySettings,
@@ -21,7 +23,10 @@ from comptroller.core.registry import (
     UnitId,
 )
 from comptroller.engine.administration import Administration, Parts
+from comptroller.engine.closing import close_dead
+from comptroller.engine.ledger import LedgerParts
 from comptroller.engine.projection import Projector
+from comptroller.engine.recovery import recover
 from comptroller.engine.snapshot import Snapshot, decode
 from comptroller.testing.journal import InMemoryJournal, InMemoryJournals
 from comptroller.testing.snapshot import InMemorySnapshots
@@ -102,6 +107,15 @@ class FakeSite:
         self.price_pico_usd = 7
         self.prices_change_ns: int | None = None
         self.journal: InMemoryJournal | None = None
+        self.ledger = LedgerParts(
+            store=self.store,
+            reader=self.journals,
+            journal=self.open_journal,
+            project=self.project,
+            clock=self.clock,
+            ids=self.ids,
+            boot="this boot",
+        )
         self.administration = Administration(
             Parts(
                 journal=self.open_journal,
@@ -136,6 +150,11 @@ class FakeSite:
         """Projects journals to their end."""
         for _ in self.projector.catch_up(sources):
             pass
+
+    def recover(self) -> Sequence[str]:
+        """Ends what dead workers left open, and closes their leases."""
+        recover(self.journals, self.store, self.open_journal, self.clock, self.ids)
+        return close_dead(self.ledger)
 
     def snapshot(self) -> Snapshot:
         """What workers serve from now.

@@ -11,10 +11,11 @@ from comptroller.core.errors import StoreUnavailableError
 from comptroller.engine import commands
 from comptroller.engine.commands import Issue
 from comptroller.engine.control import Control, ControlParts
+from comptroller.engine.ledger import Ledger
 from comptroller.engine.projection import Projector
 from comptroller.engine.records import Actor
-from comptroller.engine.recovery import recover
 from comptroller.testing.administration import FakeSite, small_registry
+from comptroller.testing.timers import FakeTimers
 
 ADA = Actor(person="ada", account="root@test")
 ISSUE = Issue("checkout", "ada", None, "ada")
@@ -27,9 +28,8 @@ def control_of(site: FakeSite) -> Control:
             store=site.store,
             reader=site.journals,
             projector=site.projector,
-            recover=lambda: recover(
-                site.journals, site.store, site.open_journal, site.clock, site.ids
-            ),
+            recover=site.recover,
+            ledger=Ledger(site.ledger, FakeTimers(site.clock)),
             journal_failed=lambda: site.open_journal().failed,
             clock=site.clock,
         )
