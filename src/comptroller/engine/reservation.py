@@ -25,6 +25,7 @@ from comptroller.engine.admission import (
 )
 from comptroller.engine.bounding import Bounded
 from comptroller.engine.holding import Holding
+from comptroller.engine.leasing import Lack
 from comptroller.engine.limit_refusals import Asker
 from comptroller.engine.ports import Clock
 from comptroller.engine.waiting import Shortfall, Waiting
@@ -159,7 +160,21 @@ class Reservation:
         else:
             refusal = limit_refusals.concurrency(lack)
             seen = lack.leased, lack.limit
-        self._on_done(self.admission.deny(one, refusal, seen, lack), now_ns)
+        self._on_done(
+            self.admission.deny(one, refusal, seen, _as_told(shortfall)), now_ns
+        )
+
+
+def _as_told(shortfall: Shortfall) -> Lack | None:
+    """The account that lacks, for the record: in the figures of the refusal.
+
+    What this worker has leased and does not use is free to it, and not held.
+    """
+    lack, free = shortfall.lack, shortfall.free
+    if lack is None:
+        return None
+    held = max(0, lack.limit - lack.spent - lack.suspense - free)
+    return replace(lack, leased=held, free=free)
 
 
 def _clamped(one: Candidate, shortfall: Shortfall) -> Candidate | None:
