@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 import pytest
@@ -28,7 +28,8 @@ from comptroller.engine.leasing import (
     Recall,
 )
 from comptroller.engine.ports import LeaseDesk
-from comptroller.testing.lease_desk import ScriptedDesk
+from comptroller.testing.journal import InMemoryJournal
+from comptroller.testing.leasing import ScriptedCentre, ScriptedDesk
 from comptroller.testing.system import FakeClock
 from comptroller.testing.timers import FakeTimers
 
@@ -46,18 +47,75 @@ def grant_all(asked: AskLeases) -> Leased:
     return Leased(asked.sequence, grants, [], [])
 
 
-class Centre:
-    """What the other side hears and says, whichever desk it is."""
+class Centre(Protocol):
+    """What the other side hears, whichever desk it is."""
+
+    is_silent: bool
+    """Whether it says nothing to the next ask."""
+
+    def asked(self) -> list[int]:
+        """The numbers of all asks that came."""
+
+    def returns(self) -> int:
+        """How often it was told that something was returned."""
+
+
+class SocketCentre:
+    """A control process that grants all."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
-        self.returns = 0
-        self.says: Callable[[AskLeases], Leased | None] = grant_all
+        self.is_silent = False
+        self._asked: list[int] = []
+        self._returns = 0
 
-    def answer(self, asked: AskLeases) -> Leased | None:
-        """Says what the test wants said."""
-        self.asked.append(asked.sequence)
-        return self.says(asked)
+    def asked(self) -> list[int]:
+        """The numbers of all asks that came."""
+        return self._asked
+
+    def returns(self) -> int:
+        """How often it was told that something was returned."""
+        return self._returns
+
+    async def handle(self, line: bytes, _account: str) -> bytes:
+        """Answers a line."""
+        match decode_command(line):
+            case AskLeases() as asked:
+                self._asked.append(asked.sequence)
+                if self.is_silent:
+                    await asyncio.sleep(60)
+                return replies.encode_result(grant_all(asked))
+            case AwaitRecall():
+                await asyncio.sleep(60)
+            case LeasesReturned():
+                self._returns += 1
+                return replies.encode_result(Done())
+            case _:
+                pass
+        raise AssertionError(line)
+
+
+class InMemoryCentre:
+    """The scripted one of the unit tests."""
+
+    def __init__(self, desk: ScriptedDesk) -> None:
+        self._desk = desk
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it says nothing to the next ask."""
+        return self._desk.lose_answers > 0
+
+    @is_silent.setter
+    def is_silent(self, value: bool) -> None:
+        self._desk.lose_answers = int(value)
+
+    def asked(self) -> list[int]:
+        """The numbers of all asks that came."""
+        return [one.sequence for one in self._desk.asked]
+
+    def returns(self) -> int:
+        """How often it was told that something was returned."""
+        return self._desk.told
 
 
 class Node:
@@ -91,40 +149,23 @@ Opener: TypeAlias = Callable[[bool], Opening]
 
 @asynccontextmanager
 async def scripted(is_there: bool) -> AsyncIterator[Node]:
-    timers = FakeTimers(FakeClock())
-    centre = Centre()
-    desk = ScriptedDesk(timers, centre.answer)
-    desk.is_there = is_there
+    clock = FakeClock()
+    timers = FakeTimers(clock)
+    granting = ScriptedCentre(clock)
+    granting.limits[ACCOUNT] = 1_000_000
+    desk = ScriptedDesk(granting, timers, InMemoryJournal(HOLDER))
+    desk.is_down = not is_there
 
     async def rest() -> None:
         timers.advance(0.1)
-        centre.returns = desk.returns
 
-    yield Node(desk, centre, rest)
+    yield Node(desk, InMemoryCentre(desk), rest)
 
 
 @asynccontextmanager
 async def connected(path: Path, is_there: bool) -> AsyncIterator[Node]:
-    centre = Centre()
-
-    async def handle(line: bytes, _account: str) -> bytes:
-        match decode_command(line):
-            case AskLeases() as asked:
-                said = centre.answer(asked)
-                if said is None:
-                    await asyncio.sleep(60)
-                    raise AssertionError
-                return replies.encode_result(said)
-            case AwaitRecall():
-                await asyncio.sleep(60)
-                return replies.encode_result(Recall([]))
-            case LeasesReturned():
-                centre.returns += 1
-            case _:
-                raise AssertionError(line)
-        return replies.encode_result(Done())
-
-    server = ControlServer(path, handle)
+    centre = SocketCentre()
+    server = ControlServer(path, centre.handle)
     if is_there:
         await server.start()
     client = LeaseDeskClient(path, HOLDER, lambda _: None)
@@ -180,7 +221,7 @@ def test_an_ask_may_be_sent_again(opener: Opener) -> None:
         node.ask(an_ask(7))
         node.ask(an_ask(7))
         await node.until(lambda: len(node.answers) == 2)
-        assert node.centre.asked == [7, 7]
+        assert node.centre.asked() == [7, 7]
 
     run(scenario, opener(True))
 
@@ -200,10 +241,10 @@ def test_a_centre_that_says_nothing_is_no_answer(opener: Opener) -> None:
     """After two seconds the ask is answered None, and the next one is asked anew."""
 
     async def scenario(node: Node) -> None:
-        node.centre.says = lambda _: None
+        node.centre.is_silent = True
         node.ask(an_ask(1))
         await node.until(lambda: node.answers == [None])
-        node.centre.says = grant_all
+        node.centre.is_silent = False
         node.ask(an_ask(2))
         await node.until(lambda: len(node.answers) == 2)
         assert node.answers[1] == grant_all(an_ask(2))
@@ -215,10 +256,10 @@ def test_a_return_is_said(opener: Opener) -> None:
     """The centre hears that something was returned, while an ask waits, too."""
 
     async def scenario(node: Node) -> None:
-        node.centre.says = lambda _: None
+        node.centre.is_silent = True
         node.ask(an_ask(1))
         node.desk.returned()
-        await node.until(lambda: node.centre.returns == 1)
+        await node.until(lambda: node.centre.returns() == 1)
 
     run(scenario, opener(True))
 
