@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from comptroller.adapters.store.sqlite import SqliteStore
@@ -25,16 +22,6 @@ from comptroller.testing.system import START_NS
 HOUR_S = 3600
 W0, W1 = "/node/w0/01A", "/node/w1/01B"
 CONTROL, LATER = "/node/control/01C", "/node/control/01D"
-
-
-@pytest.fixture(params=["sqlite", "memory"])
-def books(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Projected]:
-    if request.param == "memory":
-        yield Projected(InMemoryStore())
-        return
-    store = SqliteStore(tmp_path / "store.sqlite3")
-    yield Projected(store)
-    store.close()
 
 
 def everything(store: Store) -> object:
