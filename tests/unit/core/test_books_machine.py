@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -274,9 +274,12 @@ class BooksMachine(RuleBasedStateMachine):
         left = self.rest_of(holder)
         self.record(CONTROL, lambda books, _: books.give_back(holder, left), holder)
 
-    @rule(who=picks)
-    def lose(self, who: int) -> None:
-        """A worker is gone with its journal: what it had is in suspense."""
+    @rule(who=picks, spent=picks)
+    def lose(self, who: int, spent: int) -> None:
+        """A worker is gone with its journal: what it had is in suspense.
+
+        At times somebody says at once what it spent.
+        """
         holder = self.holders[who % 3]
         self.open = [each for each in self.open if each.holder != holder]
         self.replace(holder)
@@ -284,6 +287,8 @@ class BooksMachine(RuleBasedStateMachine):
         self.record(CONTROL, lambda books, _: books.suspend(holder, left))
         for account, amount in left:
             self.suspense[holder, account] += amount
+        if spent % 2:
+            self.settle_suspense(0, spent)
 
     def replace(self, holder: str) -> None:
         """Another worker takes a dead one's place."""
@@ -426,4 +431,9 @@ class BooksMachine(RuleBasedStateMachine):
 
 
 TestBooks = BooksMachine.TestCase
-TestBooks.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestBooks.settings = settings(
+    max_examples=120,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

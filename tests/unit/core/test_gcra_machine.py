@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -105,4 +105,9 @@ class RateMachine(RuleBasedStateMachine):
 
 
 TestRates = RateMachine.TestCase
-TestRates.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestRates.settings = settings(
+    max_examples=100,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comptroller.core.granting import grant
@@ -33,6 +33,7 @@ def test_without_holders_the_asker_counts() -> None:
     assert grant(100, 0, 100, 0) == 50
 
 
+@settings(deadline=None)
 @given(free=amounts, need=amounts, more=amounts, holders=counts)
 def test_a_grant_serves_the_need_or_nothing(
     free: int, need: int, more: int, holders: int
@@ -45,6 +46,7 @@ def test_a_grant_serves_the_need_or_nothing(
         assert need <= granted <= min(free, need + more)
 
 
+@settings(deadline=None)
 @given(free=amounts, less=amounts, need=amounts, more=amounts, holders=counts)
 def test_leases_shrink_as_the_account_runs_out(
     free: int, less: int, need: int, more: int, holders: int
@@ -56,6 +58,7 @@ def test_leases_shrink_as_the_account_runs_out(
     )
 
 
+@settings(deadline=None)
 @given(
     free=amounts,
     asks=st.lists(st.tuples(amounts, amounts), max_size=30),
@@ -71,6 +74,7 @@ def test_grants_never_exceed_what_is_free(
         assert left >= 0
 
 
+@settings(deadline=None)
 @given(limit=st.integers(min_value=1, max_value=10**6), holders=counts)
 def test_the_last_unit_is_granted(limit: int, holders: int) -> None:
     """A budget is granted to the end, in needs of 1, however many holders."""

@@ -7,9 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+)
 
 from comptroller.core.account import Where, is_money
 from comptroller.core.books import Books, Ending, Grant
@@ -114,6 +119,12 @@ class LeaseMachine(RuleBasedStateMachine):
                 )
                 self.books.grant(worker.name, [granted])
                 worker.answers.append((balance.account, given))
+
+    @initialize(amount=amounts)
+    def begin(self, amount: int) -> None:
+        """The first worker has something to work with."""
+        self.ask(0, amount, 40)
+        self.hear(0)
 
     @rule(who=picks)
     def hear(self, who: int) -> None:
@@ -271,4 +282,9 @@ class LeaseMachine(RuleBasedStateMachine):
 
 
 TestLeases = LeaseMachine.TestCase
-TestLeases.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestLeases.settings = settings(
+    max_examples=120,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
