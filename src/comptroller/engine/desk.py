@@ -225,7 +225,6 @@ class Desk:
             refusal = refusals.unpriced(model.id, service, self.registry)
         output = _output_rule(service, model, route)
         hostname = urlsplit(provider.base_url).hostname or ""
-        field = ceiling_field(hostname, provider.prices, model.upstream)
         head = key = b""
         if refusal is None:
             try:
@@ -249,7 +248,7 @@ class Desk:
             rate_card=card.version if rates else None,
             ceilings=reachable,
             output=output,
-            ceiling=OutputCeiling(output.tokens, field),
+            ceiling=_ceiling(output, provider, model),
             target=_target(provider),
             path=upstream_path(route, prefix or "", model.upstream).encode(),
             head=head,
@@ -287,6 +286,12 @@ def _output_rule(service: Service, model: Model, route: Route) -> OutputRule:
     limit = service.limits.output_tokens
     known = known_max_output(model.upstream)
     return output_rule(limit, model.max_output_tokens, known)
+
+
+def _ceiling(output: OutputRule, provider: Provider, model: Model) -> OutputCeiling:
+    host = urlsplit(provider.base_url).hostname or ""
+    field = ceiling_field(host, provider.prices, model.upstream)
+    return OutputCeiling(output.tokens, field)
 
 
 class _Asked(NamedTuple):
