@@ -18,11 +18,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The request path, compiled by mypyc from the same sources (docs/adr).
 HOT := $(addprefix comptroller/,$(addsuffix .py, \
   adapters/journal/segments adapters/journal/writer adapters/store/requests \
-  adapters/upstreams/connection adapters/upstreams/pool core/bound core/usage \
-  engine/admission engine/desk engine/recording engine/refusals engine/settlement \
+  adapters/upstreams/connection adapters/upstreams/pool core/bound core/leasebook \
+  core/usage engine/admission engine/bounding engine/desk engine/hold_path \
+  engine/holding engine/rate_slots engine/recording engine/refusals \
+  engine/safe_names engine/settlement engine/standing engine/supply engine/waiting \
   gateway/client gateway/exchange gateway/floor gateway/heads gateway/inbound \
-  wire/bodies wire/ceiling wire/counts wire/meters wire/openai_chat \
-  wire/openai_usage wire/preparing wire/reader wire/request wire/routes wire/splice wire/streams))
+  gateway/outward wire/bodies wire/ceiling wire/counts wire/extras wire/meters \
+  wire/openai_chat wire/openai_usage wire/preparing wire/raw wire/reader \
+  wire/request wire/routes wire/splice wire/streams))
 
 .PHONY: list setup demo test check fix bench bench-limits chaos acceptance lock \
   clean pure
