@@ -64,7 +64,7 @@ def units_that_spent(folder: Path) -> set[str]:
 
 
 def test_demo_tells_its_story_and_leaves_nothing_running(tmp_path: Path) -> None:
-    """It serves, meters, revokes, explains, agrees with the provider, exits 0.
+    """It serves, meters, revokes, refuses, explains, agrees with the provider.
 
     Its books can be read afterwards.
     """
@@ -76,6 +76,11 @@ def test_demo_tells_its_story_and_leaves_nothing_running(tmp_path: Path) -> None
     assert re.search(r"refused [\d.]+ ms after the command returned", told)
     assert re.search(r"comptroller explain [0-9A-Z]{26}", told)
     assert "Grace Hopper" in told
+    assert "budget_exhausted" in told
+    spent = re.search(r"service:nightly-catalogue/total +0\.02 +(0\.[\d]+)", told)
+    assert spent
+    assert 0 < float(spent[1]) <= 0.02
+    assert "The books balance." in told
     books = re.search(r"complete replies +([\d,]+) +([\d,]+)", told)
     assert books
     theirs, ours = (int(one.replace(",", "")) for one in books.groups())

@@ -25,7 +25,7 @@ _ROLES: Final = {
     "sponsor": "sponsor",
 }
 _NOT_APPLIED: Final = {
-    "not_applicable": "an earlier control had decided",
+    "not_applicable": "no such limit is declared, or an earlier control had decided",
     "disabled": "not enforced by this version, whatever is declared",
 }
 _LABEL_WIDTH: Final = 18

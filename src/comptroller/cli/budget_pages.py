@@ -15,6 +15,9 @@ Table = tuple[list[Column], list[list[str]]]
 
 _LABEL_WIDTH: Final = 18
 _KNOWN_PLACES: Final = 6
+_CENT: Final = 10**7
+_PLAIN_FROM: Final = 10 * 10**9
+"""From 10 USD on, a part of a cent is noise."""
 _UNKNOWN: Final = "unknown"
 
 
@@ -205,9 +208,9 @@ def _in_unit(row: Document, amount: int) -> str:
 
 
 def _usd(amount: int) -> str:
-    """To the micro-dollar, with two places at the least."""
-    whole, _, places = usd(amount, _KNOWN_PLACES).partition(".")
-    return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
+    """To the cent, or to the micro-dollar where cents would hide what there is."""
+    is_plain = amount >= _PLAIN_FROM or not amount % _CENT
+    return usd(amount, 2 if is_plain else _KNOWN_PLACES)
 
 
 def _minute(time: str) -> str:

@@ -171,7 +171,7 @@ def test_explain_says_what_an_outcome_means() -> None:
     )
     page = page_of(day, SETTLED)
 
-    assert "not_applicable: an earlier control had decided" in page
+    assert "not_applicable: no such limit is declared, or an earlier" in page
     assert "disabled: not enforced by this version" in page
     assert "disabled" not in run("explain", SETTLED)
 

@@ -22,10 +22,11 @@ SPEND = [{"key": "grace", "requests": 3, "cost_nano_usd": 12_345_678}]
 
 def test_every_service_of_the_demo_is_configured_for_its_models() -> None:
     """Habits and configuration name the same services and people."""
-    text = configuration("http://127.0.0.1:1", "/nowhere/key")
+    text = configuration("http://127.0.0.1:1", "/nowhere/key", 30)
 
     assert "ORIGIN" not in text
     assert "KEY_FILE" not in text
+    assert "limit: 0.09 USD" in text
     for habit in HABITS:
         assert f"          {habit.service}:\n" in text
         assert f"  {habit.person}:" in text

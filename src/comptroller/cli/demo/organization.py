@@ -72,6 +72,7 @@ tenants:
             environment: production
             owners: {policy: grace, billing: alan, technical: alan}
             models: [claude-haiku-4-5]
+            budget: {limit: SMALL_BUDGET USD, alert_at: [80%]}
       research:
         owner: katherine
         budget: 800 USD/month
@@ -195,6 +196,11 @@ HABITS: Final = (
 )
 REVOKED: Final = "literature-agent"
 """The service whose credential the demo revokes."""
+EXHAUSTED: Final = "nightly-catalogue"
+"""The service whose budget is too small for what it asks."""
+BUDGET_CENTS_A_SECOND: Final = 0.3
+"""Of the demo's time: about half of what that service would spend."""
+BUDGET_CENTS_MIN: Final = 2
 
 BURST_S: Final = 6.0
 BURST_SHARE: Final = 0.25
@@ -220,9 +226,17 @@ def gap_s(habit: Habit, draw: Draw, number: int, elapsed_s: float) -> float:
     return gap
 
 
-def configuration(origin: str, key_file: str) -> str:
-    """The configuration file, for a provider at an origin."""
-    return CONFIGURATION.replace("ORIGIN", origin).replace("KEY_FILE", key_file)
+def configuration(origin: str, key_file: str, seconds: float) -> str:
+    """The configuration file.
+
+    Args:
+        origin: of the provider.
+        key_file: where its key is.
+        seconds: how long the traffic lasts; the small budget ends before.
+    """
+    cents = max(BUDGET_CENTS_MIN, round(seconds * BUDGET_CENTS_A_SECOND))
+    text = CONFIGURATION.replace("ORIGIN", origin).replace("KEY_FILE", key_file)
+    return text.replace("SMALL_BUDGET", f"{cents // 100}.{cents % 100:02d}")
 
 
 def headers(call: Call, secret: str) -> Mapping[str, str]:

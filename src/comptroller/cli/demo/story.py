@@ -17,18 +17,21 @@ from typing import Any, Final
 from rich.console import Console
 
 from comptroller.cli.demo.organization import (
+    EXHAUSTED,
     HABITS,
     REVOKED,
     configuration,
 )
 from comptroller.cli.demo.processes import Commands, DemoError, address
-from comptroller.cli.demo.traffic import Traffic
+from comptroller.cli.demo.traffic import Outcome, Traffic
 from comptroller.cli.demo.view import View
 from comptroller.testing.provider import running_provider
 
 REVOKE_AT: Final = 0.6
 """The share of the time after which a credential is revoked."""
 REFUSED_S_MAX: Final = 5.0
+EXHAUST_ROUNDS_MAX: Final = 20
+EXHAUST_AT_ONCE: Final = 10
 SPEND_EVERY_S: Final = 3.0
 FRAME_S: Final = 0.25
 LINE_MAX: Final = 100
@@ -63,7 +66,7 @@ class Demo:
         """Tells the story from the configuration to where to look next."""
         listen, usual = address(4000)
         status, status_usual = address(4001)
-        self._configure()
+        self._configure(seconds)
         with self._commands.serving(listen, status):
             self._issue()
             self._step(f"The gateway serves on http://{listen}")
@@ -83,11 +86,12 @@ class Demo:
         self._console.print()
         self._console.print(text, style="bold", markup=False)
 
-    def _configure(self) -> None:
+    def _configure(self, seconds: float) -> None:
         key_file = self._folder / "provider.key"
         key_file.write_text(PROVIDER_KEY + "\n")
         commands = self._commands
-        commands.config.write_text(configuration(self._origin, str(key_file)))
+        text = configuration(self._origin, str(key_file), seconds)
+        commands.config.write_text(text)
         self._step("An organization: 3 units, 5 services, every one with named owners")
         self._say(f"  configuration: {commands.config}")
         applied = commands.run("apply", "--config", str(commands.config), "--yes")
@@ -119,12 +123,14 @@ class Demo:
                     await asyncio.wait([playing], timeout=FRAME_S)
                 await playing
                 refusal = await revoking
+                short = await self._exhaust(traffic)
                 await self._read_spend_once()
                 view.show(seconds, traffic.scores, self._spend, is_last=True)
         finally:
             for task in (playing, reading, revoking):
                 task.cancel()
         self._tell_refusal(refusal)
+        self._tell_shortfall(short)
         self._explain(traffic)
 
     async def _read_spend(self) -> None:
@@ -160,6 +166,27 @@ class Demo:
                 return elapsed_s, outcome.body.decode(errors="replace")
             number += 1
         raise DemoError(f"credential {credential} is revoked, yet was not refused")
+
+    async def _exhaust(self, traffic: Traffic) -> Outcome:
+        """The refusal of the small budget; calls until it comes, where none came."""
+        seen = traffic.scores[EXHAUSTED].last_refused
+        if seen is not None and seen.status == 400:
+            return seen
+        habit = next(one for one in HABITS if one.service == EXHAUSTED)
+        for turn in range(EXHAUST_ROUNDS_MAX):
+            first = 2_000_000 + turn * EXHAUST_AT_ONCE
+            calls = (traffic.once(habit, first + at) for at in range(EXHAUST_AT_ONCE))
+            for outcome in await asyncio.gather(*calls):
+                if outcome.status == 400:
+                    return outcome
+        raise DemoError(f"the budget of {EXHAUSTED} is spent, yet nothing was refused")
+
+    def _tell_shortfall(self, refusal: Outcome) -> None:
+        self._step(f"The budget of {EXHAUSTED} holds; its client was told:")
+        self._say(f"  {refusal.body.decode(errors='replace')}")
+        self._say()
+        for line in self._commands.run("budget", "list").rstrip().splitlines():
+            self._say(f"  {line}")
 
     def _tell_refusal(self, refusal: tuple[float, str]) -> None:
         after_s, text = refusal
@@ -201,6 +228,8 @@ class Demo:
                 f"  replies cut short   {cut:>16,} {ours['estimated']:>14,}"
                 f"  ({broken} of the revoked credential, estimated and flagged)"
             )
+        balance = self._commands.run("audit", "books").strip()
+        self._say(f"  every budget, worked out anew from all requests: {balance}")
 
     def _stay(self, listen: str) -> None:
         issued = self._credentials["checkout-assistant"]
@@ -231,6 +260,7 @@ class Demo:
         rows = [
             (self._program("spend", "--by", "service"), "who spent what"),
             (self._program("requests", "--limit", "5"), "the latest requests"),
+            (self._program("budget", "show", EXHAUSTED), "who may still spend what"),
             (f"ls {self._commands.data}/journal", "the records themselves"),
             ("docs/tutorial/first-service.md", "the same with your own provider"),
         ]
