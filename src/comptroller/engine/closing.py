@@ -82,7 +82,7 @@ def _leave(
         if parts.reader.read(holder, parts.store.position(holder), 1):
             return "its journal is not projected to its end"
     if parts.store.open_requests(holder):
-        return "requests of it are not ended yet"
+        return None  # recovery ends them first, and says so when it cannot
     left = [
         ReturnedLease(account=lease.account, amount=lease.left)
         for lease in parts.store.leases(holder=holder)

@@ -76,8 +76,6 @@ class LimitKeeper:
     def _settle_limits(self, batch: Batch) -> None:
         now_s = self._clock.monotonic_s()
         recalls = now_s - self._recalled_s >= RECALL_EVERY_S
-        if recalls:
-            self._recalled_s = now_s
         for state in self._next(self._unsettled):
             limited = self._declared.limit(parse_account(state.id))
             if limited is None:
@@ -89,6 +87,7 @@ class LimitKeeper:
                 continue
             self._unsettled[state.id] = None
             if recalls:
+                self._recalled_s = now_s
                 for lease in self._store.leases(account=state.id):
                     if lease.left > 0:
                         self._recalls.recall(lease.holder, state.id)
