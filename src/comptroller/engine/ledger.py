@@ -191,14 +191,22 @@ class Ledger:
         return not self._parts.reader.is_dead(holder)
 
     def _repeated(self, asked: AskLeases, row: HolderRow | None) -> Leased | None:
-        """The answer to an ask that was answered before; None: it was not."""
+        """The answer to an ask that was answered before; None: it was not.
+
+        One that comes late, after the next one, gets nothing more: its holder does
+        not listen for an answer to it any more.
+        """
         last = self._answers.get(asked.holder)
         if last is not None and last.sequence == asked.sequence:
             return last
-        if row is None or asked.sequence > row.sequence:
+        pending = self._pending.get(asked.holder)
+        is_late = (last is not None and asked.sequence < last.sequence) or (
+            pending is not None and asked.sequence < pending.asked.sequence
+        )
+        if not is_late and (row is None or asked.sequence > row.sequence):
             return None
         grants: list[Granted] = []
-        if asked.sequence == row.sequence:
+        if row is not None and asked.sequence == row.sequence:
             grants = [Granted(account, amount) for account, amount in row.last_grants]
         return Leased(asked.sequence, grants, [], [])
 
@@ -225,11 +233,12 @@ class Ledger:
         self._declared.refresh()
         holders = self._parts.store.live_holders()
         live = {row.holder for row in holders}
+        count = len(live | set(self._pending))
         allotment = Allotment(
             self._parts.store,
             self._declared,
             self._parts.clock.now_ns(),
-            len(live | set(self._pending)),
+            count,
             {need.account for need in self._waited_for()},
         )
         batch = self._batch()
@@ -247,7 +256,7 @@ class Ledger:
             served.append((pending, share))
         self._commit(batch)
         for pending, share in served:
-            self._answer(pending, share, len(live))
+            self._answer(pending, share, count)
         self._recalls.tell_all()
         self._forget(live)
 
