@@ -13,12 +13,11 @@ from functools import partial
 from typing import Final
 
 from comptroller.core.account import Where
-from comptroller.core.leasebook import LeaseBook
+from comptroller.core.leasebook import Balance, LeaseBook
 from comptroller.core.registry import Registry
 from comptroller.engine.asking import Holder
 from comptroller.engine.hold_path import NO_LIMITS, HoldPath, HoldPaths, Need
 from comptroller.engine.leasing import RateGranted
-from comptroller.engine.ports import Timer
 from comptroller.engine.rate_slots import RateSlot, admits, charge, correct
 from comptroller.engine.standing import Standing
 from comptroller.engine.supply import Ports, Supply
@@ -43,8 +42,6 @@ __all__ = [
     "Waiting",
 ]
 
-PUMP_AFTER_S: Final = 0.001
-"""Holds that end at the same moment let others in together."""
 ANSWER_WAIT_S: Final = 0.25
 """Beyond its time, a request is refused only when the centre had so long to answer."""
 SILENT_S: Final = 1.0
@@ -64,7 +61,8 @@ class Holding:
         self._paths = HoldPaths(self.book, ports.clock)
         self._waiters = Waiters(self._paths.standings)
         self._supply = Supply(ports, holder, self._paths, self._waiters, self._supplied)
-        self._pump_timer: Timer | None = None
+        self._lacking: Balance | None = None
+        """What the last hold that failed lacked; None: units of a rate."""
         self.revision: int = 0
         """Of the registry that it holds by."""
 
@@ -108,8 +106,8 @@ class Holding:
         self.book.settle(held, cost_nano_usd)
         if path.rates and tokens_used != need.tokens:
             self._correct(path, need, need.tokens - tokens_used)
-        if self._pump_timer is None and len(self._waiters):
-            self._pump_timer = self._timers.call_later(PUMP_AFTER_S, self._pumped)
+        if self._waiters.queue:
+            self._pump()
 
     def release(self, path: HoldPath, need: Need) -> None:
         """Ends a request that was not sent: all but its admission is free again.
@@ -140,9 +138,11 @@ class Holding:
     def _take(self, path: HoldPath, need: Need) -> bool:
         rates = path.rates
         if rates and not admits(rates, need.tokens, self._clock.monotonic_s()):
+            self._lacking = None
             return False
         wanted = path.amounts(need)
-        if self.book.hold(wanted) is not None:
+        self._lacking = self.book.hold(wanted)
+        if self._lacking is not None:
             return False
         need.held = wanted
         if rates:
@@ -154,8 +154,8 @@ class Holding:
 
     def _correct(self, path: HoldPath, need: Need, unused: int) -> None:
         now_s = self._clock.monotonic_s()
-        if correct(path.rates, unused, need.serial, now_s):
-            self._supply.refund(path.rates)
+        correct(path.rates, unused, need.serial, now_s)
+        self._supply.watch(path.rates)
 
     # -- waiting -------------------------------------------------------------
 
@@ -225,6 +225,7 @@ class Holding:
             waiting.need.slice_nano_usd -= waiting.more
             waiting.need.held = waiting.path.amounts(waiting.need)
             self.book.release(waiting.amounts)
+            self._pump()
 
     def _await(self, waiting: Waiting, wait_s: float) -> Waiting:
         now_s = self._clock.monotonic_s()
@@ -256,25 +257,26 @@ class Holding:
             if rate is not None:
                 return Shortfall("tokens" if slot.is_tokens else "requests", rate=rate)
         lacking = self._waiters.hopeless(waiting, now_s)
-        return None if lacking is None else self._lacking(waiting, lacking)
+        return None if lacking is None else self._shortfall(waiting, lacking)
 
     def _try(self, waiting: Waiting) -> bool:
         """Holds what waits, if there is room."""
-        if waiting.more:
-            is_held = waiting.need.held is not None and self._take_more(
-                waiting.path, waiting.need, waiting.more
-            )
-        else:
-            is_held = self._take(waiting.path, waiting.need)
+        path, need, more = waiting.path, waiting.need, waiting.more
+        if more and need.held is None:
+            return False  # its request has ended
+        is_held = self._take_more(path, need, more) if more else self._take(path, need)
         if is_held:
             self._waiters.remove(waiting)
             waiting.stop()
             waiting.state = HOLDS
             self._timers.call_later(0.0, partial(self._tell, waiting, None))
+        else:
+            waiting.block(self._lacking)
         return is_held
 
     def _take_more(self, path: HoldPath, need: Need, more: int) -> bool:
-        if self.book.extend([(b, more) for b in path.progressive]) is not None:
+        self._lacking = self.book.extend([(b, more) for b in path.progressive])
+        if self._lacking is not None:
             return False
         need.slice_nano_usd += more
         need.held = path.amounts(need)
@@ -303,9 +305,7 @@ class Holding:
         if waiting.state != WAITS or self._try(waiting):
             return
         now_s = self._clock.monotonic_s()
-        lacking = self._waiters.lack_of(waiting, now_s)
-        is_known = lacking is not None and lacking.lack_s >= waiting.began_s
-        if is_known or waiting.is_late:
+        if waiting.is_late or self._waiters.is_proven(waiting, now_s):
             self._finish(waiting, self._out_of_time(waiting, now_s))
             return
         waiting.is_late = True
@@ -316,7 +316,7 @@ class Holding:
     def _out_of_time(self, waiting: Waiting, now_s: float) -> Shortfall:
         lacking = self._waiters.lack_of(waiting, now_s)
         if lacking is not None:
-            return self._lacking(waiting, lacking)
+            return self._shortfall(waiting, lacking)
         since_s = self._supply.asking.waits_since_s
         is_silent = since_s is not None and now_s - since_s > SILENT_S
         if is_silent or (
@@ -325,7 +325,7 @@ class Holding:
             return Shortfall("ledger_unavailable")
         return Shortfall("busy")
 
-    def _lacking(self, waiting: Waiting, lacking: Standing) -> Shortfall:
+    def _shortfall(self, waiting: Waiting, lacking: Standing) -> Shortfall:
         lack, balance = lacking.lack, lacking.balance
         assert lack is not None  # noqa: S101  who calls has looked
         free = balance.available + lack.free
@@ -333,14 +333,10 @@ class Holding:
         can_clamp = balance.account in waiting.path.clamping
         return Shortfall(kind, lack, None, free, can_clamp)
 
-    def _pumped(self) -> None:
-        self._pump_timer = None
-        self._pump()
-
     def _pump(self) -> None:
-        """Holds whatever waits and fits, oldest first."""
+        """Holds whatever waits and fits, oldest first, before anybody new comes."""
         for waiting in self._waiters.all():
-            if waiting.state == WAITS:
+            if waiting.state == WAITS and not waiting.is_blocked:
                 self._try(waiting)
 
     def _supplied(self, refusing: list[RateSlot]) -> None:
@@ -355,7 +351,7 @@ class Holding:
         for waiting in self._waiters.all():
             lacking = self._waiters.hopeless(waiting, now_s)
             if lacking is not None:
-                self._finish(waiting, self._lacking(waiting, lacking))
+                self._finish(waiting, self._shortfall(waiting, lacking))
 
     def _refuse_rate(self, slot: RateSlot, now_s: float) -> None:
         """Refuses those for whom a bucket has no room after those before them."""

@@ -66,7 +66,6 @@ class RateSlot:
         self.units = units
         self.until_s = until_s
         self.serial = serial
-        self.refused_until_s = 0.0
         if rest > 0:
             self.refund(rest, now_s)
 
@@ -94,6 +93,8 @@ class RateSlot:
         """Remembers how the limit stands at the centre."""
         self.said = granted
         self.said_s = now_s
+        if granted.remaining >= self.refused_units:
+            self.refused_until_s = 0.0
 
     def refuse(self, units: int, ahead: int, now_s: float) -> RateGranted:
         """What to say of units for which there is no room, as the centre last said.
@@ -184,7 +185,7 @@ def charge(slots: tuple[RateSlot, ...], tokens: int) -> None:
 
 def correct(
     slots: tuple[RateSlot, ...], unused: int, serial: int, now_s: float
-) -> bool:
+) -> None:
     """Gives back tokens that were charged and not used.
 
     To the slice that they came from while it lasts, else to the centre: the bucket
@@ -195,11 +196,7 @@ def correct(
         unused: tokens; below 0: more were used than charged.
         serial: of the newest slice when they were charged.
         now_s: the time.
-
-    Returns:
-        Whether something is to be said to the centre.
     """
-    to_say = False
     for slot in slots:
         if not slot.is_tokens:
             continue
@@ -209,5 +206,3 @@ def correct(
             slot.units += unused
         else:
             slot.refund(unused, now_s)
-            to_say = True
-    return to_say

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from comptroller.core.leasebook import Balance
 from comptroller.engine.leasing import Lack
 
@@ -36,10 +38,10 @@ class Standing:
         self.used_s: float = now_s
         """When it was last held on, or waited for."""
         self.lack: Lack | None = None
-        """The last that the centre said; None: it granted something since."""
+        """The last that the centre said; None: it had plenty since."""
         self.lack_s: float = _LONG_AGO_S
-        self.lacks: int = 0
-        """How many times in a row the centre had not enough."""
+        self.lack_asked: int = 0
+        """What was asked for then: less might have been there."""
         self.ask_after_s: float = _LONG_AGO_S
         """Asking for more before it is needed was in vain until then."""
         self._pace: int = 0
@@ -86,13 +88,19 @@ class Standing:
         """Whether nobody has used it for long."""
         return now_s - self.used_s > QUIET_S
 
-    def lacked(self, lack: Lack, now_s: float) -> None:
-        """The centre does not have what is needed."""
+    def lacked(self, lack: Lack, asked: int, now_s: float) -> None:
+        """The centre does not have what was asked for."""
         self.lack = lack
         self.lack_s = now_s
-        self.lacks += 1
+        self.lack_asked = asked
 
-    def granted(self) -> None:
-        """The centre granted something: what it lacked before counts no more."""
-        self.lack = None
-        self.lacks = 0
+    def granted(self, amount: int, asked: int) -> None:
+        """The centre granted an amount; just what was asked for when it has little."""
+        lack = self.lack
+        if lack is None:
+            return
+        if amount > asked:
+            self.lack = None
+            return
+        free = max(0, lack.free - amount)
+        self.lack = replace(lack, free=free, leased=lack.leased + amount)

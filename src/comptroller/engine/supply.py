@@ -16,7 +16,6 @@ from comptroller.engine.hold_path import HoldPath, HoldPaths
 from comptroller.engine.leasing import (
     Leased,
     LeaseNeed,
-    RateGranted,
     RateNeed,
     Refund,
 )
@@ -106,6 +105,7 @@ class Supply:
         self._swept_s: float = self._looked_s
         self._timer: Timer | None = None
         self._is_brisk: bool = False
+        self._is_probe_next: bool = False
         self._ask_timer: Timer | None = None
         self._ask_due_s: float = 0.0
 
@@ -118,12 +118,15 @@ class Supply:
         if not self._is_brisk:
             self.be_brisk()
 
-    def refund(self, slots: tuple[RateSlot, ...]) -> None:
-        """Some of these slots have refunds that the centre should hear of."""
+    def watch(self, slots: tuple[RateSlot, ...]) -> None:
+        """Units came back to these: they expire, or the centre should hear of them."""
         for slot in slots:
             if slot.refunds:
                 self._refunding.add(slot)
-        self.be_brisk()
+            if slot.units > 0:
+                self._sliced.add(slot)
+        if not self._is_brisk:
+            self.be_brisk()
 
     def be_brisk(self) -> None:
         """Looks soon, and often while there is something to look at."""
@@ -234,7 +237,9 @@ class Supply:
             path.is_used = False
             for balance in path.money + path.progressive + path.permits:
                 standing = self._paths.standings.get(balance.account)
-                if balance.taken and standing is not None:
+                if standing is None or standing.balance is not balance:
+                    continue
+                if balance.taken:
                     standing.use(now_s)
                     if standing.is_low(now_s):
                         self._low[balance.account] = standing
@@ -269,20 +274,15 @@ class Supply:
         if not self.is_open or self.asking.waits_since_s is not None:
             return
         now_s = self._clock.monotonic_s()
-        needs, units = self._waiters.needs(now_s)
-        rates = [
-            RateNeed(slot.id, count, max(count, self._rates_low.pop(slot, 0)))
-            for slot, count in units
-        ]
-        rates += [RateNeed(slot.id, 0, want) for slot, want in self._rates_low.items()]
-        self._rates_low.clear()
-        asked = {need.account for need in needs}
-        for account, standing in self._low.items():
-            if account not in asked and len(needs) < NEEDS_MAX:
-                want = standing.target - standing.balance.available
-                if want > 0 and standing.is_low(now_s):
-                    needs.append(LeaseNeed(account, 0, want))
-        self._low.clear()
+        wanted = self._waiters.wanted(now_s)
+        is_probe = self._is_probe_next or not (wanted.needs or wanted.units)
+        if wanted.probes and is_probe:
+            self._is_probe_next = False
+            needs, rates = wanted.probes, []
+        else:
+            self._is_probe_next = len(wanted.probes) > 0
+            needs, rates = wanted.needs, self._rates(wanted.units)
+            needs += self._ahead({need.account for need in needs}, now_s)
         refunds = [
             Refund(slot.id, count)
             for slot in self._refunding
@@ -295,47 +295,62 @@ class Supply:
         elif len(self._waiters):
             self.ask_in(ASK_AGAIN_S)
 
+    def _rates(self, units: list[tuple[RateSlot, int]]) -> list[RateNeed]:
+        """What is needed of rates, and what will be."""
+        low, self._rates_low = self._rates_low, {}
+        rates = [
+            RateNeed(slot.id, count, max(count, low.pop(slot, 0)))
+            for slot, count in units
+        ]
+        return rates + [RateNeed(slot.id, 0, want) for slot, want in low.items()]
+
+    def _ahead(self, asked: set[str], now_s: float) -> list[LeaseNeed]:
+        """What will be needed of accounts that nobody waits for."""
+        low, self._low = self._low, {}
+        return [
+            LeaseNeed(account, 0, standing.target - standing.balance.available)
+            for account, standing in low.items()
+            if account not in asked and standing.is_low(now_s)
+        ][: NEEDS_MAX - len(asked)]
+
     def _answered(self, leased: Leased, answered: Round | None) -> None:
         now_s = self._clock.monotonic_s()
         if leased.is_fenced:
             self.is_fenced = True
             self._stop()
+        needs = answered.asked.needs if answered is not None else []
+        asked = {need.account: need for need in needs}
         for grant in leased.grants:
             self._book.grant(grant.account, grant.amount)
-            self._paths.standing(grant.account, None).granted()
+            need = asked.pop(grant.account, None)
+            standing = self._paths.standing(grant.account, None)
+            standing.granted(grant.amount, need.amount if need is not None else 0)
+            if need is not None and not need.amount and grant.amount * 2 < need.want:
+                standing.ask_after_s = now_s + IN_VAIN_S
         if not self.is_open:
             self._return_all()
+        for lack in leased.lacks:
+            need = asked.pop(lack.account, None)
+            standing = self._paths.standing(lack.account, None)
+            standing.lacked(lack, need.amount if need is not None else 0, now_s)
+        for account in asked:  # nothing was given ahead
+            standing = self._paths.standing(account, None)
+            standing.ask_after_s = now_s + IN_VAIN_S
         refusing: list[RateSlot] = []
-        is_progress = len(leased.grants) > 0
         if answered is not None:
-            is_progress = self._see_lacks(leased, answered, now_s) or is_progress
-            refusing = self._see_rates(leased.rates, answered, now_s)
-            is_progress = is_progress or len(leased.rates) > 0
+            refusing = self._see_rates(leased, answered, now_s)
         self._on_answer(refusing)
         if len(self._waiters):
-            self.ask_in(0.0 if is_progress else ASK_AGAIN_S)
-
-    def _see_lacks(self, leased: Leased, answered: Round, now_s: float) -> bool:
-        """Remembers what the centre has not; whether some of it is news."""
-        is_news = False
-        for lack in leased.lacks:
-            standing = self._paths.standing(lack.account, None)
-            standing.lacked(lack, now_s)
-            is_news = is_news or standing.lacks == 1
-        granted = {grant.account for grant in leased.grants}
-        for need in answered.asked.needs:
-            if not need.amount and need.account not in granted:
-                standing = self._paths.standing(need.account, None)
-                standing.ask_after_s = now_s + IN_VAIN_S
-        return is_news
+            is_news = len(leased.grants) + len(leased.lacks) + len(leased.rates) > 0
+            self.ask_in(0.0 if is_news else ASK_AGAIN_S)
 
     def _see_rates(
-        self, rates: list[RateGranted], answered: Round, now_s: float
+        self, leased: Leased, answered: Round, now_s: float
     ) -> list[RateSlot]:
         """Takes the slices; returns the slots on which there is no room."""
         refusing: list[RateSlot] = []
         asked = {need.limit: need.units for need in answered.asked.rates}
-        for rate in rates:
+        for rate in leased.rates:
             units = asked.pop(rate.limit, 0)
             slot = self._paths.slots.get(rate.limit)
             if slot is None:
@@ -353,6 +368,6 @@ class Supply:
                 slot.ask_after_s = now_s + RATE_IN_VAIN_S
         for limit in asked:
             slot = self._paths.slots.get(limit)
-            if slot is not None:
+            if slot is not None and not leased.lacks:
                 slot.ask_after_s = now_s + ASK_AGAIN_S
         return refusing

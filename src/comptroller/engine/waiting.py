@@ -20,7 +20,7 @@ WAITERS_MAX: Final = 1024
 NEEDS_MAX: Final = 96
 """Accounts in one ask: its `lease.granted` record has to fit a journal's line."""
 ASK_AGAIN_S: Final = 0.05
-"""How long after a lack the centre is asked again."""
+"""How long after a lack the centre is asked again for as much, or for more."""
 
 WAITS: Final = 0
 HOLDS: Final = 1
@@ -43,6 +43,18 @@ class Shortfall(NamedTuple):
     """What could be held where it lacks: here, and at the centre."""
     can_clamp: bool = False
     """Whether the budget that lacks lowers output ceilings rather than refuse."""
+
+
+class Wanted(NamedTuple):
+    """What those who wait need of the centre."""
+
+    needs: list[LeaseNeed]
+    """It should have that."""
+    units: list[tuple[RateSlot, int]]
+    """Of rates, for those same requests."""
+    probes: list[LeaseNeed]
+    """It did not have that a moment ago; asked for on their own, because it lets an
+    ask wait in which something is short."""
 
 
 class Waiting:
@@ -69,12 +81,32 @@ class Waiting:
         self.is_late: bool = False
         """Whether its time is over, and only an answer is waited for."""
         self.timer: Timer | None = None
+        self.lacking: Balance | None = None
+        """What lacked when it was last tried; None: something else did."""
+        self._least: int = 0
+        """It lacks while less than this is available."""
         self.amounts: list[tuple[Balance, int]] = (
             [(balance, more) for balance in path.progressive]
             if more
             else path.amounts(need)
         )
         self.rates: tuple[RateSlot, ...] = () if more else path.rates
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether what lacked when it was last tried lacks still."""
+        lacking = self.lacking
+        if lacking is None:
+            return False
+        return lacking.available < self._least
+
+    def block(self, lacking: Balance | None) -> None:
+        """It was tried, and this lacked; None: something else did."""
+        self.lacking = lacking
+        for balance, amount in self.amounts:
+            if balance is lacking:
+                self._least = amount
+                return
 
     def stop(self) -> None:
         """It waits no more."""
@@ -93,63 +125,59 @@ class Waiters:
     def __init__(self, standings: dict[str, Standing]) -> None:
         self._standings = standings
         self._count = 0
-        self._queue: dict[int, Waiting] = {}
+        self.queue: dict[int, Waiting] = {}
+        """Read it only."""
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
 
     @property
     def is_full(self) -> bool:
         """Whether no more may wait."""
-        return len(self._queue) >= WAITERS_MAX
+        return len(self.queue) >= WAITERS_MAX
 
     def all(self) -> list[Waiting]:
         """Oldest first."""
-        return list(self._queue.values())
+        return list(self.queue.values())
 
     def add(self, waiting: Waiting) -> None:
         """Lets one more wait, behind the others."""
         self._count += 1
         waiting.number = self._count
-        self._queue[self._count] = waiting
+        self.queue[self._count] = waiting
 
     def remove(self, waiting: Waiting) -> None:
         """It waits no more."""
-        self._queue.pop(waiting.number, None)
+        self.queue.pop(waiting.number, None)
 
-    def needs(self, now_s: float) -> tuple[list[LeaseNeed], list[tuple[RateSlot, int]]]:
-        """What to ask for: what all lack that could be served together.
+    def wanted(self, now_s: float) -> Wanted:
+        """What to ask for: all that those need who could be served together.
 
         Where an account lacked lately, only so much is asked for as the centre said
-        is free; and where that serves nobody, what the first one lacks, seldom.
-
-        Returns:
-            Accounts with what lacks, and rate slots with the units of all.
+        is free. Those whom that does not serve are probed for, seldom.
         """
-        wanted: dict[str, int] = {}
-        probes: dict[str, int] = {}
+        amounts: dict[str, int] = {}
         units: dict[RateSlot, int] = {}
-        for waiting in self._queue.values():
-            short = self._short(waiting, wanted, now_s)
-            if short is not None:
-                probes.setdefault(short[0].account, short[1])
-            elif len(wanted) + len(waiting.amounts) > NEEDS_MAX:
+        short: dict[str, list[int]] = {}
+        for waiting in self.queue.values():
+            lacking = self._short(waiting, amounts, now_s)
+            if lacking is not None:
+                short.setdefault(lacking[0].account, []).append(lacking[1])
+            elif len(amounts) + len(waiting.amounts) > NEEDS_MAX:
                 break
-            elif not self._is_early(waiting, wanted, now_s):
-                _add(waiting, wanted, units, now_s)
-        needs = [
-            need
-            for account, amount in wanted.items()
-            if (need := self._need(account, amount, now_s)) is not None
+            else:
+                _add(waiting, amounts, units, now_s)
+        needs = [self._need(account, amount) for account, amount in amounts.items()]
+        probes = [
+            self._probe(account, all_, now_s)
+            for account, all_ in short.items()
+            if self._standings[account].balance.available >= amounts.get(account, 0)
         ]
-        for account, amount in probes.items():
-            standing = self._standings[account]
-            is_asked = standing.balance.available < wanted.get(account, 0)
-            is_early = now_s - standing.lack_s < ASK_AGAIN_S
-            need = self._need(account, amount, now_s)
-            if not (is_asked or is_early or need is None or len(needs) >= NEEDS_MAX):
-                needs.append(need)
-        return needs, list(units.items())
+        return Wanted(
+            [need for need in needs if need.amount > 0],
+            list(units.items()),
+            [probe for probe in probes if probe is not None][:NEEDS_MAX],
+        )
 
     def kept(self, accounts: Collection[str], now_s: float) -> dict[str, int]:
         """What waits for it, by account; not for those that lack elsewhere anyhow.
@@ -158,7 +186,7 @@ class Waiters:
         keep their half.
         """
         kept = dict.fromkeys(accounts, 0)
-        for waiting in self._queue.values():
+        for waiting in self.queue.values():
             if self.lack_of(waiting, now_s) is not None:
                 continue
             for balance, amount in waiting.amounts:
@@ -170,7 +198,7 @@ class Waiters:
         """Every account that is waited for."""
         return {
             balance.account
-            for waiting in self._queue.values()
+            for waiting in self.queue.values()
             for balance, _ in waiting.amounts
         }
 
@@ -178,6 +206,19 @@ class Waiters:
         """The first account known not to have what it needs; None: none is."""
         short = self._short(waiting, {}, now_s)
         return None if short is None else self._standings[short[0].account]
+
+    def is_proven(self, waiting: Waiting, now_s: float) -> bool:
+        """Whether the centre said, since it waits, that it does not have so little.
+
+        It has recalled before it said so; asked for more, it may not have.
+        """
+        short = self._short(waiting, {}, now_s)
+        if short is None:
+            return False
+        balance, amount = short
+        standing = self._standings[balance.account]
+        is_since = standing.lack_s >= waiting.began_s
+        return is_since and standing.lack_asked <= amount - balance.available
 
     def hopeless(self, waiting: Waiting, now_s: float) -> Standing | None:
         """The account that could not serve it if every hold on it ended at no cost."""
@@ -205,25 +246,24 @@ class Waiters:
                 return balance, amount
         return None
 
-    def _is_early(self, waiting: Waiting, wanted: dict[str, int], now_s: float) -> bool:
-        """Whether some account lacked again and again, and just now."""
-        for balance, amount in waiting.amounts:
-            standing = self._standings[balance.account]
-            if standing.lacks > 1 and now_s - standing.lack_s < ASK_AGAIN_S:
-                taken = wanted.get(balance.account, 0)
-                if amount > balance.available - taken:
-                    return True
-        return False
+    def _probe(
+        self, account: str, amounts: list[int], now_s: float
+    ) -> LeaseNeed | None:
+        """What to ask of an account that lacked: what the first lacks, seldom.
 
-    def _need(self, account: str, amount: int, now_s: float) -> LeaseNeed | None:
+        Then what the one lacks that needs least: the centre recalls only what could
+        suffice, so its answer to that tells what holds for all.
+        """
+        standing = self._standings[account]
+        if now_s - standing.lack_s >= ASK_AGAIN_S:
+            return self._need(account, amounts[0])
+        probe = self._need(account, min(amounts))
+        return probe if probe.amount < standing.lack_asked else None
+
+    def _need(self, account: str, amount: int) -> LeaseNeed:
         standing = self._standings[account]
         lacking = amount - standing.balance.available
-        if lacking <= 0:
-            return None
-        want = lacking
-        if not standing.is_lacking(now_s):
-            want += standing.target
-        return LeaseNeed(account, lacking, want)
+        return LeaseNeed(account, lacking, lacking + standing.target)
 
 
 def _add(

@@ -6,7 +6,7 @@ does with records and journals is tested with the real one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -53,6 +53,10 @@ class ScriptedCentre:
         self.consumed: dict[tuple[str, str], int] = {}
         """As the test says."""
         self.holders: set[str] = set()
+        self.is_rating = True
+        """Whether it hands out units of rates."""
+        self.on_recall: dict[str, Callable[[Sequence[str]], None]] = {}
+        """By holder: how to ask it for what is idle."""
         self._answers: dict[str, Leased] = {}
 
     def free(self, account: str) -> int:
@@ -82,6 +86,18 @@ class ScriptedCentre:
         key = holder, account
         self.returned[key] = self.returned.get(key, 0) + amount
 
+    def recall(self, asked: AskLeases) -> bool:
+        """Asks all other holders for what an ask is short of; whether it is."""
+        short = [
+            need.account
+            for need in asked.needs
+            if need.amount > self.free(need.account)
+        ]
+        for holder, on_recall in self.on_recall.items():
+            if short and holder != asked.holder:
+                on_recall(short)
+        return len(short) > 0
+
     def answer(self, asked: AskLeases) -> Leased:
         """Grants what there is; the same for a repeat."""
         last = self._answers.get(asked.holder)
@@ -102,7 +118,8 @@ class ScriptedCentre:
         now_ns = self.clock.now_ns()
         for refund in asked.refunds:
             self.buckets[refund.limit].refund(now_ns, refund.units)
-        rates = [] if lacks else [self._rate(need) for need in asked.rates]
+        is_rating = self.is_rating and not lacks
+        rates = [self._rate(need) for need in asked.rates if is_rating]
         leased = Leased(asked.sequence, grants, lacks, rates)
         self._answers[asked.holder] = leased
         return leased
@@ -159,6 +176,8 @@ class ScriptedDesk:
         """So many of the next asks do not arrive."""
         self.lose_answers = 0
         """So many of the next answers do not arrive."""
+        self.recall_s = 0.0
+        """What the centre waits for others to return; 0: it does not ask them."""
         self.is_down = False
         self.is_fenced = False
         self.asked: list[AskLeases] = []
@@ -192,6 +211,15 @@ class ScriptedDesk:
         self._read = len(self._journal.records)
 
     def _arrived(
+        self, asked: AskLeases, on_answer: Callable[[Leased | None], None]
+    ) -> None:
+        if self.recall_s and self._centre.recall(asked):
+            answer = partial(self._answer, asked, on_answer)
+            self._timers.call_later(self.recall_s, answer)
+        else:
+            self._answer(asked, on_answer)
+
+    def _answer(
         self, asked: AskLeases, on_answer: Callable[[Leased | None], None]
     ) -> None:
         if self.is_fenced:

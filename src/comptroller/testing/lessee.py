@@ -64,6 +64,7 @@ class Lessee:
         ports = Ports(self.desk, recorder, world.clock, world.timers)
         self.holding = Holding(ports, Holder(source, "boot-1", "disk"))
         self.holding.take(registry, 1)
+        world.centre.on_recall[source] = self.holding.recall
         self.told: list[tuple[Need, Shortfall | None]] = []
 
     def path(self, where: Where = WHERE) -> HoldPath:
