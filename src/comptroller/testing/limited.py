@@ -27,6 +27,8 @@ class Limits(NamedTuple):
     """The organization's budget."""
     models: Mapping[str, Mapping[str, Any]] = {}
     """More models, or more to say about MODEL, such as its own limits."""
+    provider: Mapping[str, Any] = {}
+    """More to say about the provider."""
 
 
 def service(**said: object) -> dict[str, Any]:
@@ -60,6 +62,7 @@ def limited_configuration(
     limits = limits or Limits()
     price = {"input": INPUT_NANO_USD / 1000, "output": OUTPUT_NANO_USD / 1000}
     house = {"provider": "local", "price": price, "max_output_tokens": 4096}
+    provider = {"base_url": origin, "speaks": ["openai", "anthropic"]}
     models = {
         name: {**house, **limits.models.get(name, {})}
         for name in dict.fromkeys([MODEL, *limits.models])
@@ -69,7 +72,7 @@ def limited_configuration(
         "organization": "acme",
         "people": _PEOPLE,
         "gateway": {"owner": "ada"},
-        "providers": {"local": {"base_url": origin, "speaks": ["openai", "anthropic"]}},
+        "providers": {"local": {**provider, **limits.provider}},
         "models": models,
         "tenants": tenants,
     }
@@ -114,7 +117,8 @@ class LimitedSite:
         self.folder = folder
         self.origin = origin
         self.tree: ServeTree | None = None
-        self._keys: dict[str, str] = {}
+        self.keys: dict[str, str] = {}
+        """Service to the secret of its credential."""
 
     @property
     def port(self) -> int:
@@ -161,9 +165,9 @@ class LimitedSite:
 
     def key(self, service_id: str) -> str:
         """The secret of a service's credential, issued when first asked for."""
-        if service_id not in self._keys:
-            self._keys[service_id] = str(self.issue(service_id)["secret"])
-        return self._keys[service_id]
+        if service_id not in self.keys:
+            self.keys[service_id] = str(self.issue(service_id)["secret"])
+        return self.keys[service_id]
 
     def groups(self) -> dict[str, Any]:
         """The provider's books by group, that is by what tags begin with."""
