@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
+from comptroller.core.bound import demand_bound
 from comptroller.core.credential import Credential
 from comptroller.core.errors import BadRequestError, UnpricedError
 from comptroller.core.registry import Service
 from comptroller.engine import limit_refusals, refusals, safe_names
-from comptroller.engine.bounding import NO_HOLD, Bounded, Hold, bounded, counted
+from comptroller.engine.bounding import (
+    NO_HOLD,
+    UNBOUNDED,
+    Bounded,
+    Hold,
+    bounded,
+    counted,
+)
 from comptroller.engine.desk import (
     Denial,
     Desk,
@@ -35,6 +43,9 @@ json = msgspec.json.Encoder().encode
 
 HOLD_NANO_USD_MAX = 10**15
 """A million dollars: whatever adds up holds stays within 64 bits."""
+
+SLICE_TOKENS: Final = 1024
+"""Output that is held at first, and at a time, where a hold grows with its stream."""
 
 CONTROL_OF = {
     "credential_revoked": "credential",
@@ -103,6 +114,7 @@ class Admitted(msgspec.Struct, frozen=True):
     """Who holds it; None: no limit is on its path."""
     path: HoldPath | None = None
     need: Need | None = None
+    bounded: Bounded = UNBOUNDED
 
     def settle(self, cost_nano_usd: int, tokens: int) -> None:
         """Ends its hold: so much was spent, the rest is free again."""
@@ -270,6 +282,7 @@ class Admission:
             self.holding,
             path,
             need,
+            candidate.bounded,
         )
 
     def deny(
@@ -371,7 +384,7 @@ class Admission:
         hold = bound.hold()
         if hold.nano_usd > HOLD_NANO_USD_MAX:
             return refusals.TOO_DEAR
-        need = need_of(hold)
+        need = _need(path, facts, bound, hold)
         return Candidate(entitlement, facts, ask, run, path, bound, hold, need)
 
     def _refused(
@@ -451,13 +464,16 @@ def _declared(path: HoldPath, entitlement: Entitlement) -> tuple[str, ...]:
     return tuple([name for name, applies in found.items() if applies])
 
 
-def need_of(hold: Hold) -> Need:
-    """What a request needs of its limits, all of it at once."""
-    tokens = hold.input_tokens + hold.output_tokens
-    return Need(hold.nano_usd, hold.nano_usd, tokens)
+def _need(path: HoldPath, facts: RequestFacts, bound: Bounded, hold: Hold) -> Need:
+    """What a request needs of its limits; of a stream's progressive ones a slice."""
+    first = hold.nano_usd
+    if path.progressive and facts.stream and bound.output_tokens > SLICE_TOKENS:
+        first = demand_bound(bound.demand, SLICE_TOKENS)
+    return Need(hold.nano_usd, first, hold.input_tokens + hold.output_tokens)
 
 
 def rebound(candidate: Candidate, bound: Bounded) -> Candidate:
     """The same request with another bound."""
     hold = bound.hold()
-    return replace(candidate, bounded=bound, hold=hold, need=need_of(hold))
+    need = _need(candidate.path, candidate.facts, bound, hold)
+    return replace(candidate, bounded=bound, hold=hold, need=need)

@@ -363,6 +363,7 @@ class OpenRequest(NamedTuple):
 
     request_id: str
     hold_nano_usd: int
+    """Of one whose hold grows with its stream, as far as it grew."""
     hold_usage: Usage
 
 

@@ -86,6 +86,14 @@ class Recorder:
         """Records what a request consumed and cost."""
         self._append(b"settled", settled.decision_id.encode(), json(settled), None)
 
+    def extended(self, request_id: str, slice_nano_usd: int) -> None:
+        """Records that the slice of a progressive hold is larger from now on."""
+        extended = records.Extended(
+            decision_id=request_id, slice_nano_usd=slice_nano_usd
+        )
+        name = f"{request_id}-{self._journal.sequence}".encode()
+        self._append(b"extended", name, json(extended), None)
+
     def unauthenticated(self, reason: str, count: int) -> None:
         """Records how many requests were refused without a known credential."""
         name = b"%d" % self._journal.sequence

@@ -6,6 +6,7 @@ allowed request ends in exactly one of settled or released.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import IntEnum
 from typing import Final
 
@@ -19,15 +20,18 @@ from comptroller.engine.ports import UpstreamCall, UpstreamFailure, UpstreamRequ
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.reservation import Reservation
 from comptroller.engine.settlement import NOTHING_READ, Reply, settle
+from comptroller.engine.waiting import Shortfall
 from comptroller.gateway import heads, local
 from comptroller.gateway.coding import CodingError, decoding
 from comptroller.gateway.floor import Floor
 from comptroller.gateway.inbound import Inbound, decoded, one_secret
 from comptroller.gateway.outward import Client, Outward, without
+from comptroller.gateway.progress import Progress
 from comptroller.wire.meter import Meter
 from comptroller.wire.meters import is_event_stream, meter_for
 from comptroller.wire.rate_headers import rate_headers
 from comptroller.wire.routes import LOCAL_OPERATIONS, Route, match
+from comptroller.wire.streams import StreamMeter
 
 WHOLE_BYTES_MAX: Final = 1024 * 1024
 """A reply that is not a stream is held back up to this size, so that its cost can
@@ -69,11 +73,13 @@ class Exchange:
     _status: int | None = None
     _head = b""
     _held_bytes = 0
+    _passed_bytes = 0
     _is_recorded = False
     _takes_events = False
     """Whether the reply is made of events, so that one more can end it."""
     _cut: Refusal | None = None
     _waiting: Reservation | None = None
+    _progress: Progress | None = None
 
     def __init__(self, floor: Floor, client: Client, inbound: Inbound) -> None:
         self.stage = Stage.NEW
@@ -226,6 +232,9 @@ class Exchange:
             ours = rate_headers(route.dialect, stands, self._floor.clock.now_ns())
             self._head = heads.with_rates(self._head, ours)
         self.stage = Stage.HOLDING
+        path = self.admitted.path
+        if is_stream and path is not None and path.progressive:
+            self._progress = Progress(self.admitted, self._extended, self._progressed)
         if is_stream:
             self._send_head()
 
@@ -241,6 +250,8 @@ class Exchange:
             return
         if self.stage is Stage.STREAMING:
             self._out.send(out)
+            if self._progress is not None:
+                self._follow(self._progress, len(data))
         else:
             self._held.append(out)
             self._held_bytes += len(out)
@@ -299,7 +310,8 @@ class Exchange:
 
     def client_ready(self) -> None:
         """The client reads again."""
-        if self._call is not None and self.stage is Stage.STREAMING:
+        is_stopped = self._progress is not None and self._progress.is_stopped
+        if self._call is not None and self.stage is Stage.STREAMING and not is_stopped:
             self._call.resume()
 
     def client_left(self) -> None:
@@ -343,6 +355,34 @@ class Exchange:
             self._out.cut(refusal, self._route)
         else:
             self._out.break_off()  # whatever is added would look like a whole reply
+
+    # -- a hold that grows -----------------------------------------------------
+
+    def _follow(self, progress: Progress, size: int) -> None:
+        """Makes sure that what is generated is held, or stops reading it."""
+        meter = self._meter
+        self._passed_bytes += size
+        seen = self._passed_bytes
+        if isinstance(meter, StreamMeter):
+            seen = meter.output_bytes()
+        progress.saw(seen)
+        if progress.is_stopped and self._call is not None:
+            self._call.pause()
+
+    def _extended(self, slice_nano_usd: int) -> None:
+        with suppress(JournalUnavailableError):  # recovery books the smaller slice
+            self._floor.recorder.extended(self.request_id, slice_nano_usd)
+
+    def _progressed(self, shortfall: Shortfall | None) -> None:
+        """The stream may go on, or has to end for want of room."""
+        if shortfall is not None:
+            admitted = self.admitted
+            assert admitted is not None  # noqa: S101
+            self.cut(self._floor.no_room(admitted, shortfall))
+            return
+        client = self._out.client
+        if self._call is not None and (client is None or not client.is_blocked):
+            self._call.resume()
 
     # -- inside --------------------------------------------------------------
 
@@ -419,6 +459,8 @@ class Exchange:
             self._first_byte_us,
         )
         settled = settle(admitted, reply)
+        if self._progress is not None:
+            self._progress.end()
         try:
             self._floor.recorder.settled(settled)
         except JournalUnavailableError:

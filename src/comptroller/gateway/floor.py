@@ -8,14 +8,16 @@ from typing import Final, Protocol
 
 from comptroller.core.errors import JournalUnavailableError
 from comptroller.core.registry import GatewaySettings, PersonId
-from comptroller.engine import refusals
+from comptroller.engine import limit_refusals, refusals
 from comptroller.engine.admission import Admission, Admitted
 from comptroller.engine.desk import Desk
 from comptroller.engine.holding import Holding
+from comptroller.engine.limit_refusals import Asker
 from comptroller.engine.ports import Clock, Ids, Journal, TokenCounter, Upstreams
 from comptroller.engine.recording import Recorder
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.upstream_buckets import UpstreamBuckets
+from comptroller.engine.waiting import Shortfall
 from comptroller.gateway import heads
 from comptroller.gateway.bounds import ClientBounds
 
@@ -140,6 +142,16 @@ class Floor:
         bucket = model.provider, model.upstream
         now_ns = self.clock.now_ns()
         self.buckets.refused(bucket, heads.retry_after(headers), now_ns)
+
+    def no_room(self, admitted: Admitted, shortfall: Shortfall) -> Refusal:
+        """Why a stream whose hold grows has to end."""
+        entitlement, need, lack = admitted.entitlement, admitted.need, shortfall.lack
+        if self.admission is None or need is None or lack is None:
+            return limit_refusals.LEDGER_UNAVAILABLE
+        asker = Asker(entitlement.service, self.admission.desk.registry)
+        return limit_refusals.budget_exhausted(
+            asker, need.nano_usd - need.slice_nano_usd, lack, shortfall.free
+        )
 
     def turned_away(self, code: str) -> str:
         """Counts what never became a request; returns an id to answer it with."""

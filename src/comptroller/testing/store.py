@@ -207,10 +207,11 @@ class InMemoryStore(InMemoryLedgerReads):
         """The allowed decisions of a source that have no end yet."""
         return [
             OpenRequest(
-                row.request_id, row.hold_nano_usd, self._held[row.request_id].usage
+                row.request_id, held.slice_nano_usd or row.hold_nano_usd, held.usage
             )
             for row in self._requests.values()
             if row.state == "open" and row.decided_at.source == source
+            for held in (self._held[row.request_id],)
         ]
 
     def conflicts(self) -> int:

@@ -90,6 +90,10 @@ class StreamMeter:
             reading = reading._replace(output_bytes=seen)
         return rest if keeps else b"", reading
 
+    def output_bytes(self) -> int:
+        """Bytes of generated text until now: at least as many as tokens."""
+        return self._reader.reading().output_bytes + self._skipped_bytes
+
     def _take(self, data: bytes) -> bytes:
         """Reads bytes that begin with an event; returns those that may pass."""
         if b"\r" in data:

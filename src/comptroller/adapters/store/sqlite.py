@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from comptroller.adapters.store import schema
@@ -138,7 +138,12 @@ class SqliteStore:
         wanted = (
             select(
                 table.c.request_id,
-                table.c.hold_nano_usd,
+                # What grows with its stream holds its slice, and the rest was not
+                # generated when its worker died.
+                case(
+                    (table.c.slice_nano_usd > 0, table.c.slice_nano_usd),
+                    else_=table.c.hold_nano_usd,
+                ),
                 table.c.hold_input_tokens,
                 table.c.hold_output_tokens,
             )
