@@ -34,6 +34,7 @@ Document: TypeAlias = dict[str, Any]
 NANO_USD: Final = "nano_usd"
 REQUESTS: Final = "requests"
 _S: Final = 10**9
+_MANY: Final = ("service", "credential")
 _WINDOWS: Final = (*BUDGET_WINDOWS, PARALLEL)
 
 
@@ -74,6 +75,7 @@ class Budgeting:
         self._reports = reports
         self._ledger = ledger
         self._now_ns = clock.now_ns()
+        self._spent_by: dict[tuple[str, int], dict[str, int]] = {}
 
     def budgets(self, limit: int, *, with_parallel: bool = False) -> Listing:
         """Every budget at its current window (`budget list`), widest scope first.
@@ -259,9 +261,26 @@ class Budgeting:
         """Of an account that no request has opened: what was spent without it."""
         if not account.is_money:
             return 0
+        if span.ends_ns is None or span.ends_ns > self._now_ns:
+            return self._spent_since(account, span.starts_ns)
         return self._ledger.spent_in(
             account.scope, account.key, span.starts_ns, span.ends_ns
         )
+
+    def _spent_since(self, account: Account, since_ns: int) -> int:
+        """What ended requests of a scope cost that were decided since then.
+
+        There may be thousands of services and credentials: all are asked for at once.
+        """
+        scope, key = account.scope, account.key
+        if scope not in _MANY:
+            return self._ledger.spent_in(scope, key, since_ns, None)
+        if (scope, since_ns) not in self._spent_by:
+            rows = self._reports.spend(scope, since_ns)
+            self._spent_by[scope, since_ns] = {
+                one.key: one.cost_nano_usd for one in rows
+            }
+        return self._spent_by[scope, since_ns].get(key, 0)
 
     def _forecast(
         self, account: Account, span: Span, spent: int, left: int
@@ -274,7 +293,7 @@ class Budgeting:
 
         def spent_in_last(span_ns: int) -> int:
             since_ns = max(0, self._now_ns - span_ns)
-            return self._ledger.spent_in(account.scope, account.key, since_ns, None)
+            return self._spent_since(account, since_ns)
 
         at: Pace | None = pace(account.window, spent_in_last)
         told = forecast(self._now_ns, span.ends_ns, spent, left, at)

@@ -173,6 +173,25 @@ def test_a_budget_that_no_request_was_held_on_counts_what_was_spent(
     assert listed[DAY]["percent"] == 3
 
 
+def test_each_credential_has_its_own_budget(open_ledger: Ledger) -> None:
+    """What one spends is not taken from another's; a revoked one is not listed."""
+    day = open_ledger.day
+    for name in ("cred-2", "cred-3"):
+        day.control.issued(name)
+    day.worker.decided("A", {"comptroller.credential.id": "cred-2"})
+    day.settled("A", 3 * USD)
+    day.control.revoked("cred-3", 5)
+
+    listed = open_ledger.listed()
+
+    spent = {
+        row["key"]: row["spent_nano_usd"]
+        for row in listed.values()
+        if row["scope"] == "credential"
+    }
+    assert spent == {CREDENTIAL: 0, "cred-2": 3 * USD}
+
+
 def test_a_new_window_begins_with_nothing_spent(open_ledger: Ledger) -> None:
     """Tomorrow the day's budget is whole, and the month's is not."""
     open_ledger.day.granted(DAY, 5 * USD, 100 * USD)
