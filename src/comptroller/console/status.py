@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from comptroller.core.errors import ComptrollerError
-from comptroller.engine.commands import Failure, Status
+from comptroller.engine.commands import Status
+from comptroller.engine.replies import Failure
 
 HEAD_BYTES_MAX: Final = 16 * 1024
 REQUEST_TIMEOUT_S: Final = 5.0
