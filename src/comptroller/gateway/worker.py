@@ -127,6 +127,11 @@ async def run_worker(parts: WorkerParts) -> None:
         await leases.close()
         await upstreams.close()
         journal.close()
+    _tell_why(journal, holding)
+
+
+def _tell_why(journal: Journal, holding: Holding) -> None:
+    """Says why the worker stopped, where nobody asked it to."""
     if journal.failed:
         raise JournalUnavailableError(
             f"the journal {journal.source} failed; a new process needs a new one"
