@@ -93,6 +93,7 @@ class Site:
         if self._journal is None:
             name = journal_name(socket.gethostname(), self._writer, self.ids.new())
             self._journal = SyncJournal(self._place.journal, name, self.clock, self.ids)
+            self.reader.trust(self._journal)
         return self._journal
 
     def journal_failed(self) -> bool:

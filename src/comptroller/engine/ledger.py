@@ -44,7 +44,7 @@ from comptroller.engine.recalls import OnRecall, Recalls
 
 RECALL_WAIT_S: Final = 0.1
 """How long an ask waits for what others return, before it is answered with a lack."""
-BUSY_S: Final = 2.0
+BUSY_S: Final = 0.3
 """So long after an ask the ledger counts as busy."""
 ANSWERS_MAX: Final = 512
 

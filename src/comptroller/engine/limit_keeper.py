@@ -17,6 +17,8 @@ from comptroller.engine.recalls import Recalls
 
 RECALL_EVERY_S: Final = 1.0
 """While more is leased than a limit allows."""
+EXCESSES_EVERY_S: Final = 2.0
+"""While no account moved: a request may exceed its hold without any limit, too."""
 STEP: Final = 1000
 """Accounts looked at in one go."""
 KNOWN_MAX: Final = 10_000
@@ -45,6 +47,7 @@ class LimitKeeper:
         """Accounts whose thresholds are to be looked at."""
         self._alerted: dict[str, frozenset[int]] = {}
         self._recalled_s = 0.0
+        self._excesses_s = 0.0
 
     def tick(self, batch: Batch) -> None:
         """Adds the records that are due to a batch, which is written at once.
@@ -69,12 +72,15 @@ class LimitKeeper:
             self._unsettled.update(dict.fromkeys(every))
             self._moved.update(dict.fromkeys(every))
             self._revision = self._declared.revision
-        self._settle_limits(batch)
-        self._tell_thresholds(batch)
-        self._record_excesses(batch)
-
-    def _settle_limits(self, batch: Batch) -> None:
         now_s = self._clock.monotonic_s()
+        self._settle_limits(batch, now_s)
+        is_quiet = moved is not None and not moved
+        self._tell_thresholds(batch)
+        if not is_quiet or now_s - self._excesses_s >= EXCESSES_EVERY_S:
+            self._excesses_s = now_s
+            self._record_excesses(batch)
+
+    def _settle_limits(self, batch: Batch, now_s: float) -> None:
         recalls = now_s - self._recalled_s >= RECALL_EVERY_S
         for state in self._next(self._unsettled):
             limited = self._declared.limit(parse_account(state.id))

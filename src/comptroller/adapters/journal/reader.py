@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from comptroller.adapters.journal.naming import JournalName, from_file, from_source
 from comptroller.adapters.journal.segments import SEGMENT_BYTES_MAX
@@ -18,6 +18,13 @@ from comptroller.engine.records import RECORD_BYTES_MAX
 
 HANDLES_MAX: Final = 64
 """Segments kept open; the one read longest ago is closed first."""
+
+
+class OwnJournal(Protocol):
+    """A journal that this process writes itself, syncing before anybody may read."""
+
+    source: str
+    failed: bool
 
 
 class DirectoryJournalReader:
@@ -32,6 +39,11 @@ class DirectoryJournalReader:
         self._names: list[str] = []
         self._segments: dict[str, list[int]] = {}
         self._handles: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._own: OwnJournal | None = None
+
+    def trust(self, own: OwnJournal) -> None:
+        """Reads a journal of this process without syncing it once more."""
+        self._own = own
 
     def sources(self) -> Sequence[str]:
         """Every source that has a journal, oldest first."""
@@ -50,7 +62,7 @@ class DirectoryJournalReader:
         """
         try:
             found = self._read(source, offset, max(bytes_max, RECORD_BYTES_MAX + 1))
-            if found:
+            if found and not self._is_synced(source):
                 begin = self._begin(source, found[0].offset)
                 os.fdatasync(self._handle(source, begin))
         except OSError as error:
@@ -114,6 +126,10 @@ class DirectoryJournalReader:
         """Closes the files."""
         while self._handles:
             os.close(self._handles.popitem()[1])
+
+    def _is_synced(self, source: str) -> bool:
+        own = self._own
+        return own is not None and own.source == source and not own.failed
 
     # -- segments --------------------------------------------------------------
 
