@@ -352,6 +352,8 @@ class Holding:
             lacking = self._waiters.hopeless(waiting, now_s)
             if lacking is not None:
                 self._finish(waiting, self._shortfall(waiting, lacking))
+            elif waiting.is_late and self._waiters.is_proven(waiting, now_s):
+                self._finish(waiting, self._out_of_time(waiting, now_s))
 
     def _refuse_rate(self, slot: RateSlot, now_s: float) -> None:
         """Refuses those for whom a bucket has no room after those before them."""

@@ -141,6 +141,18 @@ def test_a_request_that_no_settlement_could_serve_is_refused_at_once() -> None:
     assert kinds(lessee, [need]) == {"budget"}
 
 
+def test_a_request_that_does_not_wait_is_refused_with_the_answer() -> None:
+    """Without time to wait it takes one answer, and no longer."""
+    lessee = worker(1000)
+    first = lessee.ask(1000)
+    lessee.world.timers.advance(0.01)
+    need = lessee.ask(600, wait_s=0.0)
+    lessee.world.timers.advance(0.01)
+
+    assert first.held is not None
+    assert kinds(lessee, [need]) == {"budget"}
+
+
 def test_a_storm_of_hopeless_requests_makes_no_trips() -> None:
     """For a second after a lack requests as large are refused without asking."""
     lessee = worker(0)
