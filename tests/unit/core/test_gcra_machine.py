@@ -37,10 +37,10 @@ class RateMachine(RuleBasedStateMachine):
         self.per_ns = Fraction(count, period_s * S)
         self.available = Fraction(count)
 
-    @rule(part=st.fractions(min_value=0, max_value=2, max_denominator=10**12))
-    def pass_time(self, part: Fraction) -> None:
+    @rule(millionths=st.integers(min_value=0, max_value=2_000_000))
+    def pass_time(self, millionths: int) -> None:
         """Units come back with time, to the full count."""
-        elapsed = int(part / self.per_ns)
+        elapsed = int(millionths / self.per_ns / 1_000_000)
         self.now_ns += elapsed
         full = Fraction(self.bucket.count)
         self.available = min(full, self.available + elapsed * self.per_ns)
@@ -48,7 +48,7 @@ class RateMachine(RuleBasedStateMachine):
     @rule()
     def pass_long(self) -> None:
         """A period passes."""
-        self.pass_time(Fraction(self.bucket.count))
+        self.pass_time(self.bucket.count * 1_000_000)
 
     @rule(units=units)
     def take(self, units: int) -> None:
@@ -106,7 +106,7 @@ class RateMachine(RuleBasedStateMachine):
 
 TestRates = RateMachine.TestCase
 TestRates.settings = settings(
-    max_examples=100,
+    max_examples=200,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
