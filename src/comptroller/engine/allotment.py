@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -45,6 +45,8 @@ class _Purse:
     spent: int
     span: Span
     state: AccountState | None
+    taken: int = 0
+    """Of what is free, by this allotment."""
     is_noted: bool = False
     """Whether a limit that was declared anew is in the batch already."""
 
@@ -111,7 +113,7 @@ class Allotment:
                     # It is not declared any more: it is not granted from.
                     share.lacks.append(Lack(need.account, 0, 0, 0, 0, 0, None))
                 continue
-            free = purse.free - taken.get(need.account, 0)
+            free = purse.free - purse.taken - taken.get(need.account, 0)
             want = need.amount if need.account in self._contested else need.want
             amount = grant(free, need.amount, want, self._holders)
             if amount:
@@ -128,11 +130,24 @@ class Allotment:
             purse = self._purses[one.account]
             if purse is None:
                 continue
-            purse.free -= one.amount
+            purse.taken += one.amount
             state = purse.state
             if state is not None and state.limit != purse.limit and not purse.is_noted:
                 purse.is_noted = True
                 note_limit(state, purse.limit, batch)
+
+    def look_again(self, accounts: Iterable[str]) -> None:
+        """Reads accounts anew, because another journal was projected meanwhile.
+
+        Raises:
+            StoreUnavailableError: the store does not answer.
+        """
+        before = {name: self._purses.pop(name, None) for name in accounts}
+        self._open(set(before))
+        for name, old in before.items():
+            new = self._purses[name]
+            if old is not None and new is not None:
+                new.taken, new.is_noted = old.taken, old.is_noted
 
     def _open(self, accounts: set[str]) -> None:
         new = [one for one in sorted(accounts) if one not in self._purses]

@@ -46,6 +46,8 @@ RECALL_WAIT_S: Final = 0.1
 """How long an ask waits for what others return, before it is answered with a lack."""
 BUSY_S: Final = 0.3
 """So long after an ask the ledger counts as busy."""
+LOOK_EVERY_S: Final = 0.5
+"""A holder's journal is projected for its refusals once in this time."""
 ANSWERS_MAX: Final = 512
 
 OnLeased: TypeAlias = Callable[[Leased | None], None]
@@ -97,6 +99,7 @@ class Ledger:
         self._pending: dict[str, _Pending] = {}
         self._answers: dict[str, Leased] = {}
         """By holder: the last answer, for a repeat."""
+        self._looked_s: dict[str, float] = {}
         self._is_due = False
         self._asked_s = -BUSY_S
         self.failed: ComptrollerError | None = None
@@ -249,6 +252,9 @@ class Ledger:
                 self._fence(pending)  # it died, and was closed while it waited
                 continue
             share = allotment.share(pending.asked.needs)
+            if share.short and self._look_closer(pending.asked.holder):
+                allotment.look_again(share.short)
+                share = allotment.share(pending.asked.needs)
             if share.short and self._waits(pending, share):
                 continue
             allotment.take(share, batch)
@@ -259,6 +265,18 @@ class Ledger:
             self._answer(pending, share, count)
         self._recalls.tell_all()
         self._forget(live)
+
+    def _look_closer(self, holder: str) -> bool:
+        """Projects the asker's own journal, so that a refusal has figures of now."""
+        now_s = self._parts.clock.monotonic_s()
+        if now_s - self._looked_s.get(holder, -LOOK_EVERY_S) < LOOK_EVERY_S:
+            return False
+        self._looked_s[holder] = now_s
+        try:
+            self._parts.project(holder)
+        except RecordError:
+            return False  # the projection, which meets it again, says so
+        return True
 
     def _waited_for(self) -> list[LeaseNeed]:
         return [
@@ -372,3 +390,4 @@ class Ledger:
                 if holder in live
             }
             self._recalls.forget(live)
+            self._looked_s.clear()

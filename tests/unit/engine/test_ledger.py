@@ -65,6 +65,16 @@ def test_more_than_is_left_is_refused_with_the_figures() -> None:
     assert state_of(site) == (50, 10, 0)
 
 
+def test_a_lack_has_the_figures_of_now() -> None:
+    """What the asker settled just now is spent, not leased, in its refusal."""
+    site = a_site()
+    holder = Holder(site)
+    holder.ask({MONTH: 60})
+    holder.spend("r1", 60, [MONTH], 50)
+    (lack,) = holder.ask({MONTH: 41}).lacks
+    assert (lack.spent, lack.leased, lack.free) == (50, 10, 40)
+
+
 def test_the_last_of_a_budget_is_granted_exactly() -> None:
     """Ten requests of a tenth each fit, from however many workers; never eleven."""
     site = a_site()
