@@ -80,23 +80,22 @@ class Declared:
         self._rates[limit_id] = found
         return found
 
-    def longest_period_s(self) -> int:
-        """The longest period of all rates; 0: there are none."""
+    def periods_s(self) -> set[int]:
+        """The periods of all rates."""
         registry = self._registry
         if registry is None:
-            return 0
+            return set()
         limits = [
             *(one.limits for one in registry.services.values()),
             *(one.credential_limits for one in registry.services.values()),
             *(one.limits for one in registry.models.values()),
         ]
-        periods = (
+        return {
             rate.period_s
             for one in limits
             for rate in (one.requests, one.tokens)
             if rate is not None
-        )
-        return max(periods, default=0)
+        }
 
     def span(self, account: Account, now_ns: int) -> Span | None:
         """The window of an account, if that is open or ended just now.

@@ -11,6 +11,7 @@ from typing import Final
 
 from comptroller.core.budget_path import REQUESTS, TOKENS, RateLimit
 from comptroller.core.gcra import Bucket
+from comptroller.core.usage import GENERATED_CLASSES, PROMPT_CLASSES, total
 from comptroller.engine.declared import Declared
 from comptroller.engine.leasing import RateGranted, RateNeed, Refund
 from comptroller.engine.ports import Clock, JournalReader, Store
@@ -22,6 +23,11 @@ SLICE_FROM_PER_S: Final = 20
 BUCKETS_MAX: Final = 100_000
 REBUILD_WAIT_S: Final = 10.0
 """A journal that stands still holds nobody up for longer than this."""
+
+EXACT_MAX: Final = 200_000
+"""So many requests are read one by one at a start: about two seconds."""
+EXACT_S: Final = 60
+"""Of more, those of the last minute are; for longer periods sums have to do."""
 
 _S: Final = 10**9
 _BASE_NS: Final = 10**18
@@ -157,11 +163,18 @@ class RateKeeper:
         return not behind
 
     def _rebuild(self) -> None:
-        period_s = self._declared.longest_period_s()
-        if not period_s:
+        periods_s = self._declared.periods_s()
+        if not periods_s:
             return
         wall_ns, now_ns = self._clock.now_ns(), self._now_ns()
-        for row in self._store.admissions(wall_ns - period_s * _S):
+        exact_s = max(periods_s)
+        sums = self._store.spend("model", wall_ns - exact_s * _S)
+        if sum(row.requests for row in sums) > EXACT_MAX:
+            exact_s = min(exact_s, EXACT_S)
+        for period_s in periods_s:
+            if period_s > exact_s:
+                self._charge_sums(period_s, wall_ns, now_ns)
+        for row in self._store.admissions(wall_ns - exact_s * _S):
             at_ns = now_ns - max(0, wall_ns - row.time_ns)
             for path in (
                 f"service:{row.service}",
@@ -170,6 +183,21 @@ class RateKeeper:
             ):
                 self._charge(f"{path}/{REQUESTS}", at_ns, 1)
                 self._charge(f"{path}/{TOKENS}", at_ns, row.tokens)
+
+    def _charge_sums(self, period_s: int, wall_ns: int, now_ns: int) -> None:
+        """Charges limits of one period with all that was used in it, as if just now.
+
+        That is more than it was, for a bucket drains: what is lost is the burst of
+        such a limit, not its rate.
+        """
+        for scope in ("service", "credential", "model"):
+            for row in self._store.spend(scope, wall_ns - period_s * _S):
+                used = row.usage
+                tokens = total(used, PROMPT_CLASSES) + total(used, GENERATED_CLASSES)
+                for unit, units in ((REQUESTS, row.requests), (TOKENS, tokens)):
+                    rate = self._declared.rate(f"{scope}:{row.key}/{unit}")
+                    if rate is not None and rate.period_s == period_s:
+                        self._charge(rate.id, now_ns, min(units, rate.count))
 
     def _charge(self, limit_id: str, at_ns: int, units: int) -> None:
         rate = self._declared.rate(limit_id)

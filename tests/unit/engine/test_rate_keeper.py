@@ -8,6 +8,7 @@ import pytest
 
 from comptroller.core.registry import Limits, ModelId, Rate, Registry
 from comptroller.engine.leasing import RateGranted, RateNeed, Refund
+from comptroller.engine.ports import SpendRow
 from comptroller.testing.ledger_site import Holder, LedgerSite
 from comptroller.testing.lessee import limited_registry
 
@@ -170,6 +171,31 @@ def test_the_next_process_knows_what_was_admitted() -> None:
     left = units(worker, REQUESTS, 0)
     assert left.remaining in {6, 7}
     assert units(worker, TOKENS, 0).remaining in range(660, 700)
+
+
+def test_more_than_can_be_read_one_by_one_counts_in_sums() -> None:
+    """A long period of many requests is charged in full: never too little."""
+    site = a_site(Rate(1000, 3600), Rate(100, 60))
+    holder = Holder(site)
+    for number in range(30):
+        admitted(holder, f"r{number}", 10)
+        holder.script.settled(f"r{number}", 5, {"input": 7})
+    site.timers.advance(1800)
+    admitted(holder, "last", 10)
+    holder.die()
+    worker = Holder(site, "w1")
+    after = site.anew()
+    worker.site = after
+    spend = after.store.spend
+
+    def many(by: str, since_ns: int | None) -> list[SpendRow]:
+        rows = spend(by, since_ns)
+        return [row._replace(requests=row.requests * 10_000) for row in rows]
+
+    after.store.spend = many  # type: ignore[method-assign]
+    after.look()
+    assert units(worker, REQUESTS, 0).remaining == 0
+    assert units(worker, TOKENS, 0).remaining == 90
 
 
 def test_what_an_earlier_process_handed_out_expires_first() -> None:
