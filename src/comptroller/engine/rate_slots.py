@@ -48,6 +48,9 @@ class RateSlot:
         """So many units, or more, are not there before `refused_until_s`."""
         self.refused_until_s: float = 0.0
         self.ask_after_s: float = 0.0
+        """The centre does not look at rates before that."""
+        self.ahead_after_s: float = 0.0
+        """Asking for more before it is needed was in vain until then."""
 
     def update(self, limit: RateLimit) -> None:
         """The limit as it is declared now."""
@@ -59,6 +62,10 @@ class RateSlot:
     def units_of(self, tokens: int) -> int:
         """What a request takes of it."""
         return tokens if self.is_tokens else 1
+
+    def here(self, now_s: float) -> int:
+        """What the slice still holds; 0: its time is over."""
+        return self.units if now_s <= self.until_s else 0
 
     def fill(self, units: int, until_s: float, serial: int, now_s: float) -> None:
         """A new slice takes the place of the last one, whose rest is refunded."""
@@ -142,7 +149,8 @@ class RateSlot:
         """
         taken = self.taken
         self.taken = 0
-        if self.count < SLICED_PER_S * self.period_s or now_s < self.ask_after_s:
+        after_s = max(self.ask_after_s, self.ahead_after_s)
+        if self.count < SLICED_PER_S * self.period_s or now_s < after_s:
             return 0
         want = min(int(taken / span_s), self.count // self.period_s)
         is_ending = now_s > self.until_s - _AHEAD_S

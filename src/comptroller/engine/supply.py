@@ -341,7 +341,9 @@ class Supply:
             refusing = self._see_rates(leased, answered, now_s)
         self._on_answer(refusing)
         if len(self._waiters):
-            is_news = len(leased.grants) + len(leased.lacks) + len(leased.rates) > 0
+            is_news = len(leased.grants) + len(leased.lacks) > 0
+            for rate in leased.rates:
+                is_news = is_news or rate.units > 0
             self.ask_in(0.0 if is_news else ASK_AGAIN_S)
 
     def _see_rates(
@@ -365,7 +367,7 @@ class Supply:
             if rate.retry_after_s and units:
                 refusing.append(slot)
             elif not rate.units:
-                slot.ask_after_s = now_s + RATE_IN_VAIN_S
+                slot.ahead_after_s = now_s + RATE_IN_VAIN_S
         for limit in asked:
             slot = self._paths.slots.get(limit)
             if slot is not None and not leased.lacks:

@@ -175,7 +175,12 @@ class Waiters:
         ]
         return Wanted(
             [need for need in needs if need.amount > 0],
-            list(units.items()),
+            # A slice that is here and waits for the rest of a path is enough.
+            [
+                (slot, count)
+                for slot, count in units.items()
+                if count > slot.here(now_s)
+            ],
             [probe for probe in probes if probe is not None][:NEEDS_MAX],
         )
 
@@ -256,9 +261,12 @@ class Waiters:
         """
         standing = self._standings[account]
         if now_s - standing.lack_s >= ASK_AGAIN_S:
-            return self._need(account, amounts[0])
-        probe = self._need(account, min(amounts))
-        return probe if probe.amount < standing.lack_asked else None
+            probe = self._need(account, amounts[0])
+        else:
+            probe = self._need(account, min(amounts))
+            if probe.amount >= standing.lack_asked:
+                return None
+        return probe if probe.amount > 0 else None
 
     def _need(self, account: str, amount: int) -> LeaseNeed:
         standing = self._standings[account]

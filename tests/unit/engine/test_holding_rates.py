@@ -326,3 +326,33 @@ def test_a_budget_that_lacks_wastes_no_units() -> None:
 
     assert lessee.answer(second) is None
     assert remaining(lessee, REQUESTS) == 8
+
+
+def test_what_was_asked_ahead_in_vain_holds_up_no_request() -> None:
+    """Asking early stops for a while; a request that needs units is asked for."""
+    lessee = worker(requests=Rate(6000, 60))
+    lessee.ask(0)
+    lessee.world.timers.advance(0.01)
+    slot = lessee.path().rates[0]
+    slot.expire(lessee.world.clock.monotonic_s() + 2.0)
+    slot.ahead_after_s = lessee.world.clock.monotonic_s() + 10.0
+
+    late = lessee.ask(0)
+    lessee.world.timers.advance(0.05)
+
+    assert lessee.answer(late) is None
+
+
+def test_units_that_are_here_are_not_asked_for_again() -> None:
+    """A request that waits for a permit asks once for its units, not on and on."""
+    lessee = worker(requests=Rate(2, 60), tokens=Rate(6000, 60))
+    slot = lessee.path().rates[1]
+    slot.ask_after_s = lessee.world.clock.monotonic_s() + 1.0
+
+    late = lessee.ask(0, tokens=10, wait_s=2.0)
+    lessee.world.timers.advance(0.5)
+    trips = len(lessee.desk.asked)
+    lessee.world.timers.advance(1.0)
+
+    assert trips <= 2
+    assert lessee.answer(late) is None
