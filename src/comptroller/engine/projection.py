@@ -87,10 +87,18 @@ class Projector:
             for source in wanted
             if not self._is_ended(source)
         }
+        read: set[str] = set()
         while left:
             done = 0
             stopped: RecordError | None = None
+            due = self._administrative_due(read)
+            if due is not None and any(map(is_administrative, left)):
+                left.setdefault(due, self._reader.size(due))
             for source, size in list(left.items()):
+                if is_administrative(source) and source != due:
+                    if due is None:
+                        del left[source]
+                    continue  # it builds on the one that is due
                 try:
                     count, _ = self._part(source, CHUNK_BYTES)
                 except RecordError as error:
@@ -99,6 +107,7 @@ class Projector:
                 done += count
                 if not count or self._store.position(source) >= size:
                     del left[source]
+                    read.add(source)
                 yield
             if stopped is not None and not done and not self.step(CHUNK_BYTES):
                 raise stopped
@@ -130,6 +139,19 @@ class Projector:
             self._turn = (self._turn + 1) % len(workers)
             yield from workers[self._turn :]
             yield from workers[: self._turn]
+
+    def _administrative_due(self, read: set[str]) -> str | None:
+        """The oldest administrative journal with something left; None: none has.
+
+        Args:
+            read: those that are read as far as they are to be.
+        """
+        for source in filter(is_administrative, self._reader.sources()):
+            if source in self._ended or source in read:
+                continue
+            if self._reader.size(source) > self._store.position(source):
+                return source
+        return None
 
     def _is_ended(self, source: str) -> bool:
         """Whether nothing of a journal is left, nor ever will be."""

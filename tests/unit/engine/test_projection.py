@@ -134,6 +134,25 @@ def test_catching_up_with_some_brings_along_what_they_wait_for() -> None:
     assert row.state == "abandoned"
 
 
+def test_catching_up_reads_administrative_journals_one_after_another() -> None:
+    """What a later one says counts last, though an earlier one had to wait."""
+    node = Node()
+    first, first_journal = node.start("control", "01A")
+    worker, worker_journal = node.start("w0", "01B")
+    second, second_journal = node.start("cli", "01C")
+    worker.decided("R1")
+    first.abandoned("R1", worker_journal.source)
+    first.applied(1, {("person", "ada"): {"n": 1}})
+    first_journal.close()
+    second.applied(2, {("person", "ada"): {"n": 2}})
+    for _ in node.projector.catch_up([second_journal.source, first_journal.source]):
+        pass
+    assert node.store.registry_objects() == [
+        RegistryObject("person", "ada", b'{"n":2}')
+    ]
+    assert node.store.revision() == 2
+
+
 def test_catching_up_says_what_stands_still() -> None:
     """A journal that cannot be projected is an error, not an endless wait."""
     node = Node()
