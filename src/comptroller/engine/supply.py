@@ -281,6 +281,7 @@ class Supply:
             needs, rates = wanted.probes, []
         else:
             self._is_probe_next = len(wanted.probes) > 0
+            self._let_go(wanted.units, now_s)
             needs, rates = wanted.needs, self._rates(wanted.units)
             needs += self._ahead({need.account for need in needs}, now_s)
         refunds = [
@@ -294,6 +295,15 @@ class Supply:
             self.asking.ask(needs, rates, refunds)
         elif len(self._waiters):
             self.ask_in(ASK_AGAIN_S)
+
+    def _let_go(self, units: list[tuple[RateSlot, int]], now_s: float) -> None:
+        """Gives back slices that are too small: together with the rest they may do."""
+        for slot, _ in units:
+            rest = slot.here(now_s)
+            if rest:
+                slot.units = 0
+                slot.refund(rest, now_s)
+                self._refunding.add(slot)
 
     def _rates(self, units: list[tuple[RateSlot, int]]) -> list[RateNeed]:
         """What is needed of rates, and what will be."""

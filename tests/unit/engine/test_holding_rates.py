@@ -356,3 +356,18 @@ def test_units_that_are_here_are_not_asked_for_again() -> None:
 
     assert trips <= 2
     assert lessee.answer(late) is None
+
+
+def test_a_slice_that_is_too_small_and_the_rest_together_are_enough() -> None:
+    """What is here goes back with the ask, so nobody is refused for it."""
+    lessee = worker(tokens=Rate(600, 60))
+    lessee.path()
+    now_s = lessee.world.clock.monotonic_s()
+    bucket = lessee.world.centre.buckets[TOKENS]
+    assert bucket.take(lessee.world.clock.now_ns(), 400)
+    lessee.path().rates[0].fill(400, now_s + 1.0, 1, now_s)
+
+    need = lessee.ask(0, tokens=500)
+    lessee.world.timers.advance(0.01)
+
+    assert lessee.answer(need) is None
