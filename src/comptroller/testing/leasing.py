@@ -87,16 +87,23 @@ class ScriptedCentre:
         self.returned[key] = self.returned.get(key, 0) + amount
 
     def recall(self, asked: AskLeases) -> bool:
-        """Asks all other holders for what an ask is short of; whether it is."""
-        short = [
-            need.account
+        """Asks all other holders for what an ask is short of; whether it is.
+
+        Nobody is asked when all that others have would not be enough.
+        """
+        lacking = {
+            need.account: need.amount - self.free(need.account)
             for need in asked.needs
             if need.amount > self.free(need.account)
-        ]
+        }
+        for account, amount in lacking.items():
+            others = self.leased(account) - self.left(asked.holder, account)
+            if others < amount:
+                return False
         for holder, on_recall in self.on_recall.items():
-            if short and holder != asked.holder:
-                on_recall(short)
-        return len(short) > 0
+            if lacking and holder != asked.holder:
+                on_recall(list(lacking))
+        return len(lacking) > 0
 
     def answer(self, asked: AskLeases) -> Leased:
         """Grants what there is; the same for a repeat."""

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from comptroller.core.account import Where
-from comptroller.core.registry import Budget, Limits, Window
+from comptroller.core.gcra import Bucket
+from comptroller.core.registry import Budget, Limits, Rate, Window
 from comptroller.engine.holding import Need
 from comptroller.engine.waiting import WAITERS_MAX
 from comptroller.testing.lessee import WHERE, Lessee, World, limited_registry
@@ -263,6 +264,74 @@ def test_what_is_idle_elsewhere_serves_who_waits() -> None:
 
     assert two.answer(other) is None
     assert one.holding.book.balance(MONTH).available == 0
+
+
+def test_a_small_request_behind_a_large_one_is_refused_only_when_known() -> None:
+    """What is idle elsewhere would not do for both, so nobody recalled it yet."""
+    one, two = workers(1000, 2)
+    world = one.world
+    held_here = one.ask(450)
+    world.timers.advance(0.1)
+    one.holding.recall([MONTH])
+    world.centre.spent[MONTH] = 300
+    two.holding.book.grant(MONTH, 250)
+    world.centre.granted[two.source, MONTH] = 250
+    large = one.ask(600, wait_s=1)
+    small = one.ask(200, wait_s=0)
+    world.timers.advance(0.1)
+
+    assert held_here.held is not None
+    assert one.answer(small) is None
+    assert large.held is None
+
+
+def test_a_small_request_behind_a_large_one_is_refused_soon() -> None:
+    """It is asked for by itself, and does not wait for what the large one waits for."""
+    lessee = worker(1000)
+    first = lessee.ask(900)
+    lessee.world.timers.advance(0.01)
+    large = lessee.ask(800, wait_s=5)
+    small = lessee.ask(300, wait_s=0)
+    lessee.world.timers.advance(0.04)
+
+    assert first.held is not None
+    assert kinds(lessee, [small]) == {"budget"}
+    assert large not in [need for need, _ in lessee.told]
+
+
+def test_a_request_may_wait_for_longer_than_leases_stay_unused() -> None:
+    """What somebody waits for is not forgotten, however long nobody held on it."""
+    lessee = worker(1000)
+    lessee.desk.is_down = True
+    need = lessee.ask(1000, wait_s=30)
+    lessee.world.timers.advance(31)
+
+    assert kinds(lessee, [need]) == {"ledger_unavailable"}
+
+
+def test_a_busy_service_does_not_keep_others_from_being_asked_for() -> None:
+    """Those that lack are probed for in turn with what is new."""
+    world = World()
+    registry = limited_registry(budget())
+    services = dict(registry.services)
+    other = sorted(services)[1]
+    limits = Limits(requests=Rate(600, 60))
+    services[other] = replace(services[other], limits=limits)
+    lessee = world.lessee(replace(registry, services=services))
+    world.centre.buckets[f"service:{other}/requests"] = Bucket(600, 60)
+    world.centre.limits = {MONTH: 1000}
+    first = lessee.ask(1000)
+    world.timers.advance(0.05)
+    second = lessee.ask(1000, wait_s=5)
+    there = Where("acme", "acme", "retail", other, "key-2", None)
+    for number in range(300):
+        lessee.ask(0, where=there)
+        world.timers.advance(0.0004)
+        if number == 200:
+            world.centre.limits = {MONTH: 2000}
+
+    assert first.held is not None
+    assert lessee.answer(second) is None
 
 
 def test_as_many_requests_run_at_once_as_may() -> None:
