@@ -93,7 +93,8 @@ class SqliteShelf:
     holds what the database does not: let go of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rows_max: int = ROWS_MAX) -> None:
+        self._rows_max = rows_max
         self._connection: Connection | None = None
         self._accounts: dict[str, AccountState | None] = {}
         self._spent: dict[str, int] = {}
@@ -110,7 +111,7 @@ class SqliteShelf:
         """From now on rows are read, and will be written, in this transaction."""
         self._connection = connection
         kept = len(self._accounts) + len(self._leases) + len(self._coverings)
-        if kept + len(self._paths) > ROWS_MAX:
+        if kept + len(self._paths) > self._rows_max:
             self._accounts.clear()
             self._spent.clear()
             self._leases.clear()
