@@ -31,6 +31,12 @@ Catalogues list windows that were enlarged since (64,000 for a model that takes
 PROMPT_OVERHEAD_TOKENS: Final = 1024
 """Tokens that providers add to the bytes sent: templates, tool instructions."""
 
+PLAIN_OVERHEAD_TOKENS: Final = 512
+"""The same for a request without tools: the template, and a system prompt of its own.
+
+Of 3,254 recorded requests one had more than 256 above its body's bytes: 332.
+"""
+
 _STANDARD_TIERS: Final = frozenset({"default", "standard", "standard_only"})
 _ASKED_ELSEWHERE: Final = frozenset({"batch", "fast"})
 """Tiers that a request gets only by asking for them by name."""
@@ -65,6 +71,7 @@ def input_tokens_bound(
     rates: ModelRates | None = None,
     *,
     by_reference: bool = False,
+    overhead: int = PROMPT_OVERHEAD_TOKENS,
 ) -> int:
     """The most tokens a request's prompt can have.
 
@@ -76,6 +83,7 @@ def input_tokens_bound(
         rates: the model's, for a catalogue window larger than the default.
         by_reference: the body names content that it does not hold (image URL,
             file id, previous response, hosted search): only the window bounds it.
+        overhead: tokens that the provider adds to the bytes, at the most.
     """
     window = context_window
     if window is None:
@@ -83,7 +91,7 @@ def input_tokens_bound(
         window = max(CONTEXT_WINDOW_DEFAULT, listed or 0)
     if by_reference:
         return window
-    return min(body_bytes + PROMPT_OVERHEAD_TOKENS, window)
+    return min(body_bytes + overhead, window)
 
 
 def output_rule(

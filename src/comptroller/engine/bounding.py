@@ -150,7 +150,11 @@ def _limited(
     is_plain = extras.passes == 1 and not (extras.searches or extras.classes)
     if is_plain and extras.tier is None and facts.service_tier is None:
         prompt = input_tokens_bound(
-            extras.input_bytes, window, rates, by_reference=extras.is_by_reference
+            extras.input_bytes,
+            window,
+            rates,
+            by_reference=extras.is_by_reference,
+            overhead=extras.overhead,
         )
         demand = Demand(entitlement.ceilings, prompt, facts.choices, 0)
     else:

@@ -36,7 +36,11 @@ def demand_of(
     require_priced(rates, extras.classes)
     is_by_reference = extras.is_by_reference
     prompt = input_tokens_bound(
-        extras.input_bytes, window, rates, by_reference=is_by_reference
+        extras.input_bytes,
+        window,
+        rates,
+        by_reference=is_by_reference,
+        overhead=extras.overhead,
     )
     if counted is not None and not is_by_reference:
         prompt = min(prompt, counted)

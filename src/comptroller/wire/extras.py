@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from comptroller.core.bound import PROMPT_OVERHEAD_TOKENS
+from comptroller.core.bound import PLAIN_OVERHEAD_TOKENS, PROMPT_OVERHEAD_TOKENS
 from comptroller.core.errors import BadRequestError
 from comptroller.wire import splice
 from comptroller.wire.raw import (
@@ -64,6 +64,8 @@ class Extras(NamedTuple):
     """A tier that is asked for in another way than by `service_tier`: `fast`."""
     unbounded: str | None = None
     """Why nothing bounds the cost, and what to do; None: it is bounded."""
+    overhead: int = PROMPT_OVERHEAD_TOKENS
+    """Tokens that the provider adds to the prompt, at the most."""
 
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -81,6 +83,9 @@ class _Tally:
         self.tier: str | None = None
         self.unbounded: str | None = None
         self._image_tokens = image_tokens
+        # A body that only quotes the words is bounded a little less tightly.
+        has_tools = b"tool" in body or b"function" in body
+        self.overhead = PROMPT_OVERHEAD_TOKENS if has_tools else PLAIN_OVERHEAD_TOKENS
 
     def image(self, written: msgspec.Raw | None) -> None:
         """Counts an image at what it is billed at the most, not at its bytes."""
@@ -107,6 +112,7 @@ class _Tally:
             tuple(self.classes),
             self.tier,
             self.unbounded,
+            self.overhead,
         )
 
 

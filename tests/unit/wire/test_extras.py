@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comptroller.core.bound import PLAIN_OVERHEAD_TOKENS, PROMPT_OVERHEAD_TOKENS
 from comptroller.wire.extras import (
     ANTHROPIC_LOOPS_MAX,
     IMAGE_TOKENS_ANTHROPIC,
@@ -68,8 +69,14 @@ FUNCTION = {"type": "function", "function": {"name": "get", "parameters": {}}}
 def test_ordinary_requests_are_bounded_by_their_bytes(
     route: Route, body: dict[str, object]
 ) -> None:
-    """Text, and tools that the client runs, are within the body."""
-    assert read_extras(route, written(body), "m") == Extras(len(written(body)))
+    """Text, and tools that the client runs, are within the body.
+
+    Instructions that the provider adds for tools are more than a plain template.
+    """
+    has_tools = "tools" in body or "functions" in body
+    overhead = PROMPT_OVERHEAD_TOKENS if has_tools else PLAIN_OVERHEAD_TOKENS
+    size = len(written(body))
+    assert read_extras(route, written(body), "m") == Extras(size, overhead=overhead)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +193,8 @@ def test_an_image_counts_as_what_it_is_billed_at_the_most(
         body = written({name: user({**part, field: {"url": data}})})
         size = len(json.dumps({"url": data}))
         extras = read_extras(route, body, "m")
-        assert extras == Extras(len(body) - size + tokens)
+        size = len(body) - size + tokens
+        assert extras == Extras(size, overhead=PLAIN_OVERHEAD_TOKENS)
 
 
 def test_images_of_known_models_and_of_gemini() -> None:
