@@ -126,7 +126,7 @@ def read_extras(route: Route, body: bytes, upstream: str) -> Extras:
     """
     read = _READ.get(route.operation)
     if read is None:
-        return Extras(len(body))
+        return Extras(len(body), overhead=PLAIN_OVERHEAD_TOKENS)
     reader, image_tokens = read
     if image_tokens == IMAGE_TOKENS_OPENAI and _TILED.match(upstream) is not None:
         image_tokens = IMAGE_TOKENS_TILED
