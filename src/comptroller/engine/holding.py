@@ -42,8 +42,9 @@ __all__ = [
     "Waiting",
 ]
 
-ANSWER_WAIT_S: Final = 0.25
-"""Beyond its time, a request is refused only when the centre had so long to answer."""
+ANSWER_WAIT_S: Final = 0.6
+"""Beyond its time, a request is refused only when it is known that there is no room, or
+the centre had so long to say so: an ask may wait behind another, and each recalls."""
 SILENT_S: Final = 1.0
 """A centre that has not answered for so long is not there."""
 
@@ -305,7 +306,11 @@ class Holding:
         if waiting.state != WAITS or self._try(waiting):
             return
         now_s = self._clock.monotonic_s()
-        if waiting.is_late or self._waiters.is_proven(waiting, now_s):
+        if (
+            waiting.is_late
+            or self._is_silent(now_s)
+            or self._waiters.is_proven(waiting, now_s)
+        ):
             self._finish(waiting, self._out_of_time(waiting, now_s))
             return
         waiting.is_late = True
@@ -317,13 +322,15 @@ class Holding:
         lacking = self._waiters.lack_of(waiting, now_s)
         if lacking is not None:
             return self._shortfall(waiting, lacking)
-        since_s = self._supply.asking.waits_since_s
-        is_silent = since_s is not None and now_s - since_s > SILENT_S
-        if is_silent or (
-            waiting.is_late and self._supply.asking.answers == waiting.answers
-        ):
+        is_unheard = self._supply.asking.answers == waiting.answers
+        if self._is_silent(now_s) or (waiting.is_late and is_unheard):
             return Shortfall("ledger_unavailable")
         return Shortfall("busy")
+
+    def _is_silent(self, now_s: float) -> bool:
+        """Whether the centre has not answered for so long that it is not there."""
+        since_s = self._supply.asking.waits_since_s
+        return since_s is not None and now_s - since_s > SILENT_S
 
     def _shortfall(self, waiting: Waiting, lacking: Standing) -> Shortfall:
         lack, balance = lacking.lack, lacking.balance

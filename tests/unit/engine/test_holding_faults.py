@@ -68,7 +68,7 @@ def test_without_a_centre_requests_go_on_within_leases() -> None:
     while lessee.hold(1000) is not None:
         passed += 1
     need = lessee.ask(1000, wait_s=0.5)
-    lessee.world.timers.advance(0.8)
+    lessee.world.timers.advance(1.2)
 
     shortfall = lessee.answer(need)
 
@@ -77,6 +77,21 @@ def test_without_a_centre_requests_go_on_within_leases() -> None:
     assert shortfall is not None
     assert shortfall.kind == "ledger_unavailable"
     assert shortfall.lack is None
+
+
+def test_a_centre_that_is_known_to_be_gone_holds_nobody_up() -> None:
+    """Whoever comes later is refused at the end of its own time."""
+    lessee = worker()
+    lessee.desk.is_down = True
+    lessee.ask(1000, wait_s=0.1)
+    lessee.world.timers.advance(2)
+    need = lessee.ask(1000, wait_s=0.1)
+    lessee.world.timers.advance(0.11)
+
+    shortfall = lessee.answer(need)
+
+    assert shortfall is not None
+    assert shortfall.kind == "ledger_unavailable"
 
 
 def test_without_a_centre_a_hold_that_settles_here_still_serves() -> None:
