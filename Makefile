@@ -66,6 +66,9 @@ chaos: $(VENV)/.compiled ## kill and stop processes under load (CHAOS_S=600 seco
 	CHAOS_S=$(or $(CHAOS_S),600) $(BIN)/pytest -q -s --timeout 3600 \
 	  tests/e2e/test_limits_chaos.py
 
+simulate: $(VENV)/.dev ## replay one seed of the simulation, aloud (SEED=n)
+	$(BIN)/python -m comptroller.testing.simulation $(SEED)
+
 acceptance: $(VENV)/.compiled ## run what needs ../shared (SHARED=DIR): recordings, clients
 	@test -d "$(SHARED)" || { \
 	  echo "make acceptance: no folder $(SHARED); set SHARED=DIR" >&2; exit 1; }
