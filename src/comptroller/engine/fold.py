@@ -57,7 +57,7 @@ class DecidedFacts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     run: str | None = _named("comptroller.run", None)
     hold_accounts: msgspec.Raw = _named("comptroller.hold.accounts", _NONE)
     """JSON as recorded: few requests hold on accounts that none held on before, so
-    stores read each text once (`HoldPath`)."""
+    stores read each text once (`HeldAccounts`)."""
     hold_permits: msgspec.Raw = _named("comptroller.hold.permits", _NONE)
     hold_progressive: msgspec.Raw = _named("comptroller.hold.progressive", _NONE)
     hold_slice_nano_usd: int = _named("comptroller.hold.slice_nano_usd", 0)
@@ -136,7 +136,7 @@ _LeaseLine: TypeAlias = _GrantedLine | _ReturnedLine
 _EndedLine: TypeAlias = _SettledLine | _ReleasedLine | _AbandonedLine
 
 
-class HoldPath(NamedTuple):
+class HeldAccounts(NamedTuple):
     """The accounts that a request was held on."""
 
     text: str
@@ -164,7 +164,7 @@ class Decision(NamedTuple):
     facts: DecidedFacts
     time_ns: int
     offset: int
-    path: HoldPath
+    path: HeldAccounts
 
 
 class End(NamedTuple):
@@ -292,14 +292,14 @@ _envelope: Final = msgspec.json.Decoder(records.Envelope).decode
 
 
 @lru_cache(maxsize=4096)
-def hold_path(text: bytes) -> HoldPath:
+def held_accounts(text: bytes) -> HeldAccounts:
     """Reads what requests of one path share; the same text gives the same object.
 
     Raises:
         msgspec.ValidationError: it is not three lists of account ids.
     """
     path = _path(text)
-    return HoldPath(text.decode() if any(path) else "", *path)
+    return HeldAccounts(text.decode() if any(path) else "", *path)
 
 
 def fold(run: Sequence[JournalRecord]) -> Folded:
@@ -335,7 +335,7 @@ def _fold_decision(folded: Folded, line: _DecidedLine, offset: int) -> None:
     facts = line.data
     if facts.decision_id in folded.decisions:
         raise ValueError(f"request {facts.decision_id} was decided before")
-    path = hold_path(
+    path = held_accounts(
         b"[%b,%b,%b]"
         % (facts.hold_accounts, facts.hold_permits, facts.hold_progressive)
     )

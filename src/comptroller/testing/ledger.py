@@ -19,7 +19,7 @@ from comptroller.engine.auditing import (
     spent_of,
 )
 from comptroller.engine.bookkeeping import LIVE, SUSPENDED
-from comptroller.engine.fold import HoldPath
+from comptroller.engine.fold import HeldAccounts
 from comptroller.engine.ledger_rows import (
     AdmissionRow,
     AlertRow,
@@ -38,7 +38,7 @@ class Held(NamedTuple):
     """What a request holds, and on what, beside its row."""
 
     where: Where
-    path: HoldPath
+    path: HeldAccounts
     slice_nano_usd: int
     usage: Usage
 

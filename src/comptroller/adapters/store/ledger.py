@@ -37,7 +37,7 @@ from comptroller.engine.auditing import (
     spent_of,
 )
 from comptroller.engine.bookkeeping import SUSPENDED
-from comptroller.engine.fold import hold_path
+from comptroller.engine.fold import held_accounts
 from comptroller.engine.ledger_rows import (
     AdmissionRow,
     AlertRow,
@@ -303,7 +303,7 @@ def _by_path(
     )
     found = defaultdict[tuple[str, str], int](int)
     for source, text, count, whole, a_slice in connection.execute(wanted):
-        path = hold_path(text.encode())
+        path = held_accounts(text.encode())
         for account in path.accounts:
             found[source, account] += whole
         for account in path.permits:

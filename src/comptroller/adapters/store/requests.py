@@ -22,7 +22,7 @@ from comptroller.core.books import Ending
 from comptroller.core.errors import RecordError
 from comptroller.core.usage import USAGE_CLASSES
 from comptroller.engine.bookkeeping import Bookkeeping
-from comptroller.engine.fold import Conflict, Decision, End, Folded, hold_path
+from comptroller.engine.fold import Conflict, Decision, End, Folded, held_accounts
 
 LOOK_UP: Final = 100
 """Ids in one look-up; the statement is compiled for so many."""
@@ -213,7 +213,7 @@ def _book(keeping: Bookkeeping, found: _Known, end: End, a_slice: int | None) ->
     )
     held: list[tuple[str, int]] = []
     if found.path is not None:
-        held = hold_path(found.path.encode()).held(found.hold_nano_usd, a_slice)
+        held = held_accounts(found.path.encode()).held(found.hold_nano_usd, a_slice)
     cost = end.cost_nano_usd
     keeping.end(Ending(found.source, where, found.time_ns, cost, held))
 

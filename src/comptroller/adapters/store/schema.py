@@ -120,8 +120,8 @@ hold_paths: Final = Table(
     Column("id", Integer, primary_key=True),
     _required("path", unique=True),
 )
-"""The lists of accounts that requests were held on (`fold.HoldPath.text`): each once,
-for all requests of a credential and window share one."""
+"""The lists of accounts that requests were held on (`fold.HeldAccounts.text`), each
+once: all requests of a credential and window share one."""
 
 spend: Final = Table(
     "spend",
