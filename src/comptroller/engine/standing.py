@@ -84,6 +84,11 @@ class Standing:
         """Whether what the centre said it lacks is still to be believed."""
         return self.lack is not None and now_s - self.lack_s < REMEMBER_S
 
+    def has_ended(self, now_ns: int) -> bool:
+        """Whether its window is over."""
+        ends_ns = self.ends_ns
+        return ends_ns is not None and now_ns >= ends_ns
+
     def is_quiet(self, now_s: float) -> bool:
         """Whether nobody has used it for long."""
         return now_s - self.used_s > QUIET_S

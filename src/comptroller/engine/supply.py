@@ -233,6 +233,7 @@ class Supply:
 
     def _see_used(self, span_s: float, now_s: float) -> None:
         used, self._used = self._used, []
+        now_ns = self._clock.now_ns()
         for path in used:
             path.is_used = False
             for balance in path.money + path.progressive + path.permits:
@@ -241,7 +242,7 @@ class Supply:
                     continue
                 if balance.taken:
                     standing.use(now_s)
-                    if standing.is_low(now_s):
+                    if standing.is_low(now_s) and not standing.has_ended(now_ns):
                         self._low[balance.account] = standing
             for slot in path.rates:
                 want = slot.wants(span_s, now_s) if slot.taken else 0
@@ -254,9 +255,8 @@ class Supply:
         waited = self._waiters.accounts()
         returns: list[tuple[str, int]] = []
         for standing in tuple(self._paths.standings.values()):
-            balance, ends_ns = standing.balance, standing.ends_ns
-            is_ended = ends_ns is not None and now_ns >= ends_ns
-            if not (is_ended or standing.is_quiet(now_s)):
+            balance = standing.balance
+            if not (standing.has_ended(now_ns) or standing.is_quiet(now_s)):
                 continue
             if balance.account in waited:
                 continue

@@ -267,6 +267,19 @@ def test_leases_of_a_window_that_ended_go_back() -> None:
     assert lessee.world.centre.spent[MONTH] == 400
 
 
+def test_nothing_is_asked_ahead_for_a_window_that_ended() -> None:
+    """Nobody will be held on it any more."""
+    lessee = one_worker()
+    lessee.world.clock.advance_to(lessee.path().until_ns - 10 * 10**6)
+    lessee.ask(1000)
+    lessee.world.timers.advance(0.005)
+    while lessee.hold(1000) is not None:
+        pass
+    lessee.world.timers.advance(0.5)
+
+    assert len(lessee.desk.asked) == 1
+
+
 def test_a_request_belongs_to_the_window_of_its_admission() -> None:
     """One admitted in November is settled on November's account in December."""
     lessee = one_worker()
