@@ -94,15 +94,17 @@ class Reservation:
         if shortfall is None:
             self._held(holding)
             return
+        is_smaller = False
+        if not self._is_last and self._rounds < ROUNDS_MAX:
+            is_smaller = self._becomes_smaller(shortfall)
+        if is_smaller:
+            self._ask(holding, 0.0)
+            return
         if self._is_last or shortfall.kind not in ("budget", "concurrency"):
             self._refuse(shortfall)
             return
-        if shortfall.kind == "budget" and self._rounds < ROUNDS_MAX:
-            smaller = self._smaller(shortfall)
-            if smaller is not None:
-                self._candidate = smaller
-                self._ask(holding, 0.0)
-                return
+        # What is waited for is what others may give: less is better than nothing.
+        self._candidate = _least(self._candidate, shortfall) or self._candidate
         self._is_last = True
         self._ask(holding, WAIT_S)
 
@@ -121,20 +123,18 @@ class Reservation:
             return
         self._on_done(self.admission.allow(one), now_ns)
 
-    def _smaller(self, shortfall: Shortfall) -> Candidate | None:
-        """The request with a smaller hold; None: it is as small as it may be."""
-        one = self._candidate
+    def _becomes_smaller(self, shortfall: Shortfall) -> bool:
+        """Makes the hold smaller; False: it is as small as helps."""
+        if shortfall.kind not in ("budget", "tokens"):
+            return False
+        before = self._candidate
         if not self._is_counted:
             self._is_counted = True
-            counted = self.admission.counted(one)
-            if counted is not None:
-                one = counted
-                if one.need.nano_usd <= shortfall.free:
-                    return one
-        clamped = _clamped(one, shortfall)
-        if clamped is not None:
-            return clamped
-        return one if one is not self._candidate else None
+            self._candidate = self.admission.counted(before) or before
+        one = self._candidate
+        if shortfall.kind == "budget" and one.need.nano_usd > shortfall.free:
+            self._candidate = _clamped(one, shortfall) or one
+        return self._candidate is not before
 
     def _refuse(self, shortfall: Shortfall) -> None:
         one = self._candidate
@@ -179,16 +179,30 @@ def _as_told(shortfall: Shortfall) -> Lack | None:
 
 def _clamped(one: Candidate, shortfall: Shortfall) -> Candidate | None:
     """The request with less output, as much as is free now."""
+    try:
+        tokens = demand_affordable(one.bounded.demand, shortfall.free)
+    except UnpricedError:
+        return None
+    return _lowered(one, shortfall, tokens) if tokens >= _useful(one) else None
+
+
+def _least(one: Candidate, shortfall: Shortfall) -> Candidate | None:
+    """The request with the least output that may help."""
+    return _lowered(one, shortfall, _useful(one))
+
+
+def _useful(one: Candidate) -> int:
+    """The least output that is worth a request."""
+    least = least_output(one.ask.route, one.ask.body)
+    return max(least, min(CLAMP_TOKENS_MIN, one.bounded.output_tokens))
+
+
+def _lowered(one: Candidate, shortfall: Shortfall, tokens: int) -> Candidate | None:
+    """The request with less output; None: it may not be lowered, or not by that."""
     found = one.bounded
     if not shortfall.can_clamp or not one.hold.output_tokens:
         return None
-    asked = found.output_tokens
-    least = max(least_output(one.ask.route, one.ask.body), min(CLAMP_TOKENS_MIN, asked))
-    try:
-        tokens = demand_affordable(found.demand, shortfall.free)
-    except UnpricedError:
-        return None
-    if not least <= tokens < asked:
+    if tokens >= found.output_tokens:
         return None
     ceiling = OutputCeiling(tokens, one.entitlement.ceiling.chat_field)
     return rebound(one, Bounded(found.demand, tokens, ceiling))
