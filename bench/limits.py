@@ -47,12 +47,17 @@ WORKERS = (1, 2, 4)
 DELAYS_MS = (0, 50, 500)
 AGAIN_MAX = 40
 """How often it is asked again after the burst, one request at a time."""
-AGAIN_ENOUGH = 3
+AGAIN_AFTER_S = 0.25
+"""After a refusal; what requests did not use is free again a moment after they end."""
+AGAIN_ENOUGH = 2
 """Refusals one after the other after which nothing more is to be had."""
 OUTPUT = 50
 WORDS = 40
 """The prompt is "hello there, " so many times: 520 bytes."""
-MODEL = "gpt-4o-mini"
+COUNTED = "gpt-4o-mini"
+"""A model whose tokenizer is known, as in the tests of other gateways."""
+UNCOUNTED = "house"
+"""A model whose prompts are bounded by their bytes."""
 BILLED_INPUT = 128
 """What its provider bills for that prompt by its own tokenizer, seven tokens of chat
 template included."""
@@ -62,20 +67,22 @@ class Cell(NamedTuple):
     """One experiment."""
 
     limit: str
-    """`refuse` and `clamp` of a budget, `requests`, `tokens`, `concurrency`."""
+    """One of LIMITS."""
     has_maximum: bool
     """Whether the client sends `max_tokens`, as much as is generated."""
     is_stream: bool
     delay_ms: int
     billed_input: int = BILLED_INPUT
     """Prompt tokens on the provider's bill."""
+    model: str = COUNTED
 
     @property
     def name(self) -> str:
         """Of its service."""
         stream = "stream" if self.is_stream else "json"
         maximum = "max" if self.has_maximum else "open"
-        return f"{self.limit}-{maximum}-{stream}-{self.delay_ms}-{self.billed_input}"
+        kind = f"{self.limit}-{maximum}-{stream}-{self.delay_ms}"
+        return f"{kind}-{self.billed_input}-{self.model}"
 
     @property
     def tokens(self) -> int:
@@ -86,7 +93,12 @@ class Cell(NamedTuple):
     def bill_nano_usd(self) -> int:
         """What one request costs."""
         line = {"input": self.billed_input, "output": OUTPUT}
-        return bill_nano_usd({"bill": {MODEL: line}})
+        return bill_nano_usd({"bill": {self.model: line}})
+
+    @property
+    def amount(self) -> str:
+        """The budget."""
+        return usd(ROOM * self.bill_nano_usd)
 
     @property
     def room(self) -> int:
@@ -103,16 +115,20 @@ class Cell(NamedTuple):
                 limits["limits"] = {"tokens": f"{ROOM * self.tokens}/minute"}
             case "concurrency":
                 limits["limits"] = {"concurrency": PARALLEL}
+            case "clamp":
+                limits["budget"] = {"limit": self.amount, "on_shortfall": "clamp"}
+            case "ceiling":
+                limits["budget"] = self.amount
+                limits["limits"] = {"output_tokens": OUTPUT}
             case _:
-                amount = usd(ROOM * self.bill_nano_usd)
-                limits["budget"] = {"limit": amount, "on_shortfall": self.limit}
-        return service(models=[MODEL], **limits)
+                limits["budget"] = self.amount
+        return service(models=[self.model], **limits)
 
     def asked(self, key: str, number: int, delay_ms: int) -> Asked:
         """One of its requests."""
         content = "hello there, " * WORDS
         body: dict[str, Any] = {
-            "model": MODEL,
+            "model": self.model,
             "messages": [{"role": "user", "content": content}],
         }
         if self.has_maximum:
@@ -131,7 +147,8 @@ class Found(NamedTuple):
     end: int
     """Likewise, after it was asked again."""
     share: float
-    """Of the room: what the provider bills, or tokens, or requests; at the end."""
+    """Of the room: what the provider bills, or tokens, or requests; at the end. Below
+    0: there is none."""
     answers: Counter[str]
     seconds: float
 
@@ -155,8 +172,8 @@ def gateways(cells: list[Cell], root: Path) -> Iterator[list[Gateway]]:
             folder.mkdir()
             site = LimitedSite(folder, origin)
             services = {cell.name: cell.declared() for cell in cells}
-            price = {"provider": "local", "price": {"input": 1, "output": 4}}
-            limits = Limits(models={MODEL: price})
+            # A provider that is taken at its word for its tokenizer.
+            limits = Limits(models={COUNTED: {}}, provider={"prices": "openai"})
             site.apply(one_unit(services), limits)
             # By the same act as the command, without a process for each.
             with open_administrator(site.data) as administrator:
@@ -178,7 +195,7 @@ async def run_cell(cell: Cell, gateway: Gateway) -> Found:
     reached = books["requests"]
     if cell.limit == "concurrency":
         most = books["most_under_way"]
-        return Found(most, most, most / PARALLEL, counted(answers), seconds)
+        return Found(most, most, -1, counted(answers), seconds)
     refused = 0
     for number in range(AT_ONCE, AT_ONCE + AGAIN_MAX):
         again: list[Answered] = await fire_all(site.port, [cell.asked(key, number, 0)])
@@ -186,27 +203,33 @@ async def run_cell(cell: Cell, gateway: Gateway) -> Found:
         refused = 0 if again[0].status == 200 else refused + 1
         if refused == AGAIN_ENOUGH:
             break
+        if refused:
+            await asyncio.sleep(AGAIN_AFTER_S)
     books = site.groups().get(cell.name, {"requests": 0, "bill": {}})
     end = books["requests"]
     share = end / ROOM
-    if cell.limit in {"refuse", "clamp"}:
+    if cell.limit in BUDGETS:
         share = bill_nano_usd(books) / (ROOM * cell.bill_nano_usd)
     return Found(reached, end, share, counted(answers), seconds)
 
 
 LIMITS = {
-    "refuse": "money, `on_shortfall: refuse`",
+    "refuse": "money",
+    "ceiling": f"money, and the service's `output_tokens: {OUTPUT}`",
     "clamp": "money, `on_shortfall: clamp`",
     "requests": f"requests, {ROOM}/minute",
     "tokens": "tokens for 10 in a minute",
-    "concurrency": f"concurrency {PARALLEL}",
+    "concurrency": f"requests at the same time, {PARALLEL}",
 }
+BUDGETS = ("refuse", "ceiling", "clamp")
 BEYOND = {
-    4 * BILLED_INPUT: "4 times what the prompt counts, still less than its bytes",
-    40 * BILLED_INPUT: "40 times: more tokens than the prompt has bytes",
+    (UNCOUNTED, BILLED_INPUT): "what the prompt has; it is bounded by its bytes",
+    (UNCOUNTED, 4 * BILLED_INPUT): "4 times that, less than its bytes",
+    (COUNTED, 4 * BILLED_INPUT): "4 times what its own tokenizer counts",
+    (UNCOUNTED, 40 * BILLED_INPUT): "40 times that, more than its bytes",
 }
-"""Prompt tokens that a provider bills although the prompt does not have them."""
-UNBOUNDED = 40 * BILLED_INPUT
+"""Prompt tokens that a provider bills although the prompt may not have them."""
+UNBOUNDED = {(COUNTED, 4 * BILLED_INPUT), (UNCOUNTED, 40 * BILLED_INPUT)}
 """More than any bound that can be known: what passes is counted, and not judged."""
 
 
@@ -215,16 +238,20 @@ def all_cells() -> list[Cell]:
     each = itertools.product(LIMITS, (True, False), (False, True), DELAYS_MS)
     cells = [Cell(*one) for one in each]
     beyond = itertools.product(BEYOND, (False, True), DELAYS_MS)
-    for billed, is_stream, delay_ms in beyond:
-        one = Cell(
-            "refuse",
-            has_maximum=True,
-            is_stream=is_stream,
-            delay_ms=delay_ms,
-            billed_input=billed,
-        )
-        cells.append(one)
+    for (model, billed), is_stream, delay_ms in beyond:
+        sent = Cell("refuse", has_maximum=True, is_stream=is_stream, delay_ms=delay_ms)
+        cells.append(sent._replace(billed_input=billed, model=model))
     return cells
+
+
+def is_beyond(cell: Cell) -> bool:
+    """Whether its provider is another than the one of the first tables."""
+    return (cell.model, cell.billed_input) in BEYOND
+
+
+def is_bounded(cell: Cell) -> bool:
+    """Whether its provider bills no more than can be known before."""
+    return (cell.model, cell.billed_input) not in UNBOUNDED
 
 
 def verdict(cell: Cell, found: Found) -> str:
@@ -232,7 +259,7 @@ def verdict(cell: Cell, found: Found) -> str:
     # A bucket of requests or tokens refills while a cell runs, which takes seconds.
     is_rate = cell.limit in {"requests", "tokens"}
     refilled = int(ROOM * found.seconds / 60) if is_rate else 0
-    if found.end > cell.room + refilled and cell.billed_input != UNBOUNDED:
+    if found.end > cell.room + refilled and is_bounded(cell):
         return f"{found.end} of {cell.room} passed"
     if found.answers["0 hung"] or found.answers["0 broken"]:
         return "requests without an answer"
@@ -241,31 +268,32 @@ def verdict(cell: Cell, found: Found) -> str:
 
 def show(cells: Mapping[Cell, Mapping[int, Found]]) -> None:
     """Prints tables: a row for what varies, a column for every gateway."""
-    headings = "".join(f" {workers} workers |" for workers in WORKERS)
+    headings = " 1 worker | 2 workers | 4 workers |"
     for limit, what in LIMITS.items():
         print(f"\n### {what}\n")
         print(f"| `max_tokens` | reply | delay, ms |{headings}")
         print("|---|---|---|" + "---|" * len(WORKERS))
         for cell, found in cells.items():
-            if cell.limit == limit and cell.billed_input == BILLED_INPUT:
+            if cell.limit == limit and not is_beyond(cell):
                 maximum = "sent" if cell.has_maximum else "not sent"
                 reply = "stream" if cell.is_stream else "JSON"
                 columns = "".join(f" {said(found[w])} |" for w in WORKERS)
                 print(f"| {maximum} | {reply} | {cell.delay_ms} |{columns}")
-    print("\n### money, and the provider bills more than there is\n")
+    print("\n### money, and what the provider bills\n")
     print(f"| prompt tokens on the bill | reply | delay, ms |{headings}")
     print("|---|---|---|" + "---|" * len(WORKERS))
     for cell, found in cells.items():
-        if cell.billed_input != BILLED_INPUT:
+        if is_beyond(cell):
             reply = "stream" if cell.is_stream else "JSON"
             columns = "".join(f" {said(found[w])} |" for w in WORKERS)
-            print(
-                f"| {BEYOND[cell.billed_input]} | {reply} | {cell.delay_ms} |{columns}"
-            )
+            billed = BEYOND[cell.model, cell.billed_input]
+            print(f"| {billed} | {reply} | {cell.delay_ms} |{columns}")
 
 
 def said(found: Found) -> str:
     """One figure of a table."""
+    if found.share < 0:
+        return str(found.burst)
     if found.burst == found.end:
         return f"{found.burst} ({found.share:.0%})"
     return f"{found.burst} → {found.end} ({found.share:.0%})"
@@ -273,24 +301,17 @@ def said(found: Found) -> str:
 
 def incidents(gateway: Gateway, cells: list[Cell]) -> str:
     """What became of what was billed beyond its bound: the books say so."""
-    rows = gateway.site.budgets()
-    over = [
-        rows[f"service:{cell.name}/total"]["over_nano_usd"]
-        for cell in cells
-        if cell.billed_input == UNBOUNDED
-    ]
-    true = [
-        max(
-            0,
-            bill_nano_usd(gateway.site.groups()[cell.name]) - ROOM * cell.bill_nano_usd,
-        )
-        for cell in cells
-        if cell.billed_input == UNBOUNDED
-    ]
+    rows, groups = gateway.site.budgets(), gateway.site.groups()
+    over, true = 0, 0
+    for cell in cells:
+        if not is_bounded(cell):
+            over += rows[f"service:{cell.name}/total"]["over_nano_usd"]
+            billed = bill_nano_usd(groups[cell.name])
+            true += max(0, billed - ROOM * cell.bill_nano_usd)
     agree = "as the provider bills" if over == true else "NOT what the provider bills"
     return (
         f"{gateway.workers} workers: budgets over their limit in `budget list` by"
-        f" {sum(over) / 10**9:.6f} USD, {agree}; contradictions in `audit books`:"
+        f" {over / 10**9:.6f} USD, {agree}; contradictions in `audit books`:"
         f" {len(gateway.site.contradictions())}"
     )
 

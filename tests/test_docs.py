@@ -126,3 +126,19 @@ def test_pages_name_only_targets_that_exist() -> None:
     }
 
     assert named <= targets()
+
+
+def test_every_peers_failure_is_tried_or_said_to_belong_elsewhere() -> None:
+    """All 35 are listed, and every test that the page names exists."""
+    text = (DOCS / "reference" / "peers-failures.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| .+ \| (.+) \|$", text, re.MULTILINE)
+    named = re.findall(r"`(tests/[a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`", text)
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if f"def {name}(" not in (ROOT / path).read_text()
+    ]
+
+    assert [int(number) for number, _ in rows] == list(range(1, 36))
+    assert all("`tests/" in tried or "belongs to" in tried for _, tried in rows)
+    assert missing == []
