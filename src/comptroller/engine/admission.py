@@ -185,7 +185,7 @@ class Admission:
         self.holding = holding
         self._buckets = buckets if buckets is not None else UpstreamBuckets()
         self._counter = counter
-        self._passed: dict[tuple[bool, bool, bool, bool], _Verdict] = {}
+        self._passed: dict[tuple[bool, bool, bool, bool, str | None], _Verdict] = {}
 
     def identify(
         self, secret: bytes | None, now_ns: int, route: Route
@@ -256,7 +256,7 @@ class Admission:
             candidate.bounded.ceiling,
         )
         path = candidate.path
-        verdict = self._passes(path, entitlement)
+        verdict = self._passes(path, entitlement, candidate.bounded.clamped_by)
         sizes = (candidate.hold, ask.body)
         data = self._data(entitlement.data, facts, verdict, sizes)
         run = b"null" if candidate.run is None else json(candidate.run)
@@ -400,17 +400,21 @@ class Admission:
         verdict = self._denies(refusal, Denial(CONTROL_OF.get(refusal.code)))
         return Refused(refusal, self._data(shared, facts, verdict, (NO_HOLD, body)))
 
-    def _passes(self, path: HoldPath, entitlement: Entitlement) -> _Verdict:
+    def _passes(
+        self, path: HoldPath, entitlement: Entitlement, clamped_by: str | None
+    ) -> _Verdict:
         key = (
             entitlement.output.is_always,
             bool(path.rates),
             bool(path.permits),
             bool(path.money) or bool(path.progressive),
+            clamped_by,
         )
         passed = self._passed.get(key)
         if passed is None:
             revision = self.desk.snapshot.revision
-            listed = controls(revision, None, _declared(path, entitlement))
+            declared = _declared(path, entitlement)
+            listed = controls(revision, None, declared, clamped_by)
             passed = self._passed[key] = _Verdict(b"allow", b"allowed", listed)
         return passed
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from comptroller.core.bound import (
     Demand,
@@ -46,6 +47,8 @@ class Bounded(msgspec.Struct, frozen=True):
     """What is put into the body, so that the bound is true; None: nothing."""
     unbounded: str | None = None
     """Why nothing bounds its cost; None: it is bounded."""
+    clamped_by: str | None = None
+    """The control that lowered the request's own maximum; None: none did."""
 
     def hold(self) -> Hold:
         """What has to be held for it.
@@ -83,14 +86,17 @@ def bounded(
     output = output_tokens_bound(
         entitlement.output, facts.max_output_tokens, is_limited=is_limited
     )
-    ceiling = None
+    ceiling = clamped_by = None
     if output.is_put:
         ceiling = OutputCeiling(output.tokens, entitlement.ceiling.chat_field)
+        if facts.max_output_tokens is not None:
+            clamped_by = "token_ceiling"
     rates = entitlement.rates
     if rates is None:  # a route that is free of charge: nothing else lacks rates
         return Bounded(_FREE, 0, ceiling)
     if is_limited:
-        return _limited(entitlement, facts, body, (output.tokens, ceiling))
+        found = _limited(entitlement, facts, body, (output.tokens, ceiling))
+        return replace(found, clamped_by=clamped_by) if clamped_by else found
     prompt = input_tokens_bound(
         len(body),
         entitlement.model.context_window_tokens,
@@ -99,7 +105,7 @@ def bounded(
     )
     reachable = entitlement.ceilings_for(facts.service_tier)
     demand = Demand(reachable, prompt, facts.choices, 0)
-    return Bounded(demand, output.tokens, ceiling)
+    return Bounded(demand, output.tokens, ceiling, clamped_by=clamped_by)
 
 
 def counted(
@@ -129,7 +135,7 @@ def counted(
     demand = demand_of(rates, facts, extras, window, tokens)
     if demand.input_tokens >= found.demand.input_tokens:
         return None
-    return Bounded(demand, found.output_tokens, found.ceiling)
+    return replace(found, demand=demand)
 
 
 def _limited(

@@ -395,7 +395,10 @@ class Denial(NamedTuple):
 
 
 def controls(
-    version: int, denial: Denial | None, declared: Collection[str] = ()
+    version: int,
+    denial: Denial | None,
+    declared: Collection[str] = (),
+    clamped_by: str | None = None,
 ) -> bytes:
     """The outcome of every control, in their order; those after a denial: not reached.
 
@@ -403,6 +406,7 @@ def controls(
         version: revision of the registry that configures them.
         denial: what denied; None: all passed.
         declared: which of LIMITS a limit is declared for; the others do not apply.
+        clamped_by: the control that lowered the request's output; None: none did.
     """
     outcomes = []
     denied = False
@@ -413,6 +417,8 @@ def controls(
         outcome = Outcome.PASS if applies else Outcome.NOT_APPLICABLE
         if name in _LATER:
             outcome = Outcome.DISABLED
+        elif applies and name == clamped_by:
+            outcome = Outcome.CLAMP
         elif denial is not None and name == denial.control:
             _, observed, limit = denial
             applies = denied = True

@@ -205,4 +205,5 @@ def _lowered(one: Candidate, shortfall: Shortfall, tokens: int) -> Candidate | N
     if tokens >= found.output_tokens:
         return None
     ceiling = OutputCeiling(tokens, one.entitlement.ceiling.chat_field)
-    return rebound(one, Bounded(found.demand, tokens, ceiling))
+    lowered = Bounded(found.demand, tokens, ceiling, clamped_by="budget")
+    return rebound(one, lowered)

@@ -189,6 +189,12 @@ def answer(sink: ReplySink) -> None:
     sink.on_end()
 
 
+def outcome_of(control: str, decided: dict[str, Any]) -> object:
+    """What a control said of a request."""
+    (found,) = [one for one in decided["comptroller.controls"] if one["id"] == control]
+    return found["outcome"]
+
+
 def test_a_request_waits_for_its_lease_and_then_goes_on() -> None:
     """No lease at hand: nothing is decided before the centre has granted one."""
 
@@ -233,10 +239,10 @@ def test_without_room_the_refusal_says_limit_spent_left_and_whom_to_ask() -> Non
 
     (decided,) = place.records("decided")
     assert decided["result"] == "deny"
-    outcomes = {one["id"]: one for one in decided["comptroller.controls"]}
-    assert outcomes["budget"]["outcome"] == "deny"
-    assert outcomes["budget"]["limit"] == 5000
-    assert outcomes["concurrency"]["outcome"] == "not_applicable"
+    controls = {one["id"]: one for one in decided["comptroller.controls"]}
+    assert controls["budget"]["limit"] == 5000
+    assert outcome_of("budget", decided) == "deny"
+    assert outcome_of("concurrency", decided) == "not_applicable"
     assert place.upstreams.calls == []
 
 
@@ -253,6 +259,7 @@ def test_where_the_budget_allows_it_the_output_is_lowered_to_what_fits() -> None
         assert held <= 3_000_000
         ceiling = place.sent()["max_completion_tokens"]
         assert held + OUTPUT_NANO_USD > 3_000_000
+        assert outcome_of("budget", decided) == "clamp"
         assert ceiling == decided["comptroller.hold.output_tokens"]
 
     on_a_loop(play, service(budget=budget(0.003, on_shortfall="clamp")))
@@ -272,6 +279,21 @@ def test_without_a_maximum_of_its_own_a_ceiling_is_put_into_the_request() -> Non
         assert place.sent()[field] == decided["comptroller.hold.output_tokens"]
 
     on_a_loop(play, service(budget=budget(1000)))
+
+
+def test_a_higher_maximum_than_the_services_is_lowered_to_it() -> None:
+    """limits.output_tokens: enforced upstream, with and without a budget; recorded."""
+
+    def play(place: Place) -> None:
+        place.ask({"max_tokens": 5000})
+        place.ask({"max_tokens": 20})
+        assert place.sent(0)["max_tokens"] == 64
+        assert place.sent(1)["max_tokens"] == 20
+        first, second = place.records("decided")
+        assert outcome_of("token_ceiling", first) == "clamp"
+        assert outcome_of("token_ceiling", second) == "pass"
+
+    on_a_loop(play, service(limits=Limits(output_tokens=64)))
 
 
 def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind() -> None:
