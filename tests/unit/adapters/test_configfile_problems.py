@@ -6,8 +6,8 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from comptroller.adapters.configfile.problems import Place, Problem, did_you_mean
 from comptroller.adapters.configfile.reading import read_contents
+from comptroller.core.problem import Place, Problem, did_you_mean
 
 PRINTED = (Path(__file__).parent / "printed.yaml").read_text()
 

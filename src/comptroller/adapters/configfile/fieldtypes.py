@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from comptroller.adapters.configfile.problems import did_you_mean, nearest
 from comptroller.adapters.configfile.timezones import timezone_problem
 from comptroller.core import quantities
+from comptroller.core.problem import did_you_mean, nearest
 from comptroller.core.registry import DIALECT_PREFIXES, Rate, Window
 from comptroller.core.roles import is_role_address
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from comptroller.adapters.configfile.problems import Place, Problem
-from comptroller.adapters.configfile.tree import Mapping, Scalar, Tree
+from comptroller.core.problem import Place, Problem
+from comptroller.core.tree import Mapping, Scalar, Tree
 
 _JOINED = {
     ("people",),

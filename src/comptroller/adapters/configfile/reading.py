@@ -9,12 +9,13 @@ from pathlib import Path
 
 from comptroller.adapters.configfile.building import build_registry
 from comptroller.adapters.configfile.merging import merge
-from comptroller.adapters.configfile.problems import Place, Problem
 from comptroller.adapters.configfile.references import check_references
 from comptroller.adapters.configfile.shape import check_shape
-from comptroller.adapters.configfile.tree import FILE_BYTES_MAX, Mapping, read_tree
+from comptroller.adapters.configfile.tree import FILE_BYTES_MAX, read_tree
 from comptroller.core.errors import ConfigurationError
+from comptroller.core.problem import Place, Problem
 from comptroller.core.registry import Registry
+from comptroller.core.tree import Mapping
 
 _SUFFIXES = (".yaml", ".yml")
 

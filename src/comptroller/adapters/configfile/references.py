@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from comptroller.adapters.configfile.problems import Place, Problem, did_you_mean
 from comptroller.adapters.configfile.shape import Path, subject_at
-from comptroller.adapters.configfile.tree import (
+from comptroller.core.problem import Place, Problem, did_you_mean
+from comptroller.core.tree import (
     Listing,
     Mapping,
     Scalar,

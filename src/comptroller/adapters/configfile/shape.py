@@ -10,8 +10,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from comptroller.adapters.configfile.document import Document
-from comptroller.adapters.configfile.problems import Problem, did_you_mean
-from comptroller.adapters.configfile.tree import (
+from comptroller.core.problem import Problem, did_you_mean
+from comptroller.core.tree import (
     Mapping,
     key_place_at,
     place_at,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from comptroller.adapters.configfile.problems import nearest
+from comptroller.core.problem import nearest
 
 
 def timezone_problem(name: str) -> tuple[str, str] | None:

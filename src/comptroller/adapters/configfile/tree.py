@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import yaml
 
-from comptroller.adapters.configfile.problems import Place, Problem
 from comptroller.adapters.configfile.secrets import secret_kind
+from comptroller.core.problem import Place, Problem
+from comptroller.core.tree import Listing, Mapping, Scalar, Tree
 
 FILE_BYTES_MAX: Final = 4 * 2**20
 NODES_MAX: Final = 200_000
 """Values in one file, counting what every alias repeats."""
 DEPTH_MAX: Final = 24
-
-Plain: TypeAlias = "str | int | Decimal | bool | list[Plain] | dict[str, Plain] | None"
-"""A value without places, as the document model takes it."""
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STR: Final = "tag:yaml.org,2002:str"
@@ -34,91 +31,40 @@ _REDACTED: Final = "(secret)"
 _NOWHERE: Final = Place("", 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
-    """A single value."""
+class Strictness(NamedTuple):
+    """How one kind of file is read."""
 
-    value: str | int | Decimal | bool | None
-    place: Place
-
-
-@dataclass(slots=True)
-class Listing:
-    """A list of values."""
-
-    place: Place
-    items: list[Tree] = field(default_factory=list)
-    size: int = 1
+    when_empty: str
+    """What to do about a file that holds nothing."""
+    may_be_blank: bool = False
+    """Whether a value may be null; else a forgotten one is a problem."""
 
 
-@dataclass(slots=True)
-class Mapping:
-    """Keys with their values; `keys` has the place of each key."""
-
-    place: Place
-    entries: dict[str, Tree] = field(default_factory=dict)
-    keys: dict[str, Place] = field(default_factory=dict)
-    size: int = 1
+CONFIGURATION: Final = Strictness("`comptroller init` writes one to start from")
 
 
-Tree: TypeAlias = "Scalar | Listing | Mapping"
-
-
-def plain(tree: Tree) -> Plain:
-    """The values alone."""
-    match tree:
-        case Scalar():
-            return tree.value
-        case Listing():
-            return [plain(item) for item in tree.items]
-        case Mapping():
-            return {key: plain(value) for key, value in tree.entries.items()}
-
-
-def place_at(tree: Tree, path: tuple[str | int, ...]) -> Place:
-    """Where the value at a path stands, or the nearest thing above it."""
-    return _walk(tree, path)[0].place
-
-
-def key_place_at(tree: Tree, path: tuple[str | int, ...]) -> Place:
-    """Where the key at a path stands; for a list's item or nothing, `place_at`."""
-    parent, is_there = _walk(tree, path[:-1])
-    if path and is_there and isinstance(parent, Mapping) and path[-1] in parent.keys:
-        return parent.keys[str(path[-1])]
-    return place_at(tree, path)
-
-
-def _walk(tree: Tree, path: tuple[str | int, ...]) -> tuple[Tree, bool]:
-    """The value at a path, or the deepest above it, and whether it is all the way."""
-    for part in path:
-        if isinstance(tree, Mapping) and part in tree.entries:
-            tree = tree.entries[str(part)]
-        elif isinstance(tree, Listing) and part in range(len(tree.items)):
-            tree = tree.items[int(part)]
-        else:
-            return tree, False
-    return tree, True
-
-
-def read_tree(file: str, content: bytes) -> tuple[Mapping | None, list[Problem]]:
+def read_tree(
+    file: str, content: bytes, strictness: Strictness = CONFIGURATION
+) -> tuple[Mapping | None, list[Problem]]:
     """Reads one YAML file.
 
     Args:
         file: its name, for places.
         content: its bytes.
+        strictness: of which kind it is.
 
     Returns:
         Its top-level mapping, as far as it could be read, and the problems.
         None when it cannot be read at all; then there is a problem.
     """
-    reader = _Reader(file)
+    reader = _Reader(file, strictness)
     try:
         tree = reader.read(_text(file, content))
     except _StopError as stop:
         return None, [*reader.problems, stop.problem]
     if isinstance(tree, Mapping):
         return tree, reader.problems
-    hint = "`comptroller init` writes one to start from"
+    hint = strictness.when_empty
     place = Place(file, 0, 0) if tree is None else tree.place
     what = "the file is empty" if tree is None else "the file is not keys with values"
     return None, [*reader.problems, Problem(place, what, hint)]
@@ -175,7 +121,8 @@ class _StopError(Exception):
 class _Reader:
     """Builds the tree from parser events, so that nothing recurses or expands."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, strictness: Strictness) -> None:
+        self._strictness = strictness
         self.problems: list[Problem] = []
         self._file = file
         self._anchors: dict[str, Tree] = {}
@@ -291,6 +238,8 @@ class _Reader:
 
     def _refuse_null(self, tree: Tree, what: str) -> None:
         # Nothing may be left blank: a forgotten budget would read as no budget.
+        if self._strictness.may_be_blank:
+            return
         if isinstance(tree, Scalar) and tree.value is None:
             hint = "give it a value, or take it out"
             self.problems.append(Problem(tree.place, f"{what} has no value", hint))

@@ -1,4 +1,4 @@
-"""Problems of a configuration: where, what is wrong, what was probably meant."""
+"""Problems of files that people write: where, what is wrong, what was meant."""
 
 from __future__ import annotations
 
