@@ -207,6 +207,31 @@ def test_an_account_knows_what_was_spent_before_it(
     assert store.books_check() == []
 
 
+def test_accounts_count_from_when_they_are_opened(books: Projected) -> None:
+    """Each grant opens one more of the path; what follows counts on all of them."""
+    control, worker = books.script(CONTROL), books.script(W0)
+    control.joined(W0)
+    accounts = [
+        "credential:cred-1/total@all",
+        MONTH,
+        "unit:acme/retail/total@all",
+        "tenant:acme/total@all",
+        WHOLE,
+    ]
+    for number, account in enumerate(accounts, start=1):
+        worker.decided(f"R{number}")
+        worker.settled(f"R{number}", 10**number, {"input": 1})
+        books.project(W0)
+        control.granted(W0, number, {account: 1}, 10**9)
+        books.project(CONTROL)
+    worker.decided("last")
+    worker.settled("last", 1, {"input": 1})
+    books.project(W0)
+    for account in accounts:
+        assert books.sums(account) == (111111, 1, 0, 111111)
+    assert books.store.books_check() == []
+
+
 def test_a_run_has_an_account_of_its_own(books: Projected) -> None:
     """Requests of the service that name the run count, others do not."""
     worker = books.script(W0)

@@ -201,8 +201,7 @@ class SqliteShelf:
         }
         for row in self._sql.execute(wanted):
             key = (row.holder, row.account)
-            if key not in kept:
-                kept[key] = self._leases.setdefault(key, LeaseState(*row))
+            kept[key] = self._leases.setdefault(key, LeaseState(*row))
         self._touched_leases.update(kept)
         return list(kept.values())
 
