@@ -303,19 +303,28 @@ class Ledger:
         Returns:
             Whom; nobody, when all that others have would not be enough.
         """
-        awaited: set[str] = set()
-        for account, short in share.short.items():
-            others = [
+        leases = {
+            account: [
                 lease
                 for lease in self._parts.store.leases(account=account)
                 if lease.holder != holder and lease.left > 0
             ]
-            if sum(lease.left for lease in others) < short:
-                return set()
+            for account in share.short
+        }
+        hopeless = {
+            account
+            for account, short in share.short.items()
+            if sum(lease.left for lease in leases[account]) < short
+        }
+        if hopeless:
+            # The others do not lack: what is short there could be called back.
+            fine = share.short.keys() - hopeless
+            share.lacks = [one for one in share.lacks if one.account not in fine]
+            return set()
+        for account, others in leases.items():
             for lease in others:
                 self._recalls.recall(lease.holder, account)
-                awaited.add(lease.holder)
-        return awaited
+        return {lease.holder for others in leases.values() for lease in others}
 
     def _expire(self, pending: _Pending) -> None:
         pending.is_over = True

@@ -128,6 +128,22 @@ def test_a_repeat_that_comes_before_the_answer_waits_for_the_same() -> None:
     assert state_of(site) == (0, 30, 0)
 
 
+def test_an_ask_that_comes_after_the_next_one_gets_nothing() -> None:
+    """Nobody listens for its answer any more: what it were granted would be lost."""
+    site = a_site()
+    holder, other = Holder(site, "w0"), Holder(site, "w1")
+    other.ask({MONTH: 80})
+    late = AskLeases(
+        holder.source, 1, "this boot", "disk", [LeaseNeed(MONTH, 30, 30)], [], []
+    )
+    holder.ask({MONTH: 30})
+    assert holder.ask({MONTH: 25}).lacks
+    other.spend("r1", 80, [MONTH], 10)
+    site.look()
+    holder.ask({MONTH: 10})
+    assert holder.send(late) == [Leased(1, [], [], [])]
+
+
 def test_asks_that_come_together_are_written_together() -> None:
     """One batch holds the grants of all who asked at the same moment."""
     site = a_site()
@@ -230,6 +246,16 @@ def test_nobody_is_asked_for_what_would_not_be_enough() -> None:
     (answer,) = answers
     assert answer is not None
     assert answer.lacks
+    assert not rich.recalls
+
+
+def test_only_what_could_not_be_called_back_is_said_to_lack() -> None:
+    """An account that others have idle leases of is not the reason of a refusal."""
+    site = a_site(parallel=1)
+    rich, poor = Holder(site, "w0"), Holder(site, "w1")
+    rich.ask({MONTH: 80})
+    (lack,) = poor.ask({MONTH: 30, PARALLEL: 2}).lacks
+    assert lack.account == PARALLEL
     assert not rich.recalls
 
 
