@@ -139,7 +139,7 @@ class Bounds:
     def _counted(self, exchange: Exchange, asked: Asked) -> int | None:
         """The count of the prompt, where a tokenizer is exact and nothing was cut."""
         model = exchange.answered or exchange.model
-        encoding = encoding_of("api.openai.com", None, model)
+        encoding = encoding_of("api.openai.com", model)
         if encoding is None or asked.extras.is_by_reference:
             return None
         if CUT.search(json.dumps(exchange.request)):

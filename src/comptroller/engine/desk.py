@@ -262,7 +262,7 @@ class Desk:
                 credential.id,
                 None,
             ),
-            encoding=encoding_of(hostname, provider.prices, model.upstream),
+            encoding=encoding_of(hostname, model.upstream),
         )
 
     def _key(self, provider: Provider) -> bytes:

@@ -51,7 +51,6 @@ _OPENAI_HOST: Final = re.compile(
     r"(?:[a-z0-9-]+\.)*(?:api\.openai\.com|openai\.azure\.com"
     r"|services\.ai\.azure\.com|cognitiveservices\.azure\.com)"
 )
-_OPENAI_CATALOGUES: Final = frozenset({"openai", "azure"})
 
 _UNSEEN: Final = frozenset(
     {
@@ -90,15 +89,15 @@ _UNSEEN: Final = frozenset(
 """Fields that no model is shown; of any other the bytes count."""
 
 
-def encoding_of(host: str, prices: str | None, upstream: str) -> str | None:
+def encoding_of(host: str, upstream: str) -> str | None:
     """The tokenizer of a model, where it is exact; None: there is none.
 
     Args:
-        host: of the provider's URL: OpenAI's and Azure's are taken at their word.
-        prices: the provider's declared id in the price catalogue.
+        host: of the provider's URL: OpenAI's and Azure's alone are taken at their
+            word. What stands behind another may add to a prompt what it likes.
         upstream: the provider's name of the model.
     """
-    if _OPENAI_HOST.fullmatch(host) is None and prices not in _OPENAI_CATALOGUES:
+    if _OPENAI_HOST.fullmatch(host) is None:
         return None
     for encoding, names in _ENCODINGS:
         if names.match(upstream) is not None:
