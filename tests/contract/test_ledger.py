@@ -207,6 +207,29 @@ def test_an_account_knows_what_was_spent_before_it(
     assert store.books_check() == []
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"comptroller.hold.accounts": "service:a/month@2025-11"},
+        {"comptroller.hold.permits": [1]},
+        {"comptroller.hold.progressive": None},
+        {"comptroller.hold.slice_nano_usd": "1"},
+        {"comptroller.run": 7},
+    ],
+)
+def test_what_is_held_on_no_accounts_says_where(
+    books: Projected, members: dict[str, object]
+) -> None:
+    """A decision that cannot be read stops its journal at its place."""
+    worker = books.script(W0)
+    worker.decided("R1")
+    place = books.journal(W0).offset
+    worker.decided("R2", members)
+    with pytest.raises(RecordError, match=f"journal {W0}, byte {place}: Expected"):
+        books.project(W0)
+    assert books.store.position(W0) == 0
+
+
 def test_accounts_count_from_when_they_are_opened(books: Projected) -> None:
     """Each grant opens one more of the path; what follows counts on all of them."""
     control, worker = books.script(CONTROL), books.script(W0)
