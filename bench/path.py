@@ -19,13 +19,20 @@ from typing import Any
 
 import uvloop
 
-from comptroller.adapters.system import SystemClock, SystemEntropy, UlidIds
+from comptroller.adapters.system import (
+    LoopTimers,
+    SystemClock,
+    SystemEntropy,
+    UlidIds,
+)
 from comptroller.adapters.upstreams.connection import UpstreamConnection
 from comptroller.adapters.upstreams.pool import Lane
 from comptroller.core.credential import Credential, CredentialId, Secret
 from comptroller.core.rates import ModelRates, Step, rate_card
 from comptroller.core.registry import (
+    Budget,
     GatewaySettings,
+    Limits,
     Model,
     ModelId,
     Owners,
@@ -40,8 +47,12 @@ from comptroller.core.registry import (
     TenantId,
     Unit,
     UnitId,
+    Window,
 )
+from comptroller.engine.asking import Holder
 from comptroller.engine.desk import Desk
+from comptroller.engine.holding import Holding, Ports
+from comptroller.engine.leasing import AskLeases, Granted, Leased
 from comptroller.engine.ports import (
     ReplySink,
     UpstreamCall,
@@ -53,6 +64,7 @@ from comptroller.gateway.client import ClientConnection
 from comptroller.gateway.floor import Floor
 
 SECRET = "ctl_bench"  # noqa: S105  known to this bench alone
+LIMITED = "ctl_limited"
 ASK = (
     b'{"model":"m","messages":[{"role":"system","content":"You are a helpful '
     b'assistant."},{"role":"user","content":"Say hello and explain in two sentences '
@@ -126,6 +138,19 @@ class NoSecrets:
         raise AssertionError(reference)
 
 
+class Generous:
+    """A lease desk that grants a thousand times what is asked for."""
+
+    def ask(self, asked: AskLeases, on_answer: Callable[[Leased | None], None]) -> None:
+        """Answers in the loop's next round."""
+        grants = [Granted(need.account, need.want * 1000) for need in asked.needs]
+        leased = Leased(asked.sequence, grants, [], [])
+        asyncio.get_running_loop().call_soon(on_answer, leased)
+
+    def returned(self) -> None:
+        """Nobody waits for it."""
+
+
 class OneConnection:
     """Sends every call on one connection."""
 
@@ -148,6 +173,7 @@ def snapshot() -> bytes:
     ada = PersonId("ada")
     tenant, unit = TenantId("t"), UnitId("u")
     model = Model(ModelId("m"), ProviderId("p"), "m")
+    day, month = Window(10**15, "day"), Window(10**15, "month")
     registry = Registry(
         organization="bench",
         timezone="UTC",
@@ -162,8 +188,8 @@ def snapshot() -> bytes:
         tenants={tenant: Tenant(tenant)},
         units={"t/u": Unit(unit, tenant, ada)},
         services={
-            ServiceId("s"): Service(
-                id=ServiceId("s"),
+            name: Service(
+                id=name,
                 tenant=tenant,
                 unit=unit,
                 purpose="Makes load",
@@ -171,23 +197,33 @@ def snapshot() -> bytes:
                 environment="production",
                 owners=Owners(ada, ada, ada),
                 models=(model.id,),
+                budget=budget,
+                credential_budget=budget,
+                limits=Limits(concurrency=concurrency),
+            )
+            for name, budget, concurrency in (
+                (ServiceId("s"), None, None),
+                (ServiceId("limited"), Budget((day, month)), 1000),
             )
         },
     )
     rates = ModelRates("m", (Step(0, {"input": 150_000, "output": 600_000}),))
-    digest = hashlib.sha256(SECRET.encode()).hexdigest()
-    credential = Credential(CredentialId("c"), "s", "ada", 0, (Secret(digest, 0),))
     card = rate_card("declared", {"p": {"m": rates}})
-    return encode(Snapshot(1, 1, registry, [credential], card))
+    credentials = [
+        Credential(CredentialId(service), service, "ada", 0, (Secret(digest, 0),))
+        for service, secret in (("s", SECRET), ("limited", LIMITED))
+        for digest in (hashlib.sha256(secret.encode()).hexdigest(),)
+    ]
+    return encode(Snapshot(1, 1, registry, credentials, card))
 
 
-def ask(extra: bytes) -> bytes:
+def ask(extra: bytes, secret: str = SECRET) -> bytes:
     """A whole request."""
     body = ASK % extra
     return (
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:4000\r\n"
         b"Content-Type: application/json\r\nAuthorization: Bearer %b\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (SECRET.encode(), len(body), body)
+        b"Content-Length: %d\r\n\r\n%b" % (secret.encode(), len(body), body)
     )
 
 
@@ -234,6 +270,8 @@ async def main() -> None:
     upstream.connection_made(Wire())  # type: ignore[arg-type]  has what is used
     ids = UlidIds(clock, SystemEntropy())
     floor = Floor(Nowhere(), OneConnection(upstream), clock, ids, plain=True)
+    ports = Ports(Generous(), floor.recorder, clock, LoopTimers())
+    floor.holding = Holding(ports, Holder("/bench/w0/1", "boot", "disk"))
     floor.take(Desk(decode(snapshot()), NoSecrets()))
     client = ClientConnection(floor)
     client.connection_made(client_wire)  # type: ignore[arg-type]  has what is used
@@ -248,6 +286,9 @@ async def main() -> None:
     play(ask(b""), whole)
     if not client_wire.last.startswith(b"HTTP/1.1 200"):
         raise SystemExit(client_wire.last.decode())
+    client.data_received(ask(b"", LIMITED))
+    await asyncio.sleep(0.05)  # for its first lease
+    upstream.data_received(whole[0])
     gc.collect()
     gc.freeze()
     module = (
@@ -258,6 +299,7 @@ async def main() -> None:
     print(f"request path, {module}:")
     for name, request, replies, times in (
         ("JSON request", ask(b""), whole, 20),
+        ("JSON request, 4 budgets and a permit", ask(b"", LIMITED), whole, 20),
         ("50-chunk stream, usage asked for", ask(asked), chunks, 5),
         ("50-chunk stream, usage injected", ask(b',"stream":true'), chunks, 5),
     ):
