@@ -1,0 +1,1 @@
+"""Policy: what may be asked, decided before a request reaches a model."""
