@@ -43,6 +43,8 @@ json = msgspec.json.Encoder().encode
 
 HOLD_NANO_USD_MAX = 10**15
 """A million dollars: whatever adds up holds stays within 64 bits."""
+HOLD_TOKENS_MAX: Final = 10**12
+"""The same for tokens, which may cost nothing: as settlements believe at the most."""
 
 SLICE_TOKENS: Final = 1024
 """Output that is held at first, and at a time, where a hold grows with its stream."""
@@ -382,7 +384,8 @@ class Admission:
             asker = Asker(service, self.desk.registry)
             return limit_refusals.unbounded(asker, bound.unbounded)
         hold = bound.hold()
-        if hold.nano_usd > HOLD_NANO_USD_MAX:
+        tokens = hold.input_tokens + hold.output_tokens
+        if hold.nano_usd > HOLD_NANO_USD_MAX or tokens > HOLD_TOKENS_MAX:
             return refusals.TOO_DEAR
         need = _need(path, facts, bound, hold)
         return Candidate(entitlement, facts, ask, run, path, bound, hold, need)

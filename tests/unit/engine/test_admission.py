@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
+from comptroller.core.rates import ModelRates, Step, rate_card
 from comptroller.core.registry import (
     GatewaySettings,
     ModelId,
@@ -211,6 +212,28 @@ def test_more_than_can_be_held_is_refused() -> None:
     assert found.data is not None
     said = msgspec.json.decode(b"{%b}" % found.data)
     assert (said["result"], said["comptroller.hold.nano_usd"]) == ("deny", 0)
+
+
+def test_tokens_that_cost_nothing_have_a_bound_too() -> None:
+    """A record that no store can add up would hold up its journal for ever."""
+    free = ModelRates("gpt-5-mini", (Step(0, {"input": 0, "output": 0}),))
+    card = rate_card("t", {"openai": {"gpt-5-mini": free}})
+    credential = Credential(
+        CredentialId("c1"), SERVICE, "ada", 0, (Secret(hash_secret("good"), 0),)
+    )
+    desk = Desk(Snapshot(1, 1, acme(), [credential], card), FixedSecrets({}))
+    assert ROUTE is not None
+    body = b'{"model":"gpt-5-mini","messages":[],"n":1024,"max_tokens":%d}'
+
+    refused = Admission(desk).admit(Ask(ROUTE, b"good", body % 10**15, b""), NOW_NS)
+    passed = Admission(desk).admit(Ask(ROUTE, b"good", body % 10**8, b""), NOW_NS)
+
+    assert isinstance(passed, Admitted)
+    assert isinstance(refused, Refused)
+    assert refused.refusal.code == "bad_request"
+    assert refused.data is not None
+    said = msgspec.json.decode(b"{%b}" % refused.data)
+    assert said["comptroller.hold.output_tokens"] == 0
 
 
 @pytest.mark.parametrize(
