@@ -203,11 +203,13 @@ def _estimated(
 
     Its bytes may be an image's: no guess exceeds what was held for the request.
     """
+    if not seen and _is_unseen(admitted, reading):
+        return _held(admitted)
     operation = admitted.entitlement.route.operation
     guess = estimate_usage(operation, admitted.body_bytes, reading.output_bytes)
     usage = dict(seen)
     if not total(usage, PROMPT_CLASSES):
-        usage["input"] = guess["input"]
+        usage["input"] = min(guess["input"], admitted.hold.input_tokens or 1)
     made = min(guess.get("output", 0), admitted.hold.output_tokens or 1)
     lacking = made - total(usage, GENERATED_CLASSES)
     if lacking > 0:
@@ -218,3 +220,26 @@ def _estimated(
         cost = _at_most(rates, usage)
     cost = min(cost, COST_NANO_USD_MAX)
     return Bill(usage, UsageSource.ESTIMATED, cost, "estimated", [])
+
+
+def _is_unseen(admitted: Admitted, reading: Reading) -> bool:
+    """Whether a limit rests on a reply of which nothing tells how long it was.
+
+    One that is no stream is generated before its first byte, whoever waits for it:
+    a client that leaves such requests would spend without a limit if each was booked
+    at the little that was seen.
+    """
+    if reading.complete or (admitted.facts.stream and reading.output_bytes):
+        return False
+    return admitted.path is not None and admitted.path.needs_bound
+
+
+def _held(admitted: Admitted) -> Bill:
+    """All that is held for a request, as where its worker died."""
+    hold, path, need = admitted.hold, admitted.path, admitted.need
+    cost = hold.nano_usd
+    if path is not None and path.progressive and need is not None:
+        cost = need.slice_nano_usd
+    held = {"input": hold.input_tokens, "output": hold.output_tokens}
+    usage: Usage = {name: count for name, count in held.items() if count}
+    return Bill(usage, UsageSource.HOLD, cost, "estimated", [])

@@ -4,12 +4,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
+from comptroller.core.leasebook import Balance
 from comptroller.core.rates import ModelRates, Step, rate_card
 from comptroller.core.registry import ServiceId
 from comptroller.core.usage import Pass, Reading
 from comptroller.engine import records
 from comptroller.engine.admission import Admission, Admitted, Ask
+from comptroller.engine.bounding import bounded
 from comptroller.engine.desk import Desk
+from comptroller.engine.hold_path import HoldPath, Need
 from comptroller.engine.settlement import (
     COST_NANO_USD_MAX,
     NOTHING_READ,
@@ -19,6 +22,7 @@ from comptroller.engine.settlement import (
 from comptroller.engine.snapshot import Snapshot
 from comptroller.testing.answered import CARD, acme
 from comptroller.testing.system import FixedSecrets
+from comptroller.wire.request import read_facts
 from comptroller.wire.routes import match
 
 OUTCOMES = ("completed", "upstream_error", "client_left", "cut", "upstream_broke")
@@ -168,3 +172,94 @@ def test_a_usage_nested_too_deeply_is_left_out_of_the_record() -> None:
     settled = settle(ADMITTED, Reply("R", "completed", 200, reading, 1, 1))
 
     assert settled.usage_raw == []
+
+
+BUDGET = HoldPath((Balance("service:s/total@all"),), (), (), ())
+GROWING = HoldPath((), (Balance("service:s/total@all"),), (), ())
+
+
+def limited(body: dict[str, object], path: HoldPath = BUDGET) -> Admitted:
+    """A request whose budget rests on its bound."""
+    entitlement = ADMITTED.entitlement
+    data = msgspec.json.encode({"model": "gpt-5-mini", **body})
+    facts = read_facts(entitlement.route, data)
+    bound = bounded(entitlement, facts, data, is_limited=True)
+    hold = bound.hold()
+    need = Need(hold.nano_usd, hold.nano_usd // 4, 0)
+    return replace(
+        ADMITTED,
+        facts=facts,
+        body=data,
+        body_bytes=len(data),
+        hold=hold,
+        path=path,
+        need=need,
+    )
+
+
+@given(
+    st.sampled_from(["client_left", "cut", "upstream_broke"]),
+    st.booleans(),
+    st.integers(0, 1 << 30),
+)
+def test_an_image_is_not_estimated_by_its_bytes(
+    outcome: str, stream: bool, output_bytes: int
+) -> None:
+    """No guess at a reply that broke off exceeds what was held for the request."""
+    url = {"url": "data:image/png;base64," + "A" * 1_000_000}
+    parts = [{"type": "image_url", "image_url": url}]
+    messages = [{"role": "user", "content": parts}]
+    one = limited({"messages": messages, "max_tokens": 100, "stream": stream})
+    seen = NOTHING_READ._replace(output_bytes=output_bytes)
+
+    settled = settle(one, Reply("R", outcome, 200, seen, 1, 1))
+
+    assert 0 < settled.cost_nano_usd <= one.hold.nano_usd
+    assert not settled.hold_exceeded
+
+
+@given(
+    st.sampled_from([(False, 0), (False, 4000), (True, 0)]),
+    st.sampled_from(["client_left", "cut", "upstream_broke"]),
+    st.sampled_from([None, 200]),
+)
+def test_a_reply_that_nobody_saw_is_booked_at_its_hold(
+    seen: tuple[bool, int], outcome: str, status: int | None
+) -> None:
+    """A provider bills what it generated: leaving it does not spend past a budget."""
+    stream, output_bytes = seen
+    one = limited({"max_tokens": 100_000, "stream": stream})
+    reading = NOTHING_READ._replace(output_bytes=output_bytes)
+
+    settled = settle(one, Reply("R", outcome, status, reading, 1, None))
+
+    assert settled.cost_nano_usd == one.hold.nano_usd
+    assert settled.usage_source == "hold"
+    assert settled.usage["output"] == 100_000
+
+
+def test_what_was_seen_or_limits_nothing_is_estimated_by_what_was_seen() -> None:
+    """A stream tells how long it is, a whole reply too; without a budget all guess."""
+    stream = limited({"max_tokens": 100_000, "stream": True})
+    whole = limited({"max_tokens": 100_000})
+    free = replace(whole, path=HoldPath((), (), (), ()))
+    seen = NOTHING_READ._replace(output_bytes=400)
+
+    for one, reading in (
+        (stream, seen),
+        (whole, seen._replace(complete=True)),
+        (free, seen),
+    ):
+        settled = settle(one, Reply("R", "upstream_broke", 200, reading, 1, 1))
+        assert settled.usage["output"] == 100
+        assert settled.usage_source == "estimated"
+
+
+def test_a_growing_hold_is_booked_as_far_as_it_had_grown() -> None:
+    """What was never held cannot have been asked for by a slice."""
+    one = limited({"max_tokens": 100_000, "stream": True}, GROWING)
+    assert one.need is not None
+
+    settled = settle(one, Reply("R", "upstream_broke", None, NOTHING_READ, 1, 1))
+
+    assert settled.cost_nano_usd == one.need.slice_nano_usd
