@@ -18,10 +18,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The request path, compiled by mypyc from the same sources (docs/adr).
 HOT := $(addprefix comptroller/,$(addsuffix .py, \
   adapters/journal/segments adapters/journal/writer adapters/store/requests \
-  adapters/upstreams/connection adapters/upstreams/pool core/bound core/leasebook \
-  core/usage engine/admission engine/bounding engine/desk engine/hold_path \
-  engine/holding engine/rate_slots engine/recording engine/refusals \
-  engine/safe_names engine/settlement engine/standing engine/supply engine/waiting \
+  adapters/store/shelf adapters/upstreams/connection adapters/upstreams/pool \
+  core/books core/bound core/leasebook core/usage engine/admission \
+  engine/bookkeeping engine/bounding engine/desk engine/hold_path engine/holding \
+  engine/rate_slots engine/recording engine/refusals engine/safe_names \
+  engine/settlement engine/standing engine/supply engine/waiting \
   gateway/client gateway/exchange gateway/floor gateway/heads gateway/inbound \
   gateway/outward wire/bodies wire/ceiling wire/counts wire/extras wire/meters \
   wire/openai_chat wire/openai_usage wire/preparing wire/raw wire/reader \

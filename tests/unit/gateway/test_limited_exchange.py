@@ -24,12 +24,13 @@ from comptroller.engine import refusals
 from comptroller.engine.asking import Holder
 from comptroller.engine.desk import Desk
 from comptroller.engine.holding import Holding, Ports
-from comptroller.engine.ports import ReplySink, UpstreamCall, UpstreamRequest
+from comptroller.engine.ports import ReplySink
 from comptroller.engine.snapshot import Snapshot
 from comptroller.gateway.exchange import Exchange, Stage
 from comptroller.gateway.floor import Floor
 from comptroller.gateway.inbound import Inbound
 from comptroller.testing.answered import CARD, acme
+from comptroller.testing.both_ends import Calling, Listening
 from comptroller.testing.journal import InMemoryJournal
 from comptroller.testing.leasing import ScriptedCentre, ScriptedDesk
 from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
@@ -42,64 +43,6 @@ PERMITS = "service:checkout-assistant/parallel@now"
 USD = 10**9
 OUTPUT_NANO_USD = 2000
 """Of a generated token; a token of the prompt costs an eighth."""
-
-
-class Listening:
-    """A client that notes what it is told."""
-
-    is_blocked = False
-
-    def __init__(self) -> None:
-        self.said = b""
-
-    def write(self, data: bytes) -> None:
-        """Notes the bytes."""
-        self.said += data
-
-    def done(self, *, keep_alive: bool) -> None:
-        """Told the end."""
-
-    def abort(self) -> None:
-        """Notes that it was broken off."""
-        self.said += b"[broken off]"
-
-    @property
-    def code(self) -> str:
-        """The refusal's code."""
-        head = self.said.split(b"x-comptroller-code: ")[1]
-        return head.partition(b"\r\n")[0].decode()
-
-
-class Calling:
-    """An upstream that notes its calls; the test answers them."""
-
-    unsent_bytes = 0
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[UpstreamRequest, ReplySink]] = []
-        self.is_paused = False
-        self.is_aborted = False
-
-    def call(self, request: UpstreamRequest, sink: ReplySink) -> UpstreamCall:
-        """Notes the call."""
-        self.calls.append((request, sink))
-        return self
-
-    def pause(self) -> None:
-        """Notes it."""
-        self.is_paused = True
-
-    def resume(self) -> None:
-        """Notes it."""
-        self.is_paused = False
-
-    def abort(self) -> bool:
-        """Notes it."""
-        self.is_aborted = True
-        return True
-
-    async def close(self) -> None:
-        """Nothing is open."""
 
 
 class Place:
@@ -466,10 +409,10 @@ def test_a_stream_whose_hold_cannot_grow_is_ended_in_its_dialect() -> None:
     def play(place: Place) -> None:
         client, sink = streaming(place, 5_000_000)
         for _ in range(12):
-            if not place.upstreams.is_aborted:
+            if not place.upstreams.aborted:
                 sink.on_data(chunk("x" * 400))
             place.pass_time(0.5)
-        assert place.upstreams.is_aborted
+        assert place.upstreams.aborted
         assert b"budget_exhausted" in client.said
         (settled,) = place.records("settled")
         assert settled["outcome"] == "cut"

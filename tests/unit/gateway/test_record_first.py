@@ -7,73 +7,19 @@ from comptroller.core.credential import Credential, CredentialId, Secret, hash_s
 from comptroller.core.errors import JournalUnavailableError
 from comptroller.engine.desk import Desk
 from comptroller.engine.ports import (
-    ReplySink,
-    UpstreamCall,
     UpstreamFailure,
-    UpstreamRequest,
 )
 from comptroller.engine.snapshot import Snapshot
 from comptroller.gateway.exchange import Exchange
 from comptroller.gateway.floor import Floor
 from comptroller.gateway.inbound import Inbound
 from comptroller.testing.answered import CARD, acme
+from comptroller.testing.both_ends import Calling, Listening
 from comptroller.testing.journal import InMemoryJournal
 from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
 from comptroller.testing.upstream import CHAT
 
 SERVICE = "checkout-assistant"
-
-
-class Listening:
-    """A client that notes what it is told."""
-
-    is_blocked = False
-
-    def __init__(self) -> None:
-        self.said = b""
-        self.ends = 0
-
-    def write(self, data: bytes) -> None:
-        """Notes the bytes."""
-        self.said += data
-
-    def done(self, *, keep_alive: bool) -> None:  # noqa: ARG002  the port's
-        """Counts the end."""
-        self.ends += 1
-
-    def abort(self) -> None:
-        """Counts the end."""
-        self.ends += 1
-
-
-class Calling:
-    """An upstream that notes its calls; the test answers them."""
-
-    unsent_bytes = 0
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[UpstreamRequest, ReplySink]] = []
-        self.aborted = 0
-        self.was_sent = True
-
-    def call(self, request: UpstreamRequest, sink: ReplySink) -> UpstreamCall:
-        """Notes the call."""
-        self.calls.append((request, sink))
-        return self
-
-    def pause(self) -> None:
-        """Not asked for here."""
-
-    def resume(self) -> None:
-        """Not asked for here."""
-
-    def abort(self) -> bool:
-        """Counts it; whether it was sent is the test's choice."""
-        self.aborted += 1
-        return self.was_sent
-
-    async def close(self) -> None:
-        """Nothing is open."""
 
 
 class Stage:
