@@ -197,7 +197,7 @@ class Centre:
             return
         self.world.network.centre = self
         self._step()
-        self.process.call_later(self.world.draw.real(0, 0.05), self._recover)
+        self.process.call_later(self.world.draw.real(0, 1), self._recover)
 
     def _step(self) -> None:
         wait_s = PROJECT_EVERY_S
@@ -234,7 +234,9 @@ class Centre:
             self.problems["recovery"] = error.message
             if self._journal is not None and self._journal.failed:
                 self.process.kill()
-        self.process.call_later(RECOVERY_EVERY_S, self._recover)
+        # Not in step with projection: a loaded machine drifts.
+        wait_s = RECOVERY_EVERY_S * self.world.draw.real(0.7, 1.2)
+        self.process.call_later(wait_s, self._recover)
 
     def _project(self, *sources: str) -> None:
         for _ in self.projector.catch_up(sources):

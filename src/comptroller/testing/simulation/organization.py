@@ -206,17 +206,19 @@ def draw_limits(draw: Draw, demand: Demand) -> Limits:
     parallel = draw.whole(1, 6) if draw.chance(0.6) else None
     if not demand.has_rates:
         return Limits(concurrency=parallel)
-    per_s = demand.requests / demand.seconds
     requests = tokens = None
     if draw.chance(0.6):
-        period = draw.one((1, 2, 10))
-        requests = Rate(max(1, int(per_s * period * draw.real(0.1, 1.0))), period)
+        requests = draw_rate(draw, demand.requests, demand.seconds)
     if draw.chance(0.5):
-        period = draw.one((1, 5))
-        each = demand.tokens / demand.requests
-        count = max(int(each), int(per_s * each * period * draw.real(0.2, 1.0)))
-        tokens = Rate(max(1, count), period)
+        tokens = draw_rate(draw, demand.tokens, demand.seconds)
     return Limits(requests, tokens, parallel)
+
+
+def draw_rate(draw: Draw, units: int, seconds: float) -> Rate:
+    """A rate that a part of the demand fits into."""
+    period = draw.one((1, 2, 10, 60))
+    share = draw.real(0.1, 0.9) * min(1.0, period / seconds)
+    return Rate(max(1, int(units * share)), period)
 
 
 def limited_scopes(made: Organization) -> list[Scope]:

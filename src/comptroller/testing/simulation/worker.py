@@ -49,7 +49,7 @@ class Worker:
         )
         world.disk.keep(self.journal)
         self.line = Line(world.network, self.process, self.source)
-        self.recorder = Recorder(self.journal, agenda)
+        self.recorder: Recorder = world.parts.recorder(self.journal, agenda)
         holder = Holder(self.source, world.boot, world.plan.durability)
         ports = Ports(self.line, self.recorder, agenda, self.process)
         self.holding: Holding = world.parts.holding(ports, holder)

@@ -11,6 +11,7 @@ from comptroller.core.registry import Registry
 from comptroller.engine.closing import close_dead
 from comptroller.engine.holding import Holding
 from comptroller.engine.ledger import Ledger
+from comptroller.engine.recording import Recorder
 from comptroller.engine.recovery import recover
 from comptroller.testing.simulation.agenda import Agenda
 from comptroller.testing.simulation.centre import Centre
@@ -41,6 +42,8 @@ class Parts:
     recover: Callable[..., int] = recover
     close_dead: Callable[..., Sequence[str]] = close_dead
     disk: Callable[[], Disk] = Disk
+    store: Callable[[], WatchedStore] = WatchedStore
+    recorder: Callable[..., Recorder] = Recorder
 
 
 class World:
@@ -62,7 +65,7 @@ class World:
         self.draw = Draw(f"world {plan.seed}")
         self.ids = SequentialIds()
         self.disk = parts.disk()
-        self.store = WatchedStore()
+        self.store = parts.store()
         self.network = Network(self.agenda, self.trace, self.draw)
         self.witness = Witness(self)
         self.published: tuple[int, Registry | None] = (0, None)
