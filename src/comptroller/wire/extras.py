@@ -161,13 +161,13 @@ def _chat(tally: _Tally, found: RawObject) -> None:
         # The models that take it search once, before they answer.
         tally.search(1)
     for name, what in _CHAT_UNBOUNDED.items():
-        if is_given(found, name):
+        if is_given(found, name) and bytes(found[name]) != b"false":
             tally.refuse(what)
     if (whole_at(found, "best_of") or 1) > 1:
         tally.refuse("'best_of' generates more than it returns; use 'n' instead")
     if "audio" in texts_at(found, "modalities"):
         tally.classes["output_audio"] = None
-    _other_models(tally, found)
+    _everywhere(tally, found)
     _chat_tools(tally, found.get("tools"))
     for message in objects_of(found.get("messages")):
         if is_given(message, "audio"):
@@ -192,7 +192,7 @@ def _responses(tally: _Tally, found: RawObject) -> None:
         tally.is_by_reference = True
     if text_at(object_of(found.get("reasoning")), "mode") not in (None, "default"):
         tally.refuse("other modes of reasoning run the model more than once")
-    _other_models(tally, found)
+    _everywhere(tally, found)
     _response_tools(tally, found.get("tools"), whole_at(found, "max_tool_calls"))
     for item in objects_of(found.get("input")):
         _response_item(tally, item)
@@ -243,7 +243,11 @@ def _response_item(tally: _Tally, item: RawObject) -> None:
 def _openai_part(tally: _Tally, part: RawObject) -> None:
     kind = text_at(part, "type")
     if kind in ("image_url", "input_image"):
-        tally.image(part.get("image_url"))
+        written = part.get("image_url")
+        url = text_of(written) or text_at(object_of(written), "url") or ""
+        if _OTHER_DATA.match(url) is not None:
+            tally.is_by_reference = True
+        tally.image(written)
     elif kind == "input_audio":
         tally.classes["input_audio"] = None
     elif kind not in _OPENAI_PARTS:
@@ -258,7 +262,7 @@ def _messages(tally: _Tally, found: RawObject) -> None:
     for edit in objects_of(object_of(found.get("context_management")).get("edits")):
         if (text_at(edit, "type") or "").startswith("compact"):
             tally.refuse("compaction reads the context once more; leave it out")
-    _other_models(tally, found)
+    _everywhere(tally, found)
     for tool in objects_of(found.get("tools")):
         _anthropic_tool(tally, tool)
     for message in objects_of(found.get("messages")):
@@ -294,9 +298,11 @@ def _anthropic_part(tally: _Tally, part: RawObject) -> None:
     if kind == "image":
         tally.image(part.get("source"))
     elif kind == "document":
-        source = text_at(object_of(part.get("source")), "type")
-        if source not in ("text", "content"):
+        source = object_of(part.get("source"))
+        if text_at(source, "type") not in ("text", "content"):
             tally.is_by_reference = True
+        for inner in objects_of(source.get("content")):
+            _anthropic_part(tally, inner)
     elif kind == "container_upload":
         tally.is_by_reference = True
     elif kind == "tool_addition":
@@ -355,15 +361,30 @@ def _gemini_data(tally: _Tally, value: msgspec.Raw) -> None:
         tally.classes["input_audio"] = None
 
 
+def _embeddings(tally: _Tally, found: RawObject) -> None:
+    """Some servers embed images, by URL, too."""
+    written = found.get("input")
+    has_objects = written is not None and b"{" in bytes(written)
+    if is_given(found, "messages") or (has_objects and objects_of(written)):
+        tally.is_by_reference = True
+
+
 _READ: Final[dict[Operation, tuple[Callable[[_Tally, RawObject], None], int]]] = {
     Operation.CHAT: (_chat, IMAGE_TOKENS_OPENAI),
     Operation.RESPONSES: (_responses, IMAGE_TOKENS_OPENAI),
     Operation.MESSAGES: (_messages, IMAGE_TOKENS_ANTHROPIC),
+    Operation.EMBEDDINGS: (_embeddings, IMAGE_TOKENS_OPENAI),
     Operation.GENERATE_CONTENT: (_gemini, IMAGE_TOKENS_GEMINI),
     Operation.STREAM_GENERATE_CONTENT: (_gemini, IMAGE_TOKENS_GEMINI),
 }
 
+_OTHER_DATA: Final = re.compile(r"\s*data:(?!image/)", re.IGNORECASE)
+"""Some servers take a document, or a video, where an image is to stand."""
+
 _CHAT_UNBOUNDED: Final = {
+    "deferred": "the reply would come later, and unmetered; leave it out",
+    "enable_search": "the searches that it asks for are not bounded; leave it out",
+    "preset": "a preset may bring another model, or tools; leave it out",
     "prediction": "a prediction is billed beside the output; leave it out",
     "search_parameters": "the searches that it asks for are not bounded; ask for none",
     "plugins": "plugins run at the provider, as often as they like; leave them out",
@@ -465,6 +486,10 @@ def _runs_at_provider(kind: str | None) -> str:
     return f"{named} runs at the provider, with no bound on what it costs; leave it out"
 
 
-def _other_models(tally: _Tally, found: RawObject) -> None:
+def _everywhere(tally: _Tally, found: RawObject) -> None:
+    """What servers of several dialects take beside the fields of the dialect."""
     if is_given(found, "models", "fallbacks"):
         tally.refuse("other models may answer, at other prices; ask for one model")
+    if is_given(found, "n_predict", "max_new_tokens"):
+        # Servers that know these prefer them to the ceiling that we read, and put.
+        tally.refuse("the output's ceiling has another name; use that of the API")

@@ -91,9 +91,32 @@ _CONTROL: Final = frozenset(
         "candidate_count",
         "cachedcontent",
         "cached_content",
+        "messages",
+        "input",
+        "contents",
+        "prompt",
+        "previous_response_id",
+        "conversation",
+        "container",
+        "context_management",
+        "mcp_servers",
+        "modalities",
+        "reasoning",
+        "speed",
+        "max_tool_calls",
+        "best_of",
+        "prediction",
+        "plugins",
+        "preset",
+        "deferred",
+        "web_search_options",
+        "search_parameters",
+        "enable_search",
+        "n_predict",
+        "max_new_tokens",
     }
 )
-"""Fields that decide, in lower case."""
+"""Fields that decide, in lower case: here, or in `extras`."""
 
 
 def read_facts(route: Route, body: bytes) -> RequestFacts:

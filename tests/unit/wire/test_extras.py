@@ -45,6 +45,7 @@ def user(*parts: object) -> list[object]:
     return [{"role": "user", "content": list(parts)}]
 
 
+PDF = " DATA:application/pdf;base64,AAAA"
 FUNCTION = {"type": "function", "function": {"name": "get", "parameters": {}}}
 
 
@@ -54,6 +55,7 @@ FUNCTION = {"type": "function", "function": {"name": "get", "parameters": {}}}
         (CHAT, {"messages": [{"role": "user", "content": "hi"}]}),
         (CHAT, {"messages": user({"type": "text", "text": "x"}), "tools": [FUNCTION]}),
         (CHAT, {"messages": None, "best_of": 1, "tools": None, "n": 4}),
+        (CHAT, {"enable_search": False, "deferred": False, "n_predict": None}),
         (RESPONSES, {"input": "x", "tools": [{"type": "function", "name": "f"}]}),
         (RESPONSES, {"input": [{"role": "user", "content": "x"}], "prompt": None}),
         (RESPONSES, {"input": [{"type": "reasoning", "encrypted_content": "x"}]}),
@@ -86,6 +88,12 @@ def test_ordinary_requests_are_bounded_by_their_bytes(
         (CHAT, {"prediction": {}}, "prediction"),
         (CHAT, {"search_parameters": {}}, "searches"),
         (CHAT, {"plugins": []}, "plugins"),
+        (CHAT, {"enable_search": True}, "searches"),
+        (CHAT, {"preset": "@preset/x"}, "preset"),
+        (CHAT, {"deferred": True}, "later"),
+        (CHAT, {"max_tokens": 1, "n_predict": -1}, "another name"),
+        (MESSAGES, {"max_tokens": 1, "max_new_tokens": 10**6}, "another name"),
+        (RESPONSES, {"max_output_tokens": 1, "n_predict": 10**6}, "another name"),
         (CHAT, {"best_of": 2}, "use 'n'"),
         (CHAT, {"models": ["a"]}, "other models"),
         (RESPONSES, {"prompt": {"id": "p"}}, "stored prompt"),
@@ -139,6 +147,10 @@ def test_what_has_no_bound_says_what_to_do(
     [
         (CHAT, {"messages": user({"type": "file", "file": {"file_id": "f"}})}),
         (CHAT, {"messages": user({"type": "video_url"})}),
+        (CHAT, {"messages": user({"type": "image_url", "image_url": {"url": PDF}})}),
+        (RESPONSES, {"input": user({"type": "input_image", "image_url": PDF})}),
+        (EMBEDDINGS, {"input": [{"image": "https://acme.example/a.png"}]}),
+        (EMBEDDINGS, {"messages": user({"type": "image_url"})}),
         (CHAT, {"messages": [{"role": "assistant", "audio": {"id": "a"}}]}),
         (RESPONSES, {"previous_response_id": "r"}),
         (RESPONSES, {"conversation": "c"}),
@@ -195,6 +207,17 @@ def test_an_image_counts_as_what_it_is_billed_at_the_most(
         extras = read_extras(route, body, "m")
         size = len(body) - size + tokens
         assert extras == Extras(size, overhead=PLAIN_OVERHEAD_TOKENS)
+
+
+def test_images_inside_a_document_count_as_images() -> None:
+    """A document's content is made of blocks: a URL of some bytes is thousands."""
+    image = {"type": "image", "source": {"type": "url", "url": "https://a.example/b"}}
+    source = {"type": "content", "content": [image] * 10}
+
+    found = extras_of(MESSAGES, messages=user({"type": "document", "source": source}))
+
+    assert found.input_bytes > 10 * (IMAGE_TOKENS_ANTHROPIC - 100)
+    assert not found.is_by_reference
 
 
 def test_images_of_known_models_and_of_gemini() -> None:

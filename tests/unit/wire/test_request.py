@@ -208,6 +208,8 @@ def test_other_models_are_named() -> None:
         ),
         (b'{"model":"a","Model":"b"}', "too much like 'model'"),
         (b'{"model":"a","MAX_TOKENS":9}', "too much like 'max_tokens'"),
+        (b'{"model":"a","Plugins":[]}', "too much like 'plugins'"),
+        (b'{"model":"a","messages":[],"Messages":[]}', "too much like 'messages'"),
         ('{"model":"a","\u017ftream":true}'.encode(), "too much like 'stream'"),
         (b'{"model":"a"', "not valid JSON"),
         (b'[{"model":"a"}]', "must be a JSON object"),
