@@ -14,7 +14,6 @@ from comptroller.core.registry import Service
 from comptroller.engine import limit_refusals, refusals, safe_names
 from comptroller.engine.bounding import (
     NO_HOLD,
-    UNBOUNDED,
     Bounded,
     Hold,
     bounded,
@@ -112,20 +111,20 @@ class Admitted(msgspec.Struct, frozen=True):
     hold: Hold
     data: bytes
     """The members of its decision record."""
-    holding: Holding | None = None
+    bounded: Bounded
+    holding: Holding | None
     """Who holds it; None: no limit is on its path."""
-    path: HoldPath | None = None
-    need: Need | None = None
-    bounded: Bounded = UNBOUNDED
+    path: HoldPath
+    need: Need
 
     def settle(self, cost_nano_usd: int, tokens: int) -> None:
         """Ends its hold: so much was spent, the rest is free again."""
-        if self.holding is not None and self.path is not None and self.need is not None:
+        if self.holding is not None:
             self.holding.settle(self.path, self.need, cost_nano_usd, tokens)
 
     def rates(self) -> list[RateState]:
         """How the rate limits on its path stand; none: it has none."""
-        if self.holding is None or self.path is None or not self.path.rates:
+        if self.holding is None or not self.path.rates:
             return []
         return [
             RateState(
@@ -139,7 +138,7 @@ class Admitted(msgspec.Struct, frozen=True):
 
     def let_go(self) -> None:
         """Ends its hold: nothing was sent."""
-        if self.holding is not None and self.path is not None and self.need is not None:
+        if self.holding is not None:
             self.holding.release(self.path, self.need)
 
 
@@ -250,41 +249,32 @@ class Admission:
     def allow(self, candidate: Candidate) -> Admitted:
         """Lets a request go on that is held, or that has no limits."""
         entitlement, facts, ask = candidate.entitlement, candidate.facts, candidate.ask
-        body, strip = prepare(
-            ask.route,
-            facts,
-            ask.body,
-            entitlement.model.upstream,
-            candidate.bounded.ceiling,
-        )
-        path = candidate.path
-        verdict = self._passes(path, entitlement, candidate.bounded.clamped_by)
-        sizes = (candidate.hold, ask.body)
-        data = self._data(entitlement.data, facts, verdict, sizes)
+        bound, hold = candidate.bounded, candidate.hold
+        upstream = entitlement.model.upstream
+        body, strip = prepare(ask.route, facts, ask.body, upstream, bound.ceiling)
+        path, need = candidate.path, candidate.need
+        verdict = self._passes(path, entitlement, bound.clamped_by)
+        data = self._data(entitlement.data, facts, verdict, (hold, ask.body))
         run = b"null" if candidate.run is None else json(candidate.run)
         data = b'%b,"comptroller.run":%b' % (data, run)
-        size = len(body)
-        if path.is_empty:
-            return Admitted(entitlement, facts, body, size, strip, candidate.hold, data)
-        data = b"%b,%b" % (data, path.data)
-        need = candidate.need
+        holding = None if path.is_empty else self.holding
+        if not path.is_empty:
+            data = b"%b,%b" % (data, path.data)
         if path.progressive:
-            data = b'%b,"comptroller.hold.slice_nano_usd":%d' % (
-                data,
-                need.slice_nano_usd,
-            )
+            first = need.slice_nano_usd
+            data = b'%b,"comptroller.hold.slice_nano_usd":%d' % (data, first)
         return Admitted(
             entitlement,
             facts,
             body,
-            size,
+            len(body),
             strip,
-            candidate.hold,
+            hold,
             data,
-            self.holding,
+            bound,
+            holding,
             path,
             need,
-            candidate.bounded,
         )
 
     def deny(

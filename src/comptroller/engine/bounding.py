@@ -65,8 +65,6 @@ class Bounded(msgspec.Struct, frozen=True):
 
 
 NO_HOLD: Final = Hold(0, 0, 0)
-UNBOUNDED: Final = Bounded(_FREE, 0, None)
-"""Of a request on whose bound nothing rests."""
 
 
 def bounded(

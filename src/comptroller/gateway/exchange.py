@@ -232,8 +232,7 @@ class Exchange:
             ours = rate_headers(route.dialect, stands, self._floor.clock.now_ns())
             self._head = heads.with_rates(self._head, ours)
         self.stage = Stage.HOLDING
-        path = self.admitted.path
-        if is_stream and path is not None and path.progressive:
+        if is_stream and self.admitted.path.progressive:
             self._progress = Progress(self.admitted, self._extended, self._progressed)
         if is_stream:
             self._send_head()

@@ -146,7 +146,7 @@ class Floor:
     def no_room(self, admitted: Admitted, shortfall: Shortfall) -> Refusal:
         """Why a stream whose hold grows has to end."""
         entitlement, need, lack = admitted.entitlement, admitted.need, shortfall.lack
-        if self.admission is None or need is None or lack is None:
+        if self.admission is None or lack is None:
             return limit_refusals.LEDGER_UNAVAILABLE
         asker = Asker(entitlement.service, self.admission.desk.registry)
         return limit_refusals.budget_exhausted(

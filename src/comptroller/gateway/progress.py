@@ -40,8 +40,6 @@ class Progress:
         on_change: Callable[[Shortfall | None], None],
     ) -> None:
         assert admitted.holding is not None  # noqa: S101  it has a path
-        assert admitted.path is not None  # noqa: S101  as above
-        assert admitted.need is not None  # noqa: S101  as above
         self._holding: Holding = admitted.holding
         self._path: HoldPath = admitted.path
         self._need: Need = admitted.need
