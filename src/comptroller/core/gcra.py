@@ -40,9 +40,14 @@ class Bucket:
         return True
 
     def charge(self, now_ns: int, units: int) -> None:
-        """Charges units that were used already, whether they fit or not."""
+        """Charges units that were used already; the bucket is never more than full.
+
+        A full one admits no more than its rate from now on. What is above it was
+        admitted by another limit, or dated by a clock that has been set back since,
+        and would only shut the bucket for so much longer.
+        """
         self._drain(now_ns)
-        self._level += units * self._unit
+        self._level = min(self._full, self._level + units * self._unit)
 
     def refund(self, now_ns: int, units: int) -> None:
         """Takes back units that were charged and not used.

@@ -72,13 +72,13 @@ def test_a_late_refund_is_capped() -> None:
     assert not bucket.take(later, 1)
 
 
-def test_a_charge_counts_although_it_does_not_fit() -> None:
-    """More tokens than were held are charged, and waited for."""
+def test_a_charge_fills_a_bucket_and_no_more() -> None:
+    """Of a full one nothing is left, and a unit is back after its time."""
     bucket = Bucket(60, 60)
     bucket.charge(NOW, 90)
     assert bucket.remaining(NOW) == 0
-    assert bucket.wait_ns(NOW, 1) == 31 * S
-    assert bucket.reset_ns(NOW) == 90 * S
+    assert bucket.wait_ns(NOW, 1) == 1 * S
+    assert bucket.reset_ns(NOW) == 60 * S
 
 
 def test_reset_is_when_the_bucket_is_full_again() -> None:

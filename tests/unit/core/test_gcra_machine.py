@@ -71,7 +71,7 @@ class RateMachine(RuleBasedStateMachine):
     def charge(self, units: int) -> None:
         """What was used without asking counts too."""
         self.bucket.charge(self.now_ns, units)
-        self.available -= units
+        self.available = max(Fraction(0), self.available - units)
 
     @rule(units=units)
     def wait(self, units: int) -> None:

@@ -11,6 +11,8 @@ from comptroller.engine.leasing import RateGranted, RateNeed, Refund
 from comptroller.engine.ports import SpendRow
 from comptroller.testing.ledger_site import Holder, LedgerSite
 from comptroller.testing.lessee import limited_registry
+from comptroller.testing.script import Script
+from comptroller.testing.system import FakeClock
 
 REQUESTS = "service:checkout/requests"
 TOKENS = "service:checkout/tokens"
@@ -134,6 +136,37 @@ def test_a_limit_that_changes_keeps_what_was_used(
     units(holder, REQUESTS, 6)
     site.apply(limited(Rate(after, 3600)))
     assert units(holder, REQUESTS, 0).remaining == left
+
+
+def test_a_lowered_limit_shuts_nobody_out_for_longer_than_it_says() -> None:
+    """What a higher limit let through is not waited for at the pace of the lower."""
+    site = a_site(Rate(600, 60))
+    holder = Holder(site)
+    assert units(holder, REQUESTS, 600).units == 600
+    site.apply(limited(Rate(60, 60)))
+    refused = units(holder, REQUESTS, 2)
+    assert refused.units == 0
+    assert refused.retry_after_s <= 2
+    assert refused.reset_s <= 60
+
+
+def test_a_clock_that_is_set_back_shuts_nobody_out() -> None:
+    """Requests of a time to come count as of now: they fill a bucket, and no more."""
+    site = a_site(Rate(10, 60))
+    holder = Holder(site)
+    wrong = FakeClock(site.clock.now_ns() + 3600 * 10**9)
+    holder.script = Script(holder.journal, wrong, site.ids)
+    for number in range(100):
+        admitted(holder, f"r{number}", 1)
+        wrong.advance(6)
+    holder.die()
+    worker = Holder(site, "w1")
+    after = site.anew()
+    worker.site = after
+    after.look()
+    refused = units(worker, REQUESTS, 1)
+    assert refused.units == 0
+    assert refused.retry_after_s <= 6
 
 
 def test_a_limit_that_is_not_declared_any_more_limits_nothing() -> None:
