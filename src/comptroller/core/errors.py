@@ -77,3 +77,9 @@ class InvalidArgumentError(ComptrollerError):
     """What was asked cannot be meant so."""
 
     code = "invalid_argument"
+
+
+class ScanLimitError(ComptrollerError):
+    """The prompt is more than can be scanned."""
+
+    code = "scan_limit"
