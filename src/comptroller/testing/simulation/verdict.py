@@ -202,9 +202,9 @@ def _refunds(
     if rate.unit != "tokens":
         return 0
     return sum(
-        units - case.exchange.asked.tokens[1]
+        units - case.tokens_used
         for _, units, case in taken
-        if case.settled_ns and span[0] <= case.settled_ns / _S <= span[1]
+        if case.ended_ns and span[0] <= case.ended_ns / _S <= span[1]
     )
 
 

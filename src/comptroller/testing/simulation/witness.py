@@ -42,7 +42,9 @@ class Case:
     cost: int
     state: str = HELD
     is_sent: bool = False
-    settled_ns: int = 0
+    ended_ns: int = 0
+    """When it was settled or released; 0: not by its worker."""
+    tokens_used: int = 0
 
 
 class Witness:
@@ -124,7 +126,8 @@ class Witness:
         """What it cost is recorded, if that survives."""
         case = self.cases[exchange.id]
         case.state = SETTLED
-        case.settled_ns = self._world.agenda.now_ns()
+        case.ended_ns = self._world.agenda.now_ns()
+        case.tokens_used = exchange.asked.tokens[1]
         self._say(exchange.worker.process.name, f"settles {exchange.id} at {case.cost}")
         self._free(case, max(0, case.bound - case.cost))
         self.unanswered.pop(exchange, None)
@@ -133,6 +136,7 @@ class Witness:
         """Nothing was sent."""
         case = self.cases[exchange.id]
         case.state = RELEASED
+        case.ended_ns = self._world.agenda.now_ns()
         self._say(exchange.worker.process.name, f"releases {exchange.id}")
         self._free(case, case.bound)
         self.unanswered.pop(exchange, None)
