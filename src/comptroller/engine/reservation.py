@@ -91,8 +91,16 @@ class Reservation:
         self._waiting = None
         holding = self.admission.holding
         assert holding is not None  # noqa: S101  it has just answered
+        one = self._candidate
+        now_ns = self._clock.now_ns()
+        if not one.path.from_ns <= now_ns < one.path.until_ns:
+            # Its windows have ended meanwhile, or the clock was set back.
+            if shortfall is None:
+                holding.release(one.path, one.need)
+            self._renew(holding, now_ns)
+            return
         if shortfall is None:
-            self._held(holding)
+            self._on_done(self.admission.allow(one), now_ns)
             return
         is_smaller = False
         if not self._is_last and self._rounds < ROUNDS_MAX:
@@ -108,20 +116,15 @@ class Reservation:
         self._is_last = True
         self._ask(holding, WAIT_S)
 
-    def _held(self, holding: Holding) -> None:
+    def _renew(self, holding: Holding, now_ns: int) -> None:
+        """Asks for room in the windows of now."""
         one = self._candidate
-        now_ns = self._clock.now_ns()
-        if now_ns >= one.path.until_ns:
-            # The window that it was held in has ended meanwhile.
-            holding.release(one.path, one.need)
-            where = one.entitlement.where
-            if one.entitlement.service.run_budget is not None:
-                where = where._replace(run=one.run)
-            path = holding.path(where, one.entitlement.model.id, now_ns)
-            self._candidate = replace(one, path=path)
-            self._ask(holding, 0.0)
-            return
-        self._on_done(self.admission.allow(one), now_ns)
+        where = one.entitlement.where
+        if one.entitlement.service.run_budget is not None:
+            where = where._replace(run=one.run)
+        path = holding.path(where, one.entitlement.model.id, now_ns)
+        self._candidate = replace(one, path=path)
+        self._ask(holding, 0.0)
 
     def _becomes_smaller(self, shortfall: Shortfall) -> bool:
         """Makes the hold smaller; False: it is as small as helps."""

@@ -34,6 +34,22 @@ class FakeClock:
         self._now_ns = max(self._now_ns, now_ns)
 
 
+class Wall:
+    """The Clock port: a wall clock that is set forth and back, over steady seconds."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.offset_ns = 0
+        self._clock = clock
+
+    def now_ns(self) -> int:
+        """What the wall says."""
+        return self._clock.now_ns() + self.offset_ns
+
+    def monotonic_s(self) -> float:
+        """Seconds that nobody sets."""
+        return self._clock.monotonic_s()
+
+
 class SequentialIds:
     """The Ids port: numbers in the form of a ULID."""
 

@@ -33,7 +33,7 @@ from comptroller.testing.answered import CARD, acme
 from comptroller.testing.both_ends import Calling, Listening
 from comptroller.testing.journal import InMemoryJournal
 from comptroller.testing.leasing import ScriptedCentre, ScriptedDesk
-from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
+from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds, Wall
 from comptroller.testing.timers import FakeTimers
 from comptroller.testing.upstream import CHAT
 
@@ -453,3 +453,45 @@ def test_a_worker_that_stops_lets_nobody_wait(is_stopping: bool) -> None:
         assert place.upstreams.calls == []
 
     on_a_loop(play, service(budget=budget(1)))
+
+
+@pytest.mark.parametrize(("offset_s", "hour"), [(-1, 15), (3600, 17)])
+def test_a_request_is_held_in_the_window_of_its_decision(
+    offset_s: int, hour: int
+) -> None:
+    """Whatever the clock does while it waits: books and window say the same."""
+    account = "service:checkout-assistant/hour@2025-11-24T{}Z"
+    before, after = account.format(16), account.format(hour)
+
+    def play(place: Place) -> None:
+        wall = place.floor.clock = Wall(place.clock)
+        place.centre.limits.update({before: USD, after: USD})
+        place.ask({"max_tokens": 100})
+        wall.offset_ns = offset_s * 10**9
+        place.pass_time()
+
+    place = on_a_loop(play, service(budget=Budget((Window(USD, "hour"),))))
+
+    (decided,) = place.records("decided")
+    assert decided["comptroller.hold.accounts"] == [after]
+    holding = place.floor.holding
+    assert holding is not None
+    assert holding.book.balance(before).held == 0
+
+
+def test_nobody_is_refused_for_a_window_that_is_over() -> None:
+    """A lack that was told when the window had ended is none of the next one."""
+    account = "service:checkout-assistant/hour@2025-11-24T{}Z"
+
+    def play(place: Place) -> None:
+        wall = place.floor.clock = Wall(place.clock)
+        place.centre.limits[account.format(17)] = USD
+        place.ask({"max_tokens": 100})
+        wall.offset_ns = 3600 * 10**9
+        place.pass_time()
+
+    place = on_a_loop(play, service(budget=Budget((Window(USD, "hour"),))))
+
+    (decided,) = place.records("decided")
+    assert decided["result"] == "allow"
+    assert decided["comptroller.hold.accounts"] == [account.format(17)]
