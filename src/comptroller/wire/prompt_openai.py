@@ -79,6 +79,9 @@ def read_embeddings(tally: Tally, body: JsonObject) -> None:
     for one in listed:
         if isinstance(one, str):
             tally.take(Place.USER, one)
+        elif one is None:
+            # Some servers take the text under another name.
+            continue
         elif isinstance(one, int | list):
             tally.by_reference("tokens")
         else:

@@ -98,7 +98,7 @@ HOSTILE: list[tuple[str, str]] = [
     ("gemini", '{"contents":7}'),
     ("gemini", '{"tools":[{"functionDeclarations":[{"name":["x"]}]}]}'),
     ("gemini", '{"tools":[{"functionDeclarations":[],"function_declarations":[]}]}'),
-    ("embeddings", '{"model":"m","input":null}'),
+    ("embeddings", '{"model":"m","input":1.5}'),
     ("embeddings", '{"model":"m","input":"x","Input":"y"}'),
 ]
 
