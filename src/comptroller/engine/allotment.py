@@ -160,6 +160,9 @@ class Allotment:
         if limited is None:
             return None
         span = self._declared.span(account, self._now_ns)
+        if span is None and state is not None and state.leased > 0:
+            # A stream that is held in it goes on, and its hold may grow.
+            span = Span(account.label, state.starts_ns, state.ends_ns)
         if span is None:
             # Its window is neither open nor just over: nothing is granted from it.
             span = Span(account.label, 0, self._now_ns)

@@ -327,9 +327,22 @@ def test_a_window_that_just_ended_is_still_granted_from() -> None:
     holder = Holder(site)
     site.timers.advance(START_LEFT_S + 4)
     assert holder.ask({MONTH: 1}).grants
+    holder.give_back({MONTH: 1})
     site.timers.advance(2)
     assert holder.ask({MONTH: 1}).lacks
     assert holder.ask({"service:checkout/month@2025-12": 100}).grants
+
+
+def test_what_is_under_way_in_a_window_that_ended_may_still_grow() -> None:
+    """A stream over midnight is not cut while its own window has room, nor past it."""
+    site = a_site()
+    holder, other = Holder(site, "w0"), Holder(site, "w1")
+    assert holder.ask({MONTH: 60}).grants
+    site.timers.advance(START_LEFT_S + 3600)
+    assert holder.ask({MONTH: 40}).grants == [Granted(MONTH, 40)]
+    (lack,) = other.ask({MONTH: 1}).lacks
+    assert (lack.free, lack.leased, lack.resets_ns) == (0, 100, ENDS_NS)
+    assert other.ask({"service:checkout/month@2025-12": 100}).grants
 
 
 def test_an_undeclared_limit_is_not_granted_from() -> None:
