@@ -201,10 +201,12 @@ def _estimated(
 ) -> Bill:
     """A reply without its final usage: at least what was seen of it.
 
-    Its bytes may be an image's: no guess exceeds what was held for the request.
+    Its bytes may be an image's: no guess exceeds what was held for the request. Where
+    a budget rests on the bound, no guess will do: what is not stated may have been
+    thought and not said, or generated after its client had left.
     """
-    if not seen and _is_unseen(admitted, reading):
-        return _held(admitted)
+    if admitted.path.needs_bound:
+        return _held(admitted, seen)
     operation = admitted.entitlement.route.operation
     guess = estimate_usage(operation, admitted.body_bytes, reading.output_bytes)
     usage = dict(seen)
@@ -214,32 +216,29 @@ def _estimated(
     lacking = made - total(usage, GENERATED_CLASSES)
     if lacking > 0:
         usage["output"] = usage.get("output", 0) + lacking
-    try:
-        cost: int = price(rates, usage, reading.service_tier)
-    except UnpricedError:
-        cost = _at_most(rates, usage)
-    cost = min(cost, COST_NANO_USD_MAX)
+    cost = min(_priced(rates, usage, reading.service_tier), COST_NANO_USD_MAX)
     return Bill(usage, UsageSource.ESTIMATED, cost, "estimated", [])
 
 
-def _is_unseen(admitted: Admitted, reading: Reading) -> bool:
-    """Whether a limit rests on a reply of which nothing tells how long it was.
+def _held(admitted: Admitted, seen: Usage) -> Bill:
+    """All that is held for a request, as where its worker died.
 
-    One that is no stream is generated before its first byte, whoever waits for it:
-    a client that leaves such requests would spend without a limit if each was booked
-    at the little that was seen.
+    A prompt whose tokens the provider has stated counts as stated.
     """
-    if reading.complete or (admitted.facts.stream and reading.output_bytes):
-        return False
-    return admitted.path is not None and admitted.path.needs_bound
-
-
-def _held(admitted: Admitted) -> Bill:
-    """All that is held for a request, as where its worker died."""
-    hold, path, need = admitted.hold, admitted.path, admitted.need
+    hold, rates = admitted.hold, admitted.entitlement.rates
     cost = hold.nano_usd
-    if path is not None and path.progressive and need is not None:
-        cost = need.slice_nano_usd
-    held = {"input": hold.input_tokens, "output": hold.output_tokens}
-    usage: Usage = {name: count for name, count in held.items() if count}
+    if admitted.path.progressive:
+        cost = admitted.need.slice_nano_usd
+    usage = {"input": hold.input_tokens, "output": hold.output_tokens}
+    if rates is not None and total(seen, PROMPT_CLASSES):
+        usage = {**seen, "output": hold.output_tokens}
+        cost = min(cost, _priced(rates, usage, None))
+    usage = {name: count for name, count in usage.items() if count}
     return Bill(usage, UsageSource.HOLD, cost, "estimated", [])
+
+
+def _priced(rates: ModelRates, usage: Usage, tier: str | None) -> int:
+    try:
+        return price(rates, usage, tier)
+    except UnpricedError:
+        return _at_most(rates, usage)

@@ -219,17 +219,18 @@ def test_an_image_is_not_estimated_by_its_bytes(
 
 
 @given(
-    st.sampled_from([(False, 0), (False, 4000), (True, 0)]),
-    st.sampled_from(["client_left", "cut", "upstream_broke"]),
+    st.sampled_from([(False, 0), (False, 4000), (True, 0), (True, 4000)]),
+    st.sampled_from(["client_left", "cut", "upstream_broke", "completed"]),
     st.sampled_from([None, 200]),
 )
-def test_a_reply_that_nobody_saw_is_booked_at_its_hold(
+def test_under_a_budget_what_no_usage_tells_is_booked_at_its_hold(
     seen: tuple[bool, int], outcome: str, status: int | None
 ) -> None:
-    """A provider bills what it generated: leaving it does not spend past a budget."""
+    """A provider bills what it generated, unseen thoughts included."""
     stream, output_bytes = seen
     one = limited({"max_tokens": 100_000, "stream": stream})
-    reading = NOTHING_READ._replace(output_bytes=output_bytes)
+    is_whole = outcome == "completed"
+    reading = NOTHING_READ._replace(output_bytes=output_bytes, complete=is_whole)
 
     settled = settle(one, Reply("R", outcome, status, reading, 1, None))
 
@@ -238,21 +239,27 @@ def test_a_reply_that_nobody_saw_is_booked_at_its_hold(
     assert settled.usage["output"] == 100_000
 
 
-def test_what_was_seen_or_limits_nothing_is_estimated_by_what_was_seen() -> None:
-    """A stream tells how long it is, a whole reply too; without a budget all guess."""
-    stream = limited({"max_tokens": 100_000, "stream": True})
-    whole = limited({"max_tokens": 100_000})
-    free = replace(whole, path=HoldPath((), (), (), ()))
+def test_without_a_budget_what_was_seen_is_the_estimate() -> None:
+    """Nothing rests on it but the report, which says that it is an estimate."""
+    free = replace(limited({"max_tokens": 100_000}), path=HoldPath((), (), (), ()))
     seen = NOTHING_READ._replace(output_bytes=400)
 
-    for one, reading in (
-        (stream, seen),
-        (whole, seen._replace(complete=True)),
-        (free, seen),
-    ):
-        settled = settle(one, Reply("R", "upstream_broke", 200, reading, 1, 1))
-        assert settled.usage["output"] == 100
-        assert settled.usage_source == "estimated"
+    settled = settle(free, Reply("R", "upstream_broke", 200, seen, 1, 1))
+
+    assert settled.usage["output"] == 100
+    assert settled.usage_source == "estimated"
+
+
+def test_a_prompt_that_the_provider_has_stated_is_not_guessed() -> None:
+    """Anthropic's streams begin with it: only the output is booked as held."""
+    one = limited({"max_tokens": 1000, "stream": True})
+    stated = (Pass(None, {"input": 7, "cache_read": 3}),)
+    reading = NOTHING_READ._replace(passes=stated, output_bytes=40)
+
+    settled = settle(one, Reply("R", "client_left", 200, reading, 1, 1))
+
+    assert settled.usage == {"input": 7, "cache_read": 3, "output": 1000}
+    assert 0 < settled.cost_nano_usd < one.hold.nano_usd
 
 
 def test_a_growing_hold_is_booked_as_far_as_it_had_grown() -> None:
