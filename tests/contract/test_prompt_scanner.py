@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from comptroller.adapters.scanner import RE2Scanner
 from comptroller.core.errors import ScanLimitError
 from comptroller.core.policy.prompt import Match, Place, PromptText
-from comptroller.engine.ports import PromptScanner
+from comptroller.engine.scanning import PromptScanner
 from comptroller.testing.scanner import WordScanner
 
 WORD = "ana.silva@acme-bank.de"

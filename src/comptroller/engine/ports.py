@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from comptroller.core.books import AccountState, LeaseState
 from comptroller.core.credential import Credential
-from comptroller.core.policy.prompt import Match, PromptText
 from comptroller.core.rates import RateCard
 from comptroller.core.usage import Usage
 from comptroller.engine.leasing import AskLeases, Leased
@@ -430,28 +429,6 @@ class ReplySink(Protocol):
 
     def on_failed(self, failure: UpstreamFailure) -> None:
         """The reply will not be whole. Nothing follows."""
-
-
-class PromptScanner(Protocol):
-    """Patterns for secrets and personal data, looked for in linear time."""
-
-    @property
-    def rules(self) -> tuple[str, ...]:
-        """Every rule there is, sorted: `secret.NAME` and `personal.NAME`."""
-
-    def scan(self, texts: Iterable[PromptText]) -> list[Match]:
-        """Finds which rules match, and in which third of whose text.
-
-        Args:
-            texts: of one prompt, each place once. Nothing of them is kept.
-
-        Returns:
-            Each rule and offset class once, in no particular order; never any text.
-
-        Raises:
-            ScanLimitError: there is too much of it, or it takes too long; nothing is
-                known of the prompt then.
-        """
 
 
 class UpstreamCall(Protocol):

@@ -13,7 +13,7 @@ THIRDS = ("first", "middle", "last")
 class WordScanner:
     """The PromptScanner port: a rule matches where its word is.
 
-    Satisfies `engine.ports.PromptScanner`.
+    Satisfies `engine.scanning.PromptScanner`.
 
     Args:
         words: by rule.

@@ -4,12 +4,18 @@ import subprocess
 import sys
 import time
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
 from comptroller.adapters.scanner import RE2Scanner
 from comptroller.core.errors import ScanLimitError
-from comptroller.core.policy.prompt import Match, Place, PromptText
+from comptroller.core.policy.prompt import (
+    Match,
+    Place,
+    PromptRestriction,
+    PromptText,
+)
 
 RANDOM = "9aD3kq1Xv7Zc5Lm2Qw8Er4Ty6Ui0Op3As5DfGh7JkB1nM"
 KEY = "PRIVATE " + "KEY-----"
@@ -169,3 +175,14 @@ def test_a_worker_that_never_scans_loads_nothing() -> None:
     )
 
     assert done.stdout.strip() == "[]"
+
+
+def test_every_rule_is_in_the_reference() -> None:
+    """Under the name by which a restriction asks for it."""
+    page = Path(__file__).parents[3] / "docs/reference/prompt-restrictions.md"
+    text = page.read_text(encoding="utf-8")
+    shown = [name.removeprefix("secret.") for name in RE2Scanner().rules]
+
+    assert [name for name in shown if f"`{name}`" not in text] == []
+    fields = [f for f in PromptRestriction._fields if f"`{f}`" not in text]
+    assert fields == []

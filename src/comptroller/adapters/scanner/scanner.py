@@ -54,7 +54,7 @@ class _Span(NamedTuple):
 class RE2Scanner:
     """Looks for secrets and personal data.
 
-    Satisfies `engine.ports.PromptScanner`. One may be used by several threads; RE2
+    Satisfies `engine.scanning.PromptScanner`. One may be used by several threads; RE2
     lets others run while it searches.
 
     Args:
