@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 _CHARS_MAX: Final = 400
 """A message repeats what was written, and that may be of any length."""
+_EXCERPT_CHARS_MAX: Final = 100
 
 
 class Place(NamedTuple):
@@ -27,15 +28,32 @@ class Problem(NamedTuple):
     place: Place
     what: str
     hint: str | None = None
+    excerpt: tuple[str, int] | None = None
+    """A line of what was written, and the column, from 1, that a caret points at."""
 
     def __str__(self) -> str:
-        first = f"{self.place}: {self.what}"
-        return f"{first}\n  hint: {self.hint}" if self.hint else first
+        lines = [f"{self.place}: {self.what}"]
+        if self.excerpt is not None:
+            text, column = self.excerpt
+            lines += [f"  | {text}", f"  | {' ' * (column - 1)}^"]
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
 
     def printable(self) -> Problem:
         """The same, safe to print: without control characters, and not endless."""
         hint = _printable(self.hint) if self.hint is not None else None
-        return Problem(self.place, _printable(self.what), hint)
+        return Problem(self.place, _printable(self.what), hint, self._narrow())
+
+    def _narrow(self) -> tuple[str, int] | None:
+        """The excerpt on one line of a terminal, around what its caret points at."""
+        if self.excerpt is None:
+            return None
+        text, column = self.excerpt
+        begin = max(0, column - 1 - _EXCERPT_CHARS_MAX // 2)
+        part = text[begin : begin + _EXCERPT_CHARS_MAX]
+        shown = "".join(one if one.isprintable() else " " for one in part)
+        return shown, column - begin
 
     def as_dict(self) -> dict[str, str | int | None]:
         """Its parts, as `--json` prints them."""

@@ -105,6 +105,23 @@ FIELDS: Final = (
     Field("agent.sponsor", Kind.TEXT, "", "Who vouches for the agent; empty: nobody."),
 )
 NAMES: Final = {field.name: field for field in FIELDS}
+SELECTABLE: Final = {
+    "tenant": "principal.tenant",
+    "unit": "principal.unit",
+    "service": "principal.service",
+    "kind": "principal.kind",
+    "credential": "principal.credential",
+    "person": "principal.person",
+    "model": "model.id",
+    "provider": "model.provider",
+    "tier": "model.tier",
+    "region": "model.region",
+    "classification": "data.classification",
+    "environment": "ctx.env",
+    "operation": "request.operation",
+    "dialect": "request.dialect",
+}
+"""The short names of facts that `for` and `by` of tables use."""
 _PATHS: Final = tuple(
     (field, field.name.partition(".")[0], field.name.partition(".")[2])
     for field in FIELDS

@@ -1,0 +1,1 @@
+"""Policy files: YAML and CEL in, policy sets or every problem with its place out."""

@@ -1,0 +1,47 @@
+"""Wiring of policy bundles: which files, which language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from comptroller.adapters.configfile.tree import Strictness, read_tree
+from comptroller.adapters.policy.language import Language
+from comptroller.adapters.policy.reading import Parts, Reader
+from comptroller.core.policy.bundle import Bundle
+from comptroller.core.policy.expression import Conditions, Expression, OneByOne
+from comptroller.core.problem import Problem
+from comptroller.core.tree import Mapping as TreeMapping
+
+_EMPTY = "the reference of policies shows one to start from"
+
+
+def read_bundle(paths: Sequence[Path]) -> Bundle:
+    """Reads policy and test files, or folders of them, as one bundle."""
+    return policy_reader().read(paths)
+
+
+def policy_reader() -> Reader:
+    """What reads bundles."""
+    return Reader(Parts(_read_tree, _make_language, _join))
+
+
+def _read_tree(
+    file: str, content: bytes, *, may_be_blank: bool
+) -> tuple[TreeMapping | None, list[Problem]]:
+    return read_tree(file, content, Strictness(_EMPTY, may_be_blank))
+
+
+def _make_language(lists: Mapping[str, tuple[str, ...]]) -> Language:
+    # 50 MB that a bundle of tables alone does without.
+    from comptroller.adapters.policy.cel import CelLanguage
+
+    return CelLanguage(lists)
+
+
+def _join(expressions: Sequence[Expression]) -> Conditions:
+    if len(expressions) < 2:
+        return OneByOne(expressions)
+    from comptroller.adapters.policy.cel import join
+
+    return join(expressions)
