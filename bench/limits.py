@@ -55,7 +55,7 @@ OUTPUT = 50
 WORDS = 40
 """The prompt is "hello there, " so many times: 520 bytes."""
 COUNTED = "gpt-4o-mini"
-"""A model whose tokenizer is known, as in the tests of other gateways."""
+"""A model whose tokenizer is declared, as in the tests of other gateways."""
 UNCOUNTED = "house"
 """A model whose prompts are bounded by their bytes."""
 BILLED_INPUT = 128
@@ -172,8 +172,7 @@ def gateways(cells: list[Cell], root: Path) -> Iterator[list[Gateway]]:
             folder.mkdir()
             site = LimitedSite(folder, origin)
             services = {cell.name: cell.declared() for cell in cells}
-            # A provider that is taken at its word for its tokenizer.
-            limits = Limits(models={COUNTED: {}}, provider={"prices": "openai"})
+            limits = Limits(models={COUNTED: {"tokenizer": "o200k_base"}})
             site.apply(one_unit(services), limits)
             # By the same act as the command, without a process for each.
             with open_administrator(site.data) as administrator:

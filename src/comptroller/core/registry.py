@@ -22,6 +22,8 @@ DIALECT_PREFIXES: Final = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1be
 
 SERVICE_KINDS: Final = ("internal", "external", "automation", "agent")
 BUDGET_WINDOWS: Final = ("hour", "day", "week", "month", "total")
+TOKENIZERS: Final = ("o200k_base", "cl100k_base")
+"""Whose prompts can be counted exactly, offline."""
 ON_SHORTFALL: Final = ("refuse", "clamp")
 """What a budget does with a request that may cost more than is left."""
 HOLDS: Final = ("full", "progressive")
@@ -105,6 +107,8 @@ class Model:
     price: DeclaredPrice | None = None
     max_output_tokens: int | None = None
     context_window_tokens: int | None = None
+    tokenizer: str | None = None
+    """One of TOKENIZERS, which its provider bills by; None: known by its host."""
     limits: Limits = field(default_factory=Limits)
     """For all who ask for the model together; `output_tokens` is not set here."""
 

@@ -262,7 +262,7 @@ class Desk:
                 credential.id,
                 None,
             ),
-            encoding=encoding_of(hostname, model.upstream),
+            encoding=model.tokenizer or encoding_of(hostname, model.upstream),
         )
 
     def _key(self, provider: Provider) -> bytes:

@@ -41,19 +41,28 @@ CHAT = route_of("/v1/chat/completions")
 
 
 def desk(
-    *, output_tokens: int | None = None, max_output_tokens: int | None = None
+    *,
+    output_tokens: int | None = None,
+    max_output_tokens: int | None = None,
+    host: str = "api.openai.com",
+    tokenizer: str | None = None,
 ) -> Desk:
     base = acme()
     limits = Limits(output_tokens=output_tokens)
     service = replace(base.services[SERVICE], limits=limits)
-    model = replace(base.models[MODEL], max_output_tokens=max_output_tokens)
+    model = replace(
+        base.models[MODEL], max_output_tokens=max_output_tokens, tokenizer=tokenizer
+    )
     registry = replace(
         base,
         services={SERVICE: service},
         models={MODEL: model},
         providers={
             ProviderId("openai"): replace(
-                base.providers[ProviderId("openai")], speaks={"openai": "/v1"}
+                base.providers[ProviderId("openai")],
+                base_url=f"https://{host}",
+                speaks={"openai": "/v1"},
+                prices="openai",
             )
         },
     )
@@ -158,3 +167,12 @@ def test_a_count_makes_the_hold_smaller_once_it_is_loaded() -> None:
     assert smaller.output_tokens == first.output_tokens
     assert counted(entitlement, facts, data, smaller, counter) is None
     assert counted(entitlement, facts, data, first, None) is None
+
+
+def test_prompts_are_counted_where_a_tokenizer_is_proven_or_declared() -> None:
+    """Whose prices are paid proves nothing: a proxy may add to prompts."""
+    assert entitlement_of(desk()).encoding == "o200k_base"
+    proxy = "proxy.acme.example"
+    assert entitlement_of(desk(host=proxy)).encoding is None
+    declared = entitlement_of(desk(host=proxy, tokenizer="cl100k_base"))
+    assert declared.encoding == "cl100k_base"

@@ -106,6 +106,7 @@ def _model(key: ModelId, entry: ModelEntry) -> Model:
         price=_price(entry.price) if entry.price else None,
         max_output_tokens=entry.max_output_tokens,
         context_window_tokens=entry.context_window_tokens,
+        tokenizer=entry.tokenizer,
         limits=_shared_limits(entry.limits),
     )
 

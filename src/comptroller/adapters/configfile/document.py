@@ -40,7 +40,7 @@ from comptroller.adapters.configfile.fieldtypes import (
     one_of,
     refuse,
 )
-from comptroller.core.registry import HOLDS, ON_SHORTFALL, SERVICE_KINDS
+from comptroller.core.registry import HOLDS, ON_SHORTFALL, SERVICE_KINDS, TOKENIZERS
 
 
 class _Strict(BaseModel):
@@ -260,6 +260,17 @@ class ModelEntry(_Strict):
     )
     context_window_tokens: Count | None = Field(
         default=None, description="The most tokens of prompt and reply together."
+    )
+    tokenizer: Annotated[
+        str | None,
+        PlainValidator(one_of(TOKENIZERS)),
+        WithJsonSchema({"enum": list(TOKENIZERS)}),
+    ] = Field(
+        default=None,
+        description=(
+            "The tokenizer that its provider bills prompts by, where the provider is "
+            "not OpenAI or Azure itself and adds nothing to prompts."
+        ),
     )
     limits: SharedLimitsEntry = Field(
         default=SharedLimitsEntry(),
