@@ -121,7 +121,7 @@ def hostile(route: Route, scanner: RE2Scanner) -> None:
         print(f"patterns, 1 MB of {name:12} {how} after {took * 1000:6.1f} ms")
     parts = {
         "brackets": "[" * 50 + "[]," * 300_000 + "[]",
-        "lists": "[]," * 90_000 + "[]",
+        "lists": "[]," * 190_000 + "[]",
     }
     for name, part in parts.items():
         body = b'{"model":"m","messages":[{"role":"user","content":[%b]}]}'

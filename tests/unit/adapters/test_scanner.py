@@ -92,6 +92,13 @@ def test_a_match_says_where_but_never_what() -> None:
     ]
 
 
+@pytest.mark.parametrize("rule", ["personal.payment-card", "personal.iban"])
+@pytest.mark.parametrize("before", ["2024 ", "4111-", "DE00 ", "AB12 2024 ", "2 "])
+def test_numbers_before_it_hide_nothing(rule: str, before: str) -> None:
+    """What begins too early and is wrong is tried again from its next character."""
+    assert rule in rules(before + FOUND[rule])
+
+
 def test_no_match_reaches_from_one_place_into_the_next() -> None:
     """Half a secret of the user and half of a tool are none."""
     secret = FOUND["secret.github-pat"]
