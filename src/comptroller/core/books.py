@@ -18,10 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from comptroller.core.account import Where, is_money, parse_account
 from comptroller.core.errors import RecordError
+
+SUM_MAX: Final = 1 << 62
+"""More than this a lease's sums do not grow to: a store adds up 64-bit numbers."""
 
 
 @dataclass(slots=True)
@@ -55,7 +58,7 @@ class AccountState:
 
 @dataclass(slots=True)
 class LeaseState:
-    """What one holder has of one account, in sums that only grow."""
+    """What one holder has of one account, in sums that only grow (up to SUM_MAX)."""
 
     holder: str
     account: str
@@ -143,6 +146,11 @@ class Books:
             state = self._opened(grant)
             lease = self._shelf.lease(holder, grant.account)
             lease.granted += grant.amount
+            if lease.granted > SUM_MAX:
+                # What went to and fro says nothing any more.
+                went = min(lease.granted, lease.returned)
+                lease.granted -= went
+                lease.returned -= went
             state.leased += grant.amount
             _check(state)
 
@@ -225,10 +233,12 @@ class Books:
         if state is not None:
             return state
         leases = self._shelf.leases(account=grant.account)
-        settled = 0
+        settled = consumed = sum(lease.consumed for lease in leases)
         if is_money(grant.account):
             scope, key, _, _ = parse_account(grant.account)
-            settled = self._shelf.spent_in(scope, key, grant.starts_ns, grant.ends_ns)
+            spent = self._shelf.spent_in(scope, key, grant.starts_ns, grant.ends_ns)
+            # A window that moved with the time zone was held on outside of it, too.
+            settled = max(spent, consumed)
         state = AccountState(
             id=grant.account,
             starts_ns=grant.starts_ns,
@@ -238,7 +248,7 @@ class Books:
             settled=settled,
             leased=sum(lease.left for lease in leases),
             suspense=sum(lease.suspense for lease in leases),
-            unheld=settled - sum(lease.consumed for lease in leases),
+            unheld=settled - consumed,
         )
         self._shelf.add(state)
         return state

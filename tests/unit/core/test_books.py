@@ -144,6 +144,33 @@ def test_windows_of_two_calendars_count_alike_in_any_order() -> None:
     assert second.accounts() == first.accounts()
 
 
+def test_what_is_free_can_be_granted_in_a_window_that_moved() -> None:
+    """Holds from outside the window it opens with count: nothing is free twice."""
+    shelf = InMemoryShelf()
+    end(shelf, 60, (DAY, 60))
+    books = Books(shelf)
+    books.grant("w1", [Grant(DAY, 70, 100, 6, 10)])
+    state = shelf.account(DAY)
+    assert state is not None
+    assert amounts(shelf, DAY) == (60, 10, 0, 0)
+    books.grant("w2", [Grant(DAY, state.free, 100, 6, 10)])
+    assert state.committed == 100
+
+
+def test_a_lease_that_goes_to_and_fro_stays_within_64_bits() -> None:
+    """Its sums forget what came back, and what is left does not change."""
+    shelf = InMemoryShelf()
+    books = Books(shelf)
+    for _ in range(30):
+        books.grant("w1", [granted(MONTH, 10**18, limit=2 * 10**18)])
+        books.give_back("w1", [(MONTH, 10**18 - 10**15)])
+        end(shelf, 10**15, (MONTH, 10**15))
+    lease = shelf.lease("w1", MONTH)
+    assert lease.left == 0
+    assert lease.consumed == 30 * 10**15
+    assert max(lease.granted, lease.returned) < 2**63
+
+
 def test_a_suspension_read_before_its_grant_ends_in_the_same_rows() -> None:
     """An account that opens after a lease of it was lost counts the suspense."""
     first, second = InMemoryShelf(), InMemoryShelf()
