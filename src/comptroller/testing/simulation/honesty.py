@@ -31,6 +31,8 @@ class Honesty:
         """By holder and number: by account, the least there was since it came."""
         self._lacks: dict[tuple[str, str], list[tuple[float, int]]] = {}
         """By holder and account: when it was said to lack, and what there was."""
+        self._limits: dict[tuple[int, str], int | None] = {}
+        """As declared, by revision and account."""
 
     def asked(self, asked: AskLeases) -> None:
         """An ask has come."""
@@ -103,9 +105,12 @@ class Honesty:
         return max(0, balance.available - taken)
 
     def _declared(self, account: str) -> int | None:
-        registry = self._world.published[1]
+        revision, registry = self._world.published
         if registry is None:
             return None
-        services = self._world.service_of
-        limited = declared_limit(registry, parse_account(account), services.get)
-        return None if limited is None else limited.limit
+        key = (revision, account)
+        if key not in self._limits:
+            services = self._world.service_of
+            limited = declared_limit(registry, parse_account(account), services.get)
+            self._limits[key] = None if limited is None else limited.limit
+        return self._limits[key]

@@ -90,7 +90,7 @@ class Line:
             honesty.asked(asked)
 
             def reply(leased: Leased | None) -> None:
-                if leased is not None and leased.lacks:
+                if leased is not None:
                     honesty.answered(asked, leased)
                 centre.process.step("answers an ask")
                 network.send(lambda: answered.tell(leased))
