@@ -217,6 +217,14 @@ class Control:
     def _step(self) -> float:
         """Projects a part; how long to wait before the next one."""
         parts = self._parts
+        if parts.store.is_lost():
+            self.failed = StoreUnavailableError(
+                "the store was taken away, or another put in its place; a new process"
+                " goes on with what is there"
+            )
+            parts.ledger.trouble = self.failed
+            self.stop()
+            return RETRY_S
         step_bytes = BUSY_STEP_BYTES if parts.ledger.is_busy else STEP_BYTES
         try:
             parts.projector.step(step_bytes)

@@ -388,6 +388,9 @@ class Store(Reports, Ledger, Protocol):
     def open_requests(self, source: str) -> Sequence[OpenRequest]:
         """The allowed decisions of a source that have no end yet."""
 
+    def is_lost(self) -> bool:
+        """Whether another store, or none, is in its place: nobody reads this one."""
+
 
 class TokenCounter(Protocol):
     """Exact tokenizers, to count a prompt whose bytes do not fit a budget."""

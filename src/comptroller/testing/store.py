@@ -51,6 +51,10 @@ class InMemoryStore(InMemoryLedgerReads):
         self._last_used: dict[str, int] = {}
         self._conflicts = 0
 
+    def is_lost(self) -> bool:
+        """Whether another store, or none, is in its place."""
+        return False
+
     # -- writing -------------------------------------------------------------
 
     def position(self, source: str) -> int:

@@ -289,3 +289,15 @@ def test_a_number_beyond_64_bits_is_an_error_of_its_record(tmp_path: Path) -> No
         project(store, journal)
     assert store.position(W0) == 0
     store.close()
+
+
+def test_a_store_whose_file_was_taken_or_replaced_is_lost(tmp_path: Path) -> None:
+    """Whoever writes it would write what nobody reads."""
+    place = tmp_path / "store.sqlite3"
+    store = SqliteStore(place)
+    assert not store.is_lost()
+    place.rename(tmp_path / "taken")
+    assert store.is_lost()
+    SqliteStore(place).close()
+    assert store.is_lost()
+    store.close()

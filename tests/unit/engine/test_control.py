@@ -11,6 +11,7 @@ from comptroller.core.errors import StoreUnavailableError
 from comptroller.engine import commands
 from comptroller.engine.commands import Issue
 from comptroller.engine.control import Control, ControlParts
+from comptroller.engine.leasing import AskLeases
 from comptroller.engine.ledger import Ledger
 from comptroller.engine.projection import Projector
 from comptroller.engine.records import Actor
@@ -154,3 +155,13 @@ def test_a_store_that_does_not_answer_is_a_problem_and_no_end(site: FakeSite) ->
         return problems
 
     assert asyncio.run(scenario()) == ["projection: the disk is full"]
+
+
+def test_a_store_that_was_replaced_ends_the_control_process(site: FakeSite) -> None:
+    """A new one goes on with what is in its place; nothing is granted until then."""
+    site.store.is_lost = lambda: True  # type: ignore[method-assign]
+    control = control_of(site)
+    asyncio.run(asyncio.wait_for(control.run(), 5))
+    assert isinstance(control.failed, StoreUnavailableError)
+    lease = AskLeases("/n/w0/1", 1, "boot", "disk", [], [], [])
+    assert ask(control, lease)["error"]["code"] == "store_unavailable"

@@ -53,6 +53,7 @@ class SqliteStore:
         """
         self._path = path
         self._engine = writing_engine(path)
+        self._identity = _identity(path)
         self._reports = SqliteReports(self._engine, path)
         self._ledger = SqliteLedger(self._engine, path)
         # We alone write them, and they are asked for all the time.
@@ -63,6 +64,10 @@ class SqliteStore:
     def close(self) -> None:
         """Closes the database."""
         self._engine.dispose()
+
+    def is_lost(self) -> bool:
+        """Whether another file, or none, is in its place: nobody reads this one."""
+        return _identity(self._path) != self._identity
 
     # -- writing -------------------------------------------------------------
 
@@ -255,6 +260,15 @@ class SqliteStore:
     def books_check(self) -> Sequence[str]:
         """See `SqliteLedger.books_check`."""
         return self._ledger.books_check()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path leads to; None: to none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _project(
