@@ -34,10 +34,10 @@ from comptroller.engine.projection import Projector, is_administrative
 from comptroller.engine.rate_keeper import RateKeeper
 from comptroller.engine.recording import Recorder
 from comptroller.testing.simulation.disk import Disk
+from comptroller.testing.simulation.parts import Parts
 from comptroller.testing.simulation.run import run
 from comptroller.testing.simulation.seeds import seeds_of
 from comptroller.testing.simulation.store import WatchedStore
-from comptroller.testing.simulation.world import Parts
 
 SEEDS_MAX = 500
 

@@ -7,7 +7,7 @@ and bootstrap/site.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 
@@ -17,6 +17,7 @@ from comptroller.core.errors import (
     RecordError,
     StoreUnavailableError,
 )
+from comptroller.core.registry import Registry
 from comptroller.engine import records
 from comptroller.engine.batch import Batch
 from comptroller.engine.ledger import LedgerParts
@@ -24,12 +25,16 @@ from comptroller.engine.ports import DurableJournal, Store
 from comptroller.engine.projection import Projector, is_administrative
 from comptroller.engine.records import Actor
 from comptroller.engine.registry_fold import encode_object, fold
-from comptroller.testing.simulation.disk import SimulatedJournal
+from comptroller.testing.simulation.disk import Disk, SimulatedJournal
+from comptroller.testing.simulation.draw import Draw
+from comptroller.testing.simulation.honesty import Honesty
+from comptroller.testing.simulation.network import Network
 from comptroller.testing.simulation.organization import Organization
+from comptroller.testing.simulation.parts import Parts
 from comptroller.testing.simulation.process import Process
-
-if TYPE_CHECKING:
-    from comptroller.testing.simulation.world import World
+from comptroller.testing.simulation.scene import Scene
+from comptroller.testing.simulation.witness import Witness
+from comptroller.testing.system import SequentialIds
 
 PROJECT_EVERY_S: Final = 0.5
 RETRY_S: Final = 2.0
@@ -39,6 +44,48 @@ ACTOR: Final = Actor(person="ada", account="ada@host")
 _RETRIED: Final = (StoreUnavailableError, JournalUnavailableError, RecordError)
 
 
+class CentreWorld(Scene, Protocol):
+    """What the centre needs of the world."""
+
+    @property
+    def parts(self) -> Parts:
+        """What is simulated."""
+
+    @property
+    def ids(self) -> SequentialIds:
+        """Unique ids."""
+
+    @property
+    def boot(self) -> str:
+        """Of the machine."""
+
+    @property
+    def draw(self) -> Draw:
+        """Chance."""
+
+    @property
+    def disk(self) -> Disk:
+        """Where journals are."""
+
+    @property
+    def network(self) -> Network:
+        """Where messages come from."""
+
+    @property
+    def witness(self) -> Witness:
+        """Who sees everything."""
+
+    @property
+    def is_store_away(self) -> bool:
+        """Whether the store does not answer."""
+
+    def publish(self, revision: int, registry: Registry | None) -> None:
+        """Lets workers know what is applied."""
+
+    def centre_died(self, centre: Centre) -> None:
+        """The centre is gone."""
+
+
 class StoreLink:
     """One process's connection to the store, which outlives it.
 
@@ -46,7 +93,7 @@ class StoreLink:
     die just before or after each write.
     """
 
-    def __init__(self, world: World, process: Process) -> None:
+    def __init__(self, world: CentreWorld, process: Process) -> None:
         self._world = world
         self._process = process
         self._has_moved: bool = False
@@ -80,7 +127,7 @@ class StoreLink:
 class Centre:
     """One control process, from its start to its death."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: CentreWorld) -> None:
         self.world = world
         self.on_death: list[Callable[[], None]] = []
         name = world.ids.new()
@@ -102,6 +149,11 @@ class Centre:
         self.ledger = world.parts.ledger(self.parts, self.process)
         self.problems: dict[str, str] = {}
         self.process.run(self._start)
+
+    @property
+    def judge(self) -> Honesty:
+        """Who looks at what is answered."""
+        return self.world.witness.honesty
 
     def journal(self) -> DurableJournal:
         """The control journal, opened at the first call."""

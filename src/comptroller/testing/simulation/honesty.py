@@ -6,17 +6,14 @@ that cannot be reached, cannot be called back.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from comptroller.core.account import parse_account
 from comptroller.core.budget_path import declared_limit
 from comptroller.engine.leasing import AskLeases, Leased
 from comptroller.engine.waiting import Shortfall
 from comptroller.testing.simulation.invariants import BrokenError
-
-if TYPE_CHECKING:
-    from comptroller.testing.simulation.worker import Exchange, Worker
-    from comptroller.testing.simulation.world import World
+from comptroller.testing.simulation.scene import Scene, SeenExchange, SeenWorker
 
 REMEMBERED_S: Final = 1.05
 """A worker may believe so long what the centre said it has not."""
@@ -25,7 +22,7 @@ REMEMBERED_S: Final = 1.05
 class Honesty:
     """Looks at what there really was when the centre said that something lacks."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Scene) -> None:
         self._world = world
         self._asks: dict[tuple[str, int], dict[str, int]] = {}
         """By holder and number: by account, the least there was since it came."""
@@ -57,7 +54,7 @@ class Honesty:
             said = self._lacks.setdefault((asked.holder, lack.account), [])
             said.append((now_s, there_was))
 
-    def judge(self, exchange: Exchange, shortfall: Shortfall) -> None:
+    def judge(self, exchange: SeenExchange, shortfall: Shortfall) -> None:
         """A request is refused.
 
         Raises:
@@ -90,7 +87,7 @@ class Honesty:
                 found += self._idle(worker, account)
         return found
 
-    def _idle(self, worker: Worker, account: str) -> int:
+    def _idle(self, worker: SeenWorker, account: str) -> int:
         """What a worker has and nobody who waits there is about to take."""
         holding = worker.holding
         balance = holding.book._balances.get(account)  # noqa: SLF001  sees all

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from comptroller.core.errors import ComptrollerError
 from comptroller.engine.leasing import AskLeases, Leased, Recall
@@ -11,10 +11,8 @@ from comptroller.testing.simulation.agenda import Agenda
 from comptroller.testing.simulation.draw import Draw
 from comptroller.testing.simulation.plan import Weather
 from comptroller.testing.simulation.process import Process
+from comptroller.testing.simulation.scene import SeenCentre
 from comptroller.testing.simulation.trace import Trace
-
-if TYPE_CHECKING:
-    from comptroller.testing.simulation.centre import Centre
 
 ASK_TIMEOUT_S: Final = 2.0
 RECALL_TIMEOUT_S: Final = 30.0
@@ -39,7 +37,7 @@ class Network:
         self._trace = trace
         self._draw = draw
         self.weather = CALM
-        self.centre: Centre | None = None
+        self.centre: SeenCentre | None = None
 
     def trace(self, process: Process, message: object) -> None:
         """Says what a process sends or hears."""
@@ -85,13 +83,13 @@ class Line:
                 return
             centre.process.run(lambda: hear(centre))
 
-        def hear(centre: Centre) -> None:
-            honesty = centre.world.witness.honesty
-            honesty.asked(asked)
+        def hear(centre: SeenCentre) -> None:
+            judge = centre.judge
+            judge.asked(asked)
 
             def reply(leased: Leased | None) -> None:
                 if leased is not None:
-                    honesty.answered(asked, leased)
+                    judge.answered(asked, leased)
                 centre.process.step("answers an ask")
                 network.send(lambda: answered.tell(leased))
 
@@ -116,8 +114,8 @@ class Line:
             if centre is not None:
                 centre.process.run(lambda: hear(centre))
 
-        def hear(centre: Centre) -> None:
-            centre.world.witness.honesty.returned()
+        def hear(centre: SeenCentre) -> None:
+            centre.judge.returned()
             centre.ledger.returned(holder)
             centre.look_after_ledger()
 

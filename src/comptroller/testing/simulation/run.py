@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from comptroller.testing.simulation.invariants import BrokenError
+from comptroller.testing.simulation.parts import Parts
 from comptroller.testing.simulation.plan import draw_plan
 from comptroller.testing.simulation.verdict import judge_end, judge_rest, usable_share
-from comptroller.testing.simulation.world import Parts, World
+from comptroller.testing.simulation.world import World
 
 REAL: Final = Parts()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from comptroller.testing.simulation.parts import Parts
 from comptroller.testing.simulation.plan import KINDS
 from comptroller.testing.simulation.run import REAL, run
-from comptroller.testing.simulation.world import Parts
 
 SEEDS: Final = 10_000
 """0 to 9999; each kind has every fourth."""

@@ -7,7 +7,7 @@ when everything has come to rest is in verdict.py; refusals are in honesty.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from comptroller.core.leasebook import Balance
 from comptroller.engine.hold_path import HoldPath
@@ -15,10 +15,7 @@ from comptroller.engine.waiting import Shortfall
 from comptroller.testing.simulation.honesty import Honesty
 from comptroller.testing.simulation.invariants import BrokenError
 from comptroller.testing.simulation.plan import Asked
-
-if TYPE_CHECKING:
-    from comptroller.testing.simulation.worker import Exchange, Worker
-    from comptroller.testing.simulation.world import World
+from comptroller.testing.simulation.scene import Scene, SeenExchange, SeenWorker
 
 HELD: Final = "held"
 SENT: Final = "sent"
@@ -33,7 +30,7 @@ LOST: Final = "lost"
 class Case:
     """One allowed request."""
 
-    exchange: Exchange
+    exchange: SeenExchange
     decided_ns: int
     money: tuple[str, ...]
     permits: tuple[str, ...]
@@ -50,12 +47,12 @@ class Case:
 class Witness:
     """Told of everything that happens to requests."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Scene) -> None:
         self._world = world
         self.cases: dict[str, Case] = {}
         self.exposed: dict[str, int] = {}
         """By account: what is billed, or held by processes that live."""
-        self.unanswered: dict[Exchange, None] = {}
+        self.unanswered: dict[SeenExchange, None] = {}
         self.refusals: dict[str, int] = {}
         self.denied: dict[str, int] = {}
         """By account: how often it was what lacked."""
@@ -72,11 +69,11 @@ class Witness:
         self._say(f"w{asked.worker}", "is not ready for a request")
         self.unready_count += 1
 
-    def arrived(self, exchange: Exchange) -> None:
+    def arrived(self, exchange: SeenExchange) -> None:
         """A request is to be decided on."""
         self.unanswered[exchange] = None
 
-    def hold(self, exchange: Exchange, path: HoldPath, now_ns: int) -> bool:
+    def hold(self, exchange: SeenExchange, path: HoldPath, now_ns: int) -> bool:
         """Holds, and looks whether a refusal left everything as it was."""
         balances = _balances(path)
         before = [(one.available, one.held) for one in balances]
@@ -88,7 +85,7 @@ class Witness:
             raise BrokenError(6, f"{exchange.id}: {before} became {after}")
         return False
 
-    def held(self, exchange: Exchange, now_ns: int) -> None:
+    def held(self, exchange: SeenExchange, now_ns: int) -> None:
         """A request goes on; its decision is about to be recorded."""
         path, need = exchange.path, exchange.need
         assert path is not None  # noqa: S101
@@ -112,7 +109,7 @@ class Witness:
         for account in case.permits:
             self._expose(account, 1, 11)
 
-    def sent(self, exchange: Exchange) -> None:
+    def sent(self, exchange: SeenExchange) -> None:
         """The provider has it: it will be billed, whatever happens here."""
         case = self.cases[exchange.id]
         case.state, case.is_sent = SENT, True
@@ -122,7 +119,7 @@ class Witness:
                 self.excess[account] = self.excess.get(account, 0) + more
         self._say(exchange.worker.process.name, f"sends {exchange.id}")
 
-    def settled(self, exchange: Exchange) -> None:
+    def settled(self, exchange: SeenExchange) -> None:
         """What it cost is recorded, if that survives."""
         case = self.cases[exchange.id]
         case.state = SETTLED
@@ -132,7 +129,7 @@ class Witness:
         self._free(case, max(0, case.bound - case.cost))
         self.unanswered.pop(exchange, None)
 
-    def released(self, exchange: Exchange) -> None:
+    def released(self, exchange: SeenExchange) -> None:
         """Nothing was sent."""
         case = self.cases[exchange.id]
         case.state = RELEASED
@@ -141,12 +138,12 @@ class Witness:
         self._free(case, case.bound)
         self.unanswered.pop(exchange, None)
 
-    def unrecorded(self, exchange: Exchange) -> None:
+    def unrecorded(self, exchange: SeenExchange) -> None:
         """The journal failed: it is refused, and stays held until the worker dies."""
         self.cases[exchange.id].state = UNRECORDED
         self.unanswered.pop(exchange, None)
 
-    def refused(self, exchange: Exchange, shortfall: Shortfall) -> None:
+    def refused(self, exchange: SeenExchange, shortfall: Shortfall) -> None:
         """A limit had no room."""
         self.unanswered.pop(exchange, None)
         kind, lack = shortfall.kind, shortfall.lack
@@ -159,7 +156,7 @@ class Witness:
 
     # -- processes ---------------------------------------------------------------
 
-    def worker_died(self, worker: Worker) -> None:
+    def worker_died(self, worker: SeenWorker) -> None:
         """What it had under way is billed if it was sent, and holds nothing."""
         for case in self.cases.values():
             if case.exchange.worker is not worker:

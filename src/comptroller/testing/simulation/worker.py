@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from comptroller.core.account import Where
 from comptroller.core.errors import JournalUnavailableError
@@ -12,13 +12,15 @@ from comptroller.engine.hold_path import HoldPath, Need
 from comptroller.engine.holding import Holding, Ports
 from comptroller.engine.recording import Recorder
 from comptroller.engine.waiting import Shortfall, Waiting
-from comptroller.testing.simulation.disk import SimulatedJournal
-from comptroller.testing.simulation.network import Line
+from comptroller.testing.simulation.disk import Disk, SimulatedJournal
+from comptroller.testing.simulation.draw import Draw
+from comptroller.testing.simulation.network import Line, Network
+from comptroller.testing.simulation.parts import Parts
 from comptroller.testing.simulation.plan import Asked
 from comptroller.testing.simulation.process import Process
-
-if TYPE_CHECKING:
-    from comptroller.testing.simulation.world import World
+from comptroller.testing.simulation.scene import Scene
+from comptroller.testing.simulation.witness import Witness
+from comptroller.testing.system import SequentialIds
 
 LOOK_S: Final = 0.2
 """Between looks at what is applied."""
@@ -28,10 +30,48 @@ ROUNDS_MAX: Final = 4
 """As in engine/reservation.py."""
 
 
+class WorkerWorld(Scene, Protocol):
+    """What a worker needs of the world."""
+
+    @property
+    def parts(self) -> Parts:
+        """What is simulated."""
+
+    @property
+    def ids(self) -> SequentialIds:
+        """Unique ids."""
+
+    @property
+    def boot(self) -> str:
+        """Of the machine."""
+
+    @property
+    def draw(self) -> Draw:
+        """Chance."""
+
+    @property
+    def disk(self) -> Disk:
+        """Where journals are."""
+
+    @property
+    def network(self) -> Network:
+        """Where messages go."""
+
+    @property
+    def witness(self) -> Witness:
+        """Who sees everything."""
+
+    def worker_died(self, worker: Worker) -> None:
+        """A worker is gone."""
+
+    def worker_left(self, worker: Worker) -> None:
+        """A worker ended as it should."""
+
+
 class Worker:
     """One worker process, from its start to its death."""
 
-    def __init__(self, world: World, number: int) -> None:
+    def __init__(self, world: WorkerWorld, number: int) -> None:
         self.world = world
         self.number = number
         self.source = f"/node/w{number}/{world.ids.new()}"

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from comptroller.core.registry import Registry
-from comptroller.engine.closing import close_dead
-from comptroller.engine.holding import Holding
-from comptroller.engine.ledger import Ledger
-from comptroller.engine.recording import Recorder
-from comptroller.engine.recovery import recover
 from comptroller.testing.simulation.agenda import Agenda
 from comptroller.testing.simulation.centre import Centre
-from comptroller.testing.simulation.disk import Disk
 from comptroller.testing.simulation.draw import Draw
 from comptroller.testing.simulation.network import CALM, Network
 from comptroller.testing.simulation.organization import Organization
+from comptroller.testing.simulation.parts import Parts
 from comptroller.testing.simulation.plan import Asked, Fault, Plan
 from comptroller.testing.simulation.process import Process
-from comptroller.testing.simulation.store import WatchedStore
 from comptroller.testing.simulation.trace import Trace
 from comptroller.testing.simulation.witness import Witness
 from comptroller.testing.simulation.worker import Worker
@@ -31,19 +24,6 @@ _S: Final = 1_000_000_000
 WARM_UP_S: Final = 1.5
 """Before the first request: the centre is up, and workers know what is applied."""
 DAY_S: Final = 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What is simulated; a planted bug takes the place of one of these."""
-
-    holding: Callable[..., Holding] = Holding
-    ledger: Callable[..., Ledger] = Ledger
-    recover: Callable[..., int] = recover
-    close_dead: Callable[..., Sequence[str]] = close_dead
-    disk: Callable[[], Disk] = Disk
-    store: Callable[[], WatchedStore] = WatchedStore
-    recorder: Callable[..., Recorder] = Recorder
 
 
 class World:
