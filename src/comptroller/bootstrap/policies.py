@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from comptroller.adapters.configfile.tree import Strictness, read_tree
+from comptroller.adapters.policy.corpus import read_facts as recorded_facts
 from comptroller.adapters.policy.language import Language
 from comptroller.adapters.policy.reading import Parts, Reader
 from comptroller.core.policy.bundle import Bundle
 from comptroller.core.policy.expression import Conditions, Expression, OneByOne
 from comptroller.core.problem import Problem
 from comptroller.core.tree import Mapping as TreeMapping
+from comptroller.engine.policy_testing import Asked
 
 _EMPTY = "the reference of policies shows one to start from"
 
@@ -19,6 +21,15 @@ _EMPTY = "the reference of policies shows one to start from"
 def read_bundle(paths: Sequence[Path]) -> Bundle:
     """Reads policy and test files, or folders of them, as one bundle."""
     return policy_reader().read(paths)
+
+
+def read_facts(path: Path) -> list[Asked]:
+    """Reads recorded facts, one JSON document a line.
+
+    Raises:
+        InvalidArgumentError: the file cannot be read, or a line holds no facts.
+    """
+    return [Asked(name, facts) for name, facts in recorded_facts(path)]
 
 
 def policy_reader() -> Reader:
