@@ -70,10 +70,12 @@ def test_a_body_in_another_charset_is_refused(fresh: Site, charset: str) -> None
 
 
 def test_headers_that_change_what_is_asked_are_not_passed_on(fresh: Site) -> None:
-    """The decided method is the one that the provider sees."""
+    """The decided method and tier are those that the provider sees."""
     fresh.upstream.queue(answering(whole(CHAT)))
 
-    fresh.chat(CHAT_BODY, "X-HTTP-Method-Override: GET", "X-Goog-FieldMask: id")
+    tier = "X-Vertex-AI-LLM-Shared-Request-Type: priority"
+    fresh.chat(CHAT_BODY, "X-HTTP-Method-Override: GET", "X-Goog-FieldMask: id", tier)
 
     names = {name.lower() for name, _ in fresh.upstream.received[-1].headers}
     assert not names & {b"x-http-method-override", b"x-goog-fieldmask"}
+    assert b"x-vertex-ai-llm-shared-request-type" not in names

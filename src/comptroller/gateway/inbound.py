@@ -37,10 +37,12 @@ _MISLEADING: Final = frozenset(
         b"x-http-method",
         b"x-method-override",
         b"x-goog-fieldmask",
+        b"x-vertex-ai-llm-request-type",
+        b"x-vertex-ai-llm-shared-request-type",
     }
 )
-"""Headers that would make the provider do another thing than was decided on, or
-leave the usage out of its reply."""
+"""Headers that would make the provider do another thing than was decided on, bill it
+by another tier, or leave the usage out of its reply."""
 RUN: Final = b"x-comptroller-run"
 _SESSIONS: Final = frozenset(
     {b"x-claude-code-session-id", b"session-id", b"session_id", b"x-session-id"}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from comptroller.core.errors import StoreUnavailableError
-from comptroller.core.registry import Budget, Window
+from comptroller.core.registry import Budget, ServiceId, Window
 from comptroller.engine import records
 from comptroller.engine.ledger_rows import ExcessRow
+from comptroller.engine.limit_keeper import STEP
 from comptroller.testing.ledger_site import Holder, LedgerSite
 from comptroller.testing.lessee import limited_registry
 
@@ -217,3 +220,26 @@ def test_nothing_is_recorded_when_nothing_changed(site: LedgerSite) -> None:
     for _ in range(5):
         site.look()
     assert site.open_journal().sequence == before
+
+
+def test_a_thousand_runs_hold_nobody_up() -> None:
+    """After an apply, a threshold and a lowered limit are told at the next look."""
+    site = LedgerSite()
+    registry = limited_registry(Budget((Window(100, "month"),), (50,)))
+    name = ServiceId("checkout")
+    one = replace(registry.services[name], run_budget=Window(9, "total"))
+    registry = replace(registry, services={**registry.services, name: one})
+    site.apply(registry)
+    holder = Holder(site)
+    for begin in range(0, 2 * STEP, 100):
+        runs = range(begin, begin + 100)
+        holder.ask({f"run:checkout/r{number}/total@all": 1 for number in runs})
+    holder.ask({MONTH: 90})
+    holder.spend("r1", 60, [MONTH], 60)
+    one = replace(one, budget=Budget((Window(95, "month"),), (50,)))
+
+    site.apply(replace(registry, services={**registry.services, name: one}))
+
+    assert limits_of(site) == (95, 95)
+    site.look()
+    assert len(site.recorded(records.THRESHOLD_CROSSED)) == 1
