@@ -51,6 +51,31 @@ _ENGINE_ERRORS: Final = (RuntimeError, ValueError, TypeError, ArithmeticError)
 """What the engine raises where it does not return an error as a value."""
 
 
+class _Stage:
+    """The facts that were asked about last, as the engine takes them.
+
+    One decision asks several programs about the same facts, and bringing them into
+    the engine costs as much as the first answer. It is known by its identity, which
+    is safe as long as it is kept, and `decide` makes facts anew for every decision.
+    """
+
+    __slots__ = ("_activation", "_facts")
+
+    def __init__(self) -> None:
+        self._facts: FlatFacts = {}
+        self._activation = _OF_FACTS.Activation({})
+
+    def of(self, facts: FlatFacts) -> cel.Activation:
+        """The facts for the engine."""
+        if facts is not self._facts:
+            self._activation = _OF_FACTS.Activation(facts)
+            self._facts = facts
+        return self._activation
+
+
+_STAGE: Final = _Stage()
+
+
 class CelExpression:
     """A checked expression."""
 
@@ -88,7 +113,7 @@ class CelExpression:
 
     def _value(self, program: cel.Expression, facts: FlatFacts) -> object:
         try:
-            found = program.eval(data=facts)
+            found = program.eval(_STAGE.of(facts))
             value = found.plain_value()
         except _ENGINE_ERRORS as error:
             raise ExpressionError(_said(error)) from error
@@ -112,7 +137,7 @@ class Fused:
     def evaluate(self, facts: FlatFacts) -> Sequence[Answer]:
         """The value of each, or its error, in their order; raises nothing."""
         try:
-            values = self._program.eval(data=facts).plain_value()
+            values = self._program.eval(_STAGE.of(facts)).plain_value()
         except _ENGINE_ERRORS:
             values = None
         # One failure fails the whole list: whose it is shows only apart.

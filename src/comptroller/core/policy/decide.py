@@ -186,7 +186,9 @@ class _Tally:
         elif answer is not True:
             self._fail(rule.id, rule.mode, _NOT_BOOLEAN)
         elif rule.unless is None or not self._excused(rule, rule.unless):
-            self._find(rule.id, rule.mode, self._said_by(rule))
+            # Nobody is told of what a rule in audit would have done.
+            why = "" if rule.mode is Mode.AUDIT else self._said_by(rule)
+            self._find(rule.id, rule.mode, why)
 
     def _excused(self, rule: Rule, unless: Expression) -> bool:
         """Whether the exception of a matching rule holds; a failure is not one.

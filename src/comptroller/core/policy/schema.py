@@ -8,7 +8,7 @@ decision works on is their flat form, `{"request.max_tokens": 500, …}`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -122,9 +122,20 @@ SELECTABLE: Final = {
     "dialect": "request.dialect",
 }
 """The short names of facts that `for` and `by` of tables use."""
-_PATHS: Final = tuple(
-    (field, field.name.partition(".")[0], field.name.partition(".")[2])
-    for field in FIELDS
+_MISSING: Final = object()
+
+
+def _sections() -> dict[str, list[tuple[str, str, Field, bool]]]:
+    found: dict[str, list[tuple[str, str, Field, bool]]] = {}
+    for field in FIELDS:
+        section, _, key = field.name.partition(".")
+        is_plain = field.kind is Kind.TEXT and not field.values
+        found.setdefault(section, []).append((key, field.name, field, is_plain))
+    return found
+
+
+_SECTIONS: Final = tuple(
+    (section, tuple(fields)) for section, fields in _sections().items()
 )
 
 
@@ -142,23 +153,36 @@ def flatten(
     """
     flat: dict[str, object] = {}
     wrong: list[str] = []
-    for field, section, key in _PATHS:
+    for section, fields in _SECTIONS:
         part = facts.get(section)
-        if not isinstance(part, dict) or key not in part:
-            wrong.append(f"{field.name} is missing")
+        if not isinstance(part, dict):
+            wrong += [f"{field.name} is missing" for _, _, field, _ in fields]
             continue
-        value = _checked(field, part[key])
-        if value is None:
-            wrong.append(f"{field.name} is not a {field.kind}{_choices(field)}")
-        flat[field.name] = value
+        for key, name, field, is_plain in fields:
+            value = part.get(key, _MISSING)
+            # Most facts are texts of any value: the short way for them.
+            if is_plain and type(value) is str and value.isascii():
+                flat[name] = value
+                continue
+            checked = _CHECKS[field.kind](value)
+            if checked is None or (field.values and checked not in field.values):
+                wrong.append(_complaint(field, value))
+            flat[name] = checked
     return flat, tuple(wrong)
+
+
+def _complaint(field: Field, value: object) -> str:
+    if value is _MISSING:
+        return f"{field.name} is missing"
+    choices = f" among {', '.join(field.values)}" if field.values else ""
+    return f"{field.name} is not a {field.kind}{choices}"
 
 
 def neutral_facts() -> dict[str, dict[str, object]]:
     """Facts of an ordinary request, to begin a test case with."""
     facts: dict[str, dict[str, object]] = {}
-    for field, section, key in _PATHS:
-        facts.setdefault(section, {})[key] = _neutral(field)
+    for section, fields in _SECTIONS:
+        facts[section] = {key: _neutral(field) for key, _, field, _ in fields}
     return facts
 
 
@@ -172,26 +196,23 @@ def _neutral(field: Field) -> object:
             return field.neutral
 
 
-def _choices(field: Field) -> str:
-    return f" among {', '.join(field.values)}" if field.values else ""
+def _text(value: object) -> str | None:
+    return value if type(value) is str and _is_text(value) else None
 
 
-def _checked(field: Field, value: object) -> object:
-    """The value in the type of its field; None when it is of another."""
-    kind = field.kind
-    if kind is Kind.TEXT:
-        good = _is_text(value) and (not field.values or value in field.values)
-        return value if good else None
-    if kind is Kind.WHOLE:
-        # True is an int to Python; to a rule it must not be 1.
-        is_whole = type(value) is int and -_INT64_MAX <= value <= _INT64_MAX
-        return value if is_whole else None
-    if kind is Kind.FLAG:
-        return value if type(value) is bool else None
-    if kind is Kind.TEXTS:
-        is_list = isinstance(value, list | tuple) and all(map(_is_text, value))
-        return value if is_list else None
-    return _time(value)
+def _whole(value: object) -> int | None:
+    # True is an int to Python; to a rule it must not be 1.
+    is_whole = type(value) is int and -_INT64_MAX <= value <= _INT64_MAX
+    return value if is_whole and isinstance(value, int) else None
+
+
+def _flag(value: object) -> bool | None:
+    return value if type(value) is bool else None
+
+
+def _texts(value: object) -> list[str] | tuple[str, ...] | None:
+    is_list = isinstance(value, list | tuple) and all(map(_is_text, value))
+    return value if is_list and isinstance(value, list | tuple) else None
 
 
 def _is_text(value: object) -> bool:
@@ -214,3 +235,13 @@ def _time(value: object) -> datetime | None:
     except ValueError:
         return None
     return time if time.tzinfo is not None else None
+
+
+_CHECKS: Final[Mapping[Kind, Callable[[object], object]]] = {
+    Kind.TEXT: _text,
+    Kind.WHOLE: _whole,
+    Kind.FLAG: _flag,
+    Kind.TEXTS: _texts,
+    Kind.TIME: _time,
+}
+"""The value in the type of its field; None when it is of another."""
