@@ -67,12 +67,10 @@ class LimitKeeper:
     def _look(self, batch: Batch) -> None:
         moved = self._store.take_moved()
         if moved is not None:
-            self._moved.update(dict.fromkeys(moved))
+            self._moved.update(_but_runs(moved))
         if moved is None or self._revision != self._declared.revision:
             every = [one.id for one in self._store.accounts_of(self._clock.now_ns())]
-            # Clients name runs, a million of them if they like: these come last, and
-            # have no thresholds.
-            others = dict.fromkeys(one for one in every if not one.startswith(_RUN))
+            others = _but_runs(every)
             self._unsettled.update(others)
             self._unsettled.update(dict.fromkeys(every))
             self._moved.update(others)
@@ -148,3 +146,11 @@ class LimitKeeper:
         for name in first:
             del names[name]
         return states.values()
+
+
+def _but_runs(accounts: Iterable[str]) -> dict[str, None]:
+    """Accounts that may have thresholds, and whose limits are looked at first.
+
+    Clients name runs, a million of them if they like.
+    """
+    return dict.fromkeys(one for one in accounts if not one.startswith(_RUN))
