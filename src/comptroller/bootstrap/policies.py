@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from comptroller.adapters.configfile.tree import Strictness, read_tree
 from comptroller.adapters.policy.corpus import read_facts as recorded_facts
-from comptroller.adapters.policy.language import Language
 from comptroller.adapters.policy.reading import Parts, Reader
+from comptroller.bootstrap.policy_language import join, make_language
 from comptroller.core.policy.bundle import Bundle
-from comptroller.core.policy.expression import Conditions, Expression, OneByOne
 from comptroller.core.problem import Problem
 from comptroller.core.tree import Mapping as TreeMapping
 from comptroller.engine.policy_testing import Asked
@@ -34,25 +33,10 @@ def read_facts(path: Path) -> list[Asked]:
 
 def policy_reader() -> Reader:
     """What reads bundles."""
-    return Reader(Parts(_read_tree, _make_language, _join))
+    return Reader(Parts(_read_tree, make_language, join))
 
 
 def _read_tree(
     file: str, content: bytes, *, may_be_blank: bool
 ) -> tuple[TreeMapping | None, list[Problem]]:
     return read_tree(file, content, Strictness(_EMPTY, may_be_blank))
-
-
-def _make_language(lists: Mapping[str, tuple[str, ...]]) -> Language:
-    # 50 MB that a bundle of tables alone does without.
-    from comptroller.adapters.policy.cel import CelLanguage
-
-    return CelLanguage(lists)
-
-
-def _join(expressions: Sequence[Expression]) -> Conditions:
-    if len(expressions) < 2:
-        return OneByOne(expressions)
-    from comptroller.adapters.policy.cel import join
-
-    return join(expressions)

@@ -147,7 +147,7 @@ class Reader:
         if tree is None:
             return None
         text = one.content.decode("utf-8-sig")
-        return Source(one.file, tree, text.splitlines())
+        return Source(one.file, tree, text.replace("\r\n", "\n").split("\n"))
 
 
 def revision_of(contents: Sequence[Content]) -> str:
