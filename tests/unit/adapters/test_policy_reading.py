@@ -182,14 +182,42 @@ SLIPS = {
             f"{WHOLE}ceilings:\n  - {{id: low, max_output_tokens: 5}}\n"
             "  - {id: high, for: {kind: agent}, max_output_tokens: 6}\n"
         ),
-        '8:5: ceiling "high" never governs: "low" is lower',
+        '8:5: ceiling "high" never governs: "low" always does',
     ),
     "same ceiling": (
         (
             f"{WHOLE}ceilings:\n  - {{id: one, max_output_tokens: 5}}\n"
             "  - {id: two, max_output_tokens: 5}\n"
         ),
-        'ceiling "two" never governs: "one" is lower',
+        'ceiling "two" never governs: "one" always does',
+    ),
+    "ceiling as low that denies": (
+        (
+            f"{WHOLE}ceilings:\n"
+            "  - {id: one, max_output_tokens: 5, on_exceed: clamp}\n"
+            "  - {id: two, max_output_tokens: 5}\n"
+        ),
+        '7:5: ceiling "one" never governs: "two" always does',
+    ),
+    "list by its absolute name": (
+        (
+            f"{WHOLE}lists: {{eu: [a]}}\n"
+            "rules: [{id: r, deny_if: ctx.env in .lists.eu}]\n"
+        ),
+        "its lists cannot be put in",
+    ),
+    "list in a list": (f"{WHOLE}lists: {{eu: {{a: b}}}}\n", "must be a list of texts"),
+    "number for a text": (f"{WHOLE}lists: {{eu: [5]}}\n", "put it in quotes"),
+    "long list": (
+        f"{WHOLE}lists: {{eu: {[f'a{one}' for one in range(1001)]}}}\n",
+        "has more than 1000 items",
+    ),
+    "message alone is wrong in a folded block": (
+        (
+            f"{WHOLE}rules:\n  - id: r\n    deny_if: request.stream\n    message: >\n"
+            "      'a' +\n\n      ctx.envv\n"
+        ),
+        'message: there is no "ctx.envv"',
     ),
     "empty environments": (
         f"{WHOLE}environments: [{{id: e, models: {{}}}}]\n",
@@ -285,6 +313,30 @@ def test_files_and_folders_may_be_named(tmp_path: Path) -> None:
     assert "neither a *.policy.yaml" in said(read_bundle([tmp_path / "other.yaml"]))
     (tmp_path / "empty").mkdir()
     assert "no *.policy.yaml" in said(read_bundle([tmp_path / "empty"]))
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    """A mebibyte is more than people review."""
+    (tmp_path / "p.policy.yaml").write_text(WHOLE + "#" * 2**20)
+
+    assert "the file is larger than 1 MiB" in said(read_bundle([tmp_path]))
+
+
+def test_what_cannot_be_opened_is_a_problem(tmp_path: Path) -> None:
+    """A folder of a policy file's name is no file."""
+    (tmp_path / "p.policy.yaml").mkdir()
+
+    assert "the file cannot be read" in said(read_bundle([tmp_path]))
+
+
+def test_a_table_and_a_ceiling_may_have_a_condition() -> None:
+    """`when` is checked as conditions of rules are."""
+    text = f"{HEAD}allow: [{{id: a, models: [m], when: ctx.env == 'x'}}]\n"
+
+    assert said(bundle_of(text)) == ""
+    assert 'when: there is no "ctx.envv"' in said(
+        bundle_of(text.replace("env", "envv"))
+    )
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def _dead_ceilings(sets: Sequence[PolicySet]) -> Iterator[Problem]:
             if other is not ceiling and _governs(
                 other, ceiling, is_first=other_place < place
             ):
-                what = f'ceiling "{ceiling.id}" never governs: "{other.id}" is lower'
+                what = f'ceiling "{ceiling.id}" never governs: "{other.id}" always does'
                 where = _line(other)
                 yield Problem(ceiling.place, what, f"that is at {where}; keep one")
                 break
