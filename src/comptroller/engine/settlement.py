@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from comptroller.core.bound import bound
+from comptroller.core.bound import bound, demand_affordable
 from comptroller.core.errors import UnpricedError
 from comptroller.core.rates import ModelRates, billed_rates, price
 from comptroller.core.usage import (
@@ -226,12 +226,16 @@ def _held(admitted: Admitted, seen: Usage) -> Bill:
     A prompt whose tokens the provider has stated counts as stated.
     """
     hold, rates = admitted.hold, admitted.entitlement.rates
-    cost = hold.nano_usd
+    cost, output = hold.nano_usd, hold.output_tokens
     if admitted.path.progressive:
         cost = admitted.need.slice_nano_usd
-    usage = {"input": hold.input_tokens, "output": hold.output_tokens}
+        if cost < hold.nano_usd:
+            demand = admitted.bounded.demand
+            covered = demand_affordable(demand, cost) * demand.generations
+            output = min(output, max(0, covered))
+    usage = {"input": hold.input_tokens, "output": output}
     if rates is not None and total(seen, PROMPT_CLASSES):
-        usage = {**seen, "output": hold.output_tokens}
+        usage = {**seen, "output": output}
         cost = min(cost, _priced(rates, usage, None))
     usage = {name: count for name, count in usage.items() if count}
     return Bill(usage, UsageSource.HOLD, cost, "estimated", [])

@@ -192,6 +192,7 @@ def limited(body: dict[str, object], path: HoldPath = BUDGET) -> Admitted:
         body=data,
         body_bytes=len(data),
         hold=hold,
+        bounded=bound,
         path=path,
         need=need,
     )
@@ -263,10 +264,11 @@ def test_a_prompt_that_the_provider_has_stated_is_not_guessed() -> None:
 
 
 def test_a_growing_hold_is_booked_as_far_as_it_had_grown() -> None:
-    """What was never held cannot have been asked for by a slice."""
+    """What was never held cannot have been asked for by a slice: cost and tokens."""
     one = limited({"max_tokens": 100_000, "stream": True}, GROWING)
     assert one.need is not None
 
     settled = settle(one, Reply("R", "upstream_broke", None, NOTHING_READ, 1, 1))
 
     assert settled.cost_nano_usd == one.need.slice_nano_usd
+    assert 24_000 < settled.usage["output"] < 25_000
