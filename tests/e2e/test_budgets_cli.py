@@ -163,6 +163,7 @@ def test_suspense_is_settled_by_a_named_person(either: Applied) -> None:
 
     assert stranger.returncode == more.returncode == again.returncode == 1
     assert "mallory" in stranger.stderr
+    assert "30.000000000 USD of" in more.stderr
     assert "in suspense" in again.stderr
     assert settled == {
         "holder": day.holder,

@@ -245,7 +245,13 @@ def test_5_what_does_not_fit_is_refused_with_what_it_lacks(site: LimitedSite) ->
 
     assert counted([large]) == {EXHAUSTED: 1}
     assert reached(site, "larger") == 0
-    for words in ("limit 0.00175 USD", "spent 0", "held 0", "left ", "short by "):
+    for words in (
+        "limit 0.00175 USD",
+        "spent 0",
+        "held or leased 0",
+        "left ",
+        "short by ",
+    ):
         assert words in message
     assert "Ada Lovelace" in message
     assert ask(site, asked(site, "larger")).status == 200

@@ -24,6 +24,7 @@ from comptroller.core.errors import (
     NotFoundError,
     StoreUnavailableError,
 )
+from comptroller.core.money import usd
 from comptroller.core.rates import RateCard
 from comptroller.core.registry import PersonId, Registry, ServiceId
 from comptroller.core.timestamps import rfc3339
@@ -45,6 +46,7 @@ OVERLAP_DEFAULT_NS: Final = 24 * 3600 * 10**9
 OVERLAP_MAX_NS: Final = 90 * 24 * 3600 * 10**9
 REASON_CHARS_MAX: Final = 500
 _NAMES_SHOWN: Final = 12
+_PLACES: Final = 9
 
 
 class Parts(NamedTuple):
@@ -335,7 +337,7 @@ class Administration:
         if not held:
             raise ConflictError(
                 f"nothing of {holder} is in suspense on {account}: see comptroller"
-                " budget suspense for what is"
+                " budget suspense list for what is"
             )
         if spent_nano_usd and not is_money(account):
             raise InvalidArgumentError(
@@ -344,8 +346,8 @@ class Administration:
             )
         if not 0 <= spent_nano_usd <= held:
             raise InvalidArgumentError(
-                f"{held} nano-USD of {holder} are in suspense on {account}; it cannot"
-                f" have spent {spent_nano_usd}"
+                f"{usd(held, _PLACES)} USD of {holder} are in suspense on {account}; it"
+                f" cannot have spent {usd(spent_nano_usd, _PLACES)} USD"
             )
         settled = records.SuspenseSettled(
             holder=holder,

@@ -337,7 +337,8 @@ class Budgeting:
             "holder": lease.holder,
             "state": holder.state if holder else None,
             "granted": lease.granted,
-            "returned": lease.returned,
+            # A lease in suspense is closed in the books, and was not given back.
+            "returned": lease.returned - lease.suspense,
             "consumed": lease.consumed,
             "left": lease.left,
             "suspense": lease.suspense,

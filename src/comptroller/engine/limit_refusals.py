@@ -13,7 +13,7 @@ from comptroller.engine.leasing import Lack, RateGranted
 from comptroller.engine.refusals import Refusal, ask_owner, named
 
 _NANO = 1_000_000_000
-_UNIT = {"requests": "requests", "tokens": "tokens"}
+_PERIODS = {1: "a second", 60: "a minute", 3600: "an hour", 86400: "a day"}
 
 
 class Asker(NamedTuple):
@@ -26,8 +26,9 @@ class Asker(NamedTuple):
 LEDGER_UNAVAILABLE = Refusal(
     503,
     "ledger_unavailable",
-    "The gateway cannot ask at present whether the budgets on this request's path have"
-    " room for it, so it forwards nothing that its leases do not cover.",
+    "The gateway cannot make sure at present that the limits of this request have room"
+    " for it, so it was not forwarded. Try again shortly; if that lasts, tell whoever"
+    " runs the gateway.",
     retry=True,
 )
 BUSY = Refusal(
@@ -80,8 +81,8 @@ def budget_exhausted(
         "budget_exhausted",
         f"The budget of {_scope(account)} does not have room for this request, which"
         f" may cost up to {_usd(need_nano_usd)} USD: limit {_usd(lack.limit)} USD"
-        f"{_per(account)}, spent {_usd(lack.spent)}, held {_usd(max(0, held))}"
-        f"{suspense}, left {left}; short by"
+        f"{_per(account)}, spent {_usd(lack.spent)}, held or leased"
+        f" {_usd(max(0, held))}{suspense}, left {left}; short by"
         f" {_usd(max(0, need_nano_usd - free_nano_usd))} USD."
         f"{_resets(lack.resets_ns, registry)}{_owner(account, asker)}",
     )
@@ -99,23 +100,34 @@ def concurrency(lack: Lack) -> Refusal:
     )
 
 
-def rate_limited(rate: RateGranted, units: int, headers: bytes) -> Refusal:
-    """A rate limit without room."""
+def rate_limited(
+    rate: RateGranted, period_s: int, units: int, headers: bytes
+) -> Refusal:
+    """A rate limit without room.
+
+    Args:
+        rate: how it stands.
+        period_s: of the limit.
+        units: what the request may use.
+        headers: its state in the caller's dialect.
+    """
     scope, _, unit = rate.limit.rpartition("/")
     kind, _, key = scope.partition(":")
+    limit = f"{rate.burst:,} {unit} {_PERIODS[period_s]}"
     if rate.retry_after_s < 0:
         return Refusal(
             400,
             "rate_limit_too_small",
-            f"This request may use {units} {unit}, more than {kind} {key} may use at"
-            f" all: {rate.burst}. Ask for less output, or for a higher limit.",
+            f"This request may use {units:,} {unit}, more than {kind} {key} may use at"
+            f" once: its limit is {limit}. Ask for less output, or for a higher"
+            " limit.",
         )
     wait_s = max(1, ceil(rate.retry_after_s))
     return Refusal(
         429,
         "rate_limited",
-        f"The rate limit of {kind} {key} has no room for this request: {rate.burst}"
-        f" {_UNIT.get(unit, unit)}, {rate.remaining} left, and it may use {units}."
+        f"The rate limit of {kind} {key} has no room for this request: {limit},"
+        f" {rate.remaining:,} left, and it may use {units:,}."
         f" Try again in {wait_s} s.",
         retry=True,
         retry_after_s=wait_s,

@@ -152,7 +152,9 @@ class Reservation:
             unit = rate.limit.rpartition("/")[2]
             state = RateState(unit, rate.burst, rate.remaining, rate.reset_s)
             headers = rate_headers(one.ask.route.dialect, (state,), now_ns)
-            refusal = limit_refusals.rate_limited(rate, units, headers)
+            slots = {slot.id: slot.period_s for slot in one.path.rates}
+            period_s = slots[rate.limit]
+            refusal = limit_refusals.rate_limited(rate, period_s, units, headers)
             seen = units, rate.remaining
         elif lack is None:
             refusal = limit_refusals.LEDGER_UNAVAILABLE

@@ -410,9 +410,12 @@ def test_suspense_is_listed_until_a_person_settles_it(open_ledger: Ledger) -> No
 
     row = open_ledger.listed()[MONTH]
     (lost,) = open_ledger.budgeting().suspense()
+    (shown,) = open_ledger.budgeting().show(account)
 
     assert row["suspense_nano_usd"] == 30 * USD
     assert row["left_nano_usd"] == 1170 * USD
+    (lease,) = shown["leases"]
+    assert (lease["returned"], lease["suspense"]) == (0, 30 * USD)
     assert (lost["holder"], lost["account"]) == (WORKER, account)
     assert lost["suspense_nano_usd"] == 30 * USD
 

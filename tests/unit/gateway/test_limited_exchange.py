@@ -289,6 +289,7 @@ def test_a_rate_without_room_is_told_when_to_come_again() -> None:
         assert b"retry-after: 30\r\n" in client.said
         assert b"x-ratelimit-limit-requests: 2\r\n" in client.said
         assert b"x-ratelimit-remaining-requests: 0\r\n" in client.said
+        assert b"2 requests a minute, 0 left, and it may use 1." in client.said
         assert len(place.upstreams.calls) == 2
 
     on_a_loop(play, service(limits=Limits(requests=Rate(2, 60))))
@@ -417,6 +418,8 @@ def test_a_stream_whose_hold_cannot_grow_is_ended_in_its_dialect() -> None:
         (settled,) = place.records("settled")
         assert settled["outcome"] == "cut"
         assert settled["comptroller.cost.nano_usd"] <= 5_000_000
+        output = settled["comptroller.usage"]["output"]
+        assert output * OUTPUT_NANO_USD <= settled["comptroller.cost.nano_usd"]
 
     on_a_loop(play, service(budget=budget(0.005, hold="progressive")))
 

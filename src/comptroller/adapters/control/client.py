@@ -29,7 +29,7 @@ class ControlClient:
 
         Raises:
             ControlUnavailableError: the answer did not come; what was asked may
-                have been done, and the message says where to look.
+                have been done, and the message says so.
         """
         try:
             connection = self._connect()
@@ -40,6 +40,12 @@ class ControlClient:
             try:
                 connection.sendall(line + b"\n")
                 return self._read_line(connection)
+            except TimeoutError as error:
+                raise ControlUnavailableError(
+                    "the control process has not answered for"
+                    f" {self._answer_timeout_s:g} s: it may be stopped, or busy; see"
+                    " comptroller key list and comptroller plan for what was done"
+                ) from error
             except OSError as error:
                 raise ControlUnavailableError(
                     "the control process went away before it answered; see"
