@@ -60,8 +60,8 @@ fix: $(VENV)/.dev ## format, and repair what ruff can
 bench: $(VENV)/.compiled ## measure what the README claims
 	$(BIN)/python bench/run.py
 
-bench-limits: $(VENV)/.compiled ## try to overshoot limits, at what cost they hold
-	$(BIN)/python bench/limits.py
+bench-limits: $(VENV)/.compiled ## try to overshoot limits, at what cost they hold (ONLY=word: some)
+	$(BIN)/python bench/limits.py --only "$(ONLY)"
 
 chaos: $(VENV)/.compiled ## kill and stop processes under load (CHAOS_S=600 seconds)
 	CHAOS_S=$(or $(CHAOS_S),600) $(BIN)/pytest -q -s --timeout 3600 \

@@ -321,6 +321,10 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cells whose name has this")
     told = parser.parse_args()
     cells = [cell for cell in all_cells() if told.only in cell.name]
+    if not cells:
+        kinds = sorted({cell.name for cell in all_cells() if not cell.delay_ms})
+        names = ", ".join(kinds[::6])
+        parser.error(f"no cell's name has {told.only!r}; names are like {names}")
     print(f"on {machine()}\n")
     holding.report()
     wrong: list[str] = []
