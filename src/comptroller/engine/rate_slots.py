@@ -1,8 +1,9 @@
 """Rate slots: the units of a rate limit that a worker may use for a short time.
 
 The centre keeps the bucket of every limit; a worker is granted what a request needs,
-or at busy limits a slice of at most a second's worth. A slice is used within its time
-or goes back; so in any span nobody is admitted more than the limit says. Compiled.
+or at busy limits a slice of at most a second's worth. A slice is used within a second
+of its charge or goes back: in any time t at most `count + count * (t + 1 s) / period`
+are admitted. Compiled.
 """
 
 from __future__ import annotations
