@@ -139,7 +139,7 @@ def _held_on(decided: records.Decided) -> list[Document]:
 def _lack(decided: records.Decided, lack: Lack) -> Document:
     """The account that refused it, as it stood then; amounts in its own unit."""
     of_money = is_money(lack.account)
-    needed = decided.hold_nano_usd if of_money else 1
+    needed = _needed(decided) if of_money else 1
     return {
         "account": lack.account,
         "unit": "nano_usd" if of_money else "requests",
@@ -152,6 +152,14 @@ def _lack(decided: records.Decided, lack: Lack) -> Document:
         "short": max(0, needed - lack.free),
         "resets": None if lack.resets_ns is None else rfc3339(lack.resets_ns),
     }
+
+
+def _needed(decided: records.Decided) -> int:
+    """What its budget had no room for: the hold, or of a growing one a slice."""
+    for control in decided.controls:
+        if control.id == "budget" and isinstance(control.observed, int):
+            return control.observed
+    return decided.hold_nano_usd
 
 
 def _settled(ended: Standing | None) -> records.Settled | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from math import ceil
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from comptroller.core.account import Account, parse_account
@@ -14,6 +14,11 @@ from comptroller.engine.refusals import Refusal, ask_owner, named
 
 _NANO = 1_000_000_000
 _PERIODS = {1: "a second", 60: "a minute", 3600: "an hour", 86400: "a day"}
+
+
+REQUEST: Final = "this request"
+BEGINNING: Final = "the beginning of this stream"
+REST: Final = "the rest of this reply"
 
 
 class Asker(NamedTuple):
@@ -61,15 +66,20 @@ def unbounded(asker: Asker, what: str) -> Refusal:
 
 
 def budget_exhausted(
-    asker: Asker, need_nano_usd: int, lack: Lack, free_nano_usd: int
+    asker: Asker,
+    need_nano_usd: int,
+    lack: Lack,
+    free_nano_usd: int,
+    what: str = REQUEST,
 ) -> Refusal:
     """A budget without room for what the request may cost.
 
     Args:
         asker: whose request it is.
-        need_nano_usd: what it may cost.
+        need_nano_usd: what that may cost.
         lack: the budget, as the centre knows it.
         free_nano_usd: what could be held of it here, leases included.
+        what: has no room: REQUEST, BEGINNING or REST.
     """
     account = parse_account(lack.account)
     registry = asker.registry
@@ -79,7 +89,7 @@ def budget_exhausted(
     return Refusal(
         400,
         "budget_exhausted",
-        f"The budget of {_scope(account)} does not have room for this request, which"
+        f"The budget of {_scope(account)} does not have room for {what}, which"
         f" may cost up to {_usd(need_nano_usd)} USD: limit {_usd(lack.limit)} USD"
         f"{_per(account)}, spent {_usd(lack.spent)}, held or leased"
         f" {_usd(max(0, held))}{suspense}, left {left}; short by"

@@ -159,8 +159,10 @@ class Reservation:
         elif lack is None:
             refusal = limit_refusals.LEDGER_UNAVAILABLE
         elif is_money(lack.account):
-            need, free = one.need.nano_usd, shortfall.free
-            refusal = limit_refusals.budget_exhausted(asker, need, lack, free)
+            need, free = _needed(one, lack.account), shortfall.free
+            is_part = need < one.need.nano_usd
+            what = limit_refusals.BEGINNING if is_part else limit_refusals.REQUEST
+            refusal = limit_refusals.budget_exhausted(asker, need, lack, free, what)
             seen = need, free
         else:
             refusal = limit_refusals.concurrency(lack)
@@ -168,6 +170,13 @@ class Reservation:
         self._on_done(
             self.admission.deny(one, refusal, seen, _as_told(shortfall)), now_ns
         )
+
+
+def _needed(one: Candidate, account: str) -> int:
+    """What had to be held on it: of a stream's progressive account a slice."""
+    if any(balance.account == account for balance in one.path.progressive):
+        return one.need.slice_nano_usd
+    return one.need.nano_usd
 
 
 def _as_told(shortfall: Shortfall) -> Lack | None:

@@ -149,9 +149,9 @@ class Floor:
         if self.admission is None or lack is None:
             return limit_refusals.LEDGER_UNAVAILABLE
         asker = Asker(entitlement.service, self.admission.desk.registry)
-        return limit_refusals.budget_exhausted(
-            asker, need.nano_usd - need.slice_nano_usd, lack, shortfall.free
-        )
+        rest, free = need.nano_usd - need.slice_nano_usd, shortfall.free
+        what = limit_refusals.REST
+        return limit_refusals.budget_exhausted(asker, rest, lack, free, what)
 
     def turned_away(self, code: str) -> str:
         """Counts what never became a request; returns an id to answer it with."""

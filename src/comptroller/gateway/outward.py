@@ -152,9 +152,8 @@ class Outward:
         client = self.client
         if client is None:
             return
-        self.send(
-            cut_event(route.dialect, route.operation, refusal.code, refusal.message)
-        )
+        message = f"{refusal.message} Request {self._request_id}."
+        self.send(cut_event(route.dialect, route.operation, refusal.code, message))
         if self._chunked:
             client.write(b"0\r\n\r\n")
         client.done(keep_alive=False)

@@ -359,8 +359,11 @@ def test_explain_shows_the_limit_that_refused_as_it_stood() -> None:
     day.decide("E" * 26, lack=lack, **refused)
     parallel = Lack("model:gpt-5-mini/parallel@now", 8, 0, 8, 0, 0, None)
     day.decide("F" * 26, lack=parallel, **refused)
+    slices = records.Control("budget", "1", True, "deny", 7_000_000)
+    day.decide("G" * 26, lack=lack, controls=[slices], **refused)
 
     money, requests = (day.reporting.explain(one * 26)["lack"] for one in "EF")
+    growing = day.reporting.explain("G" * 26)["lack"]
 
     assert money == {
         "account": MONTH,
@@ -380,4 +383,5 @@ def test_explain_shows_the_limit_that_refused_as_it_stood() -> None:
         1,
     )
     assert requests["resets"] is None
+    assert (growing["needed"], growing["short"]) == (7_000_000, 3_000_000)
     assert day.reporting.explain(SETTLED)["lack"] is None
