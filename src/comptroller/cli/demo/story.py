@@ -213,20 +213,24 @@ class Demo:
         """Lays our books beside those of the provider."""
         with urllib.request.urlopen(f"{self._origin}/__stats") as reply:  # noqa: S310  loopback
             stats = json.load(reply)
-        ours: dict[str, int] = {"provider": 0, "estimated": 0}
-        broken = 0
+        stated = not_stated = broken = 0
         for row in self._commands.ask("requests", "--all"):
-            if row["state"] == "settled":
-                ours[row["usage_source"]] += sum(row["usage"].values())
-                broken += row["usage_source"] == "estimated"
+            if row["state"] != "settled":
+                continue
+            tokens = sum(row["usage"].values())
+            if row["usage_source"] == "provider":
+                stated += tokens
+            else:
+                not_stated += tokens
+                broken += 1
         self._step("The provider's own books, beside ours, in tokens")
         self._say("                            provider    comptroller")
         whole, cut = billed(stats["bill"]), billed(stats["bill_broken"])
-        self._say(f"  complete replies    {whole:>16,} {ours['provider']:>14,}")
+        self._say(f"  complete replies    {whole:>16,} {stated:>14,}")
         if cut or broken:
             self._say(
-                f"  replies cut short   {cut:>16,} {ours['estimated']:>14,}"
-                f"  ({broken} of the revoked credential, estimated and flagged)"
+                f"  replies cut short   {cut:>16,} {not_stated:>14,}"
+                f"  ({broken} of the revoked credential, booked at their hold)"
             )
         balance = self._commands.run("audit", "books").strip()
         self._say(f"  every budget, worked out anew from all requests: {balance}")
