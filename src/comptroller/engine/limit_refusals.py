@@ -19,6 +19,7 @@ _PERIODS = {1: "a second", 60: "a minute", 3600: "an hour", 86400: "a day"}
 REQUEST: Final = "this request"
 BEGINNING: Final = "the beginning of this stream"
 REST: Final = "the rest of this reply"
+_CURE: Final = " With a lower maximum of output tokens it may fit."
 
 
 class Asker(NamedTuple):
@@ -94,6 +95,7 @@ def budget_exhausted(
         f"{_per(account)}, spent {_usd(lack.spent)}, held or leased"
         f" {_usd(max(0, held))}{suspense}, left {left}; short by"
         f" {_usd(max(0, need_nano_usd - free_nano_usd))} USD."
+        f"{_CURE if what == REQUEST else ''}"
         f"{_resets(lack.resets_ns, registry)}{_owner(account, asker)}",
     )
 

@@ -1,7 +1,7 @@
 """A reservation: finding room on its limits for one request that does not fit at once.
 
 In this order (design.md §4): more leases are asked for; the prompt is counted more
-precisely; the output is lowered where every budget that lacks allows it; open holds
+precisely; the output is lowered where the budget that lacks allows it; open holds
 are waited for, briefly; then the request is refused.
 """
 

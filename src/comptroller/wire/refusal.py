@@ -118,15 +118,20 @@ def _cut_documents(
 ) -> list[tuple[bytes, dict[str, Any]]]:
     """The names and the data of the events that end a stream."""
     error: dict[str, Any]
+    # As the same refusal is before a stream has begun.
+    is_budget = code == "budget_exhausted"
+    kind = "invalid_request_error" if is_budget else "permission_error"
     if dialect == Dialect.ANTHROPIC:
-        error = {"type": "permission_error", "message": message, "code": code}
+        error = {"type": kind, "message": message, "code": code}
         return [(b"error", {"type": "error", "error": error})]
     if dialect == Dialect.GEMINI:
         error = {"code": 403, "message": message, "status": "PERMISSION_DENIED"}
+        if is_budget:
+            error |= {"code": 400, "status": "INVALID_ARGUMENT"}
         return [(b"", {"error": error})]
     error = {
         "message": message,
-        "type": "permission_error",
+        "type": kind,
         "code": code,
         "param": None,
     }

@@ -84,6 +84,24 @@ def test_a_cut_ends_a_half_written_event_first(dialect: Dialect) -> None:
     assert document["error"]["message"] == MESSAGE
 
 
+@pytest.mark.parametrize(
+    ("dialect", "kind"),
+    [
+        ("openai", "invalid_request_error"),
+        ("anthropic", "invalid_request_error"),
+        ("gemini", "INVALID_ARGUMENT"),
+    ],
+)
+def test_a_cut_for_a_budget_is_of_the_kind_of_its_refusal(
+    dialect: str, kind: str
+) -> None:
+    """Before a stream and within it, the same code is the same kind of error."""
+    for code, expected in (("budget_exhausted", True), ("credential_revoked", False)):
+        cut = cut_event(dialect, Operation.CHAT, code, MESSAGE)
+        error = json.loads(data_of(cut.strip()))["error"]
+        assert (error.get("status", error.get("type")) == kind) is expected
+
+
 def test_a_cut_message_stream_has_an_error_event() -> None:
     """Anthropic's clients know the event by its name."""
     cut = cut_event("anthropic", Operation.MESSAGES, "revoked", MESSAGE)
