@@ -38,7 +38,7 @@ def is_refused(site: Site) -> bool:
     try:
         with raw_client(site.worker.port):
             return False
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # while it closes
         return True
 
 
