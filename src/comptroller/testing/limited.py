@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -208,9 +207,8 @@ def limited_site(
             if workers:
                 site.start(workers)
             yield site
-        except BaseException:
+            site.stop()
+        finally:
             # What went wrong in the block says more than how the gateway ended.
-            with contextlib.suppress(RuntimeError):
-                site.stop()
-            raise
-        site.stop()
+            if site.tree is not None:
+                site.tree.stop()
