@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from comptroller.core.account import Account, parse_account
-from comptroller.core.registry import PersonId, Registry, Service, TenantId
+from comptroller.core.budget_owner import budget_owner
+from comptroller.core.registry import Registry, Service
 from comptroller.engine.leasing import Lack, RateGranted
 from comptroller.engine.refusals import Refusal, ask_owner, named
 
@@ -187,14 +188,6 @@ def _resets(resets_ns: int | None, registry: Registry) -> str:
 def _owner(account: Account, asker: Asker) -> str:
     """Who owns the budget, and is to be asked for more of it."""
     service, registry = asker
-    person: PersonId | None = service.owners.billing
-    if account.scope == "organization":
-        person = registry.gateway.owner
-    elif account.scope == "tenant":
-        tenant = registry.tenants.get(TenantId(account.key))
-        person = tenant.owner if tenant else None
-    elif account.scope == "unit":
-        unit = registry.units.get(account.key)
-        person = unit.owner if unit else None
-    found = registry.people.get(person or registry.gateway.owner)
+    person = budget_owner(registry, account.scope, account.key, lambda _: service.id)
+    found = registry.people.get(person)
     return f" {named(found)} owns it; ask them for more." if found else ""
