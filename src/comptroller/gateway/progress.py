@@ -81,9 +81,14 @@ class Progress:
         """Whether all that may be generated is held."""
         return self._covered >= self._bounded.output_tokens
 
+    @property
+    def _covered_next(self) -> int:
+        """How many tokens the hold covers with the next slice."""
+        return min(self._covered + SLICE_TOKENS, self._bounded.output_tokens)
+
     def _ask(self) -> None:
-        covered = min(self._covered + SLICE_TOKENS, self._bounded.output_tokens)
-        more = demand_bound(self._bounded.demand, covered) - self._need.slice_nano_usd
+        wanted = demand_bound(self._bounded.demand, self._covered_next)
+        more = wanted - self._need.slice_nano_usd
         if more <= 0 or self._holding.extend_now(self._path, self._need, more):
             self._extended()
             return
@@ -92,7 +97,7 @@ class Progress:
         )
 
     def _extended(self) -> None:
-        self._covered = min(self._covered + SLICE_TOKENS, self._bounded.output_tokens)
+        self._covered = self._covered_next
         self._on_extended(self._need.slice_nano_usd)
 
     def _answered(self, shortfall: Shortfall | None) -> None:
