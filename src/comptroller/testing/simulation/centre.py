@@ -25,16 +25,11 @@ from comptroller.engine.ports import DurableJournal, Store
 from comptroller.engine.projection import Projector, is_administrative
 from comptroller.engine.records import Actor
 from comptroller.engine.registry_fold import encode_object, fold
-from comptroller.testing.simulation.disk import Disk, SimulatedJournal
-from comptroller.testing.simulation.draw import Draw
+from comptroller.testing.simulation.disk import SimulatedJournal
 from comptroller.testing.simulation.honesty import Honesty
-from comptroller.testing.simulation.network import Network
+from comptroller.testing.simulation.machine import Machine
 from comptroller.testing.simulation.organization import Organization
-from comptroller.testing.simulation.parts import Parts
 from comptroller.testing.simulation.process import Process
-from comptroller.testing.simulation.scene import Scene
-from comptroller.testing.simulation.witness import Witness
-from comptroller.testing.system import SequentialIds
 
 PROJECT_EVERY_S: Final = 0.5
 RETRY_S: Final = 2.0
@@ -44,36 +39,8 @@ ACTOR: Final = Actor(person="ada", account="ada@host")
 _RETRIED: Final = (StoreUnavailableError, JournalUnavailableError, RecordError)
 
 
-class CentreWorld(Scene, Protocol):
+class CentreWorld(Machine, Protocol):
     """What the centre needs of the world."""
-
-    @property
-    def parts(self) -> Parts:
-        """What is simulated."""
-
-    @property
-    def ids(self) -> SequentialIds:
-        """Unique ids."""
-
-    @property
-    def boot(self) -> str:
-        """Of the machine."""
-
-    @property
-    def draw(self) -> Draw:
-        """Chance."""
-
-    @property
-    def disk(self) -> Disk:
-        """Where journals are."""
-
-    @property
-    def network(self) -> Network:
-        """Where messages come from."""
-
-    @property
-    def witness(self) -> Witness:
-        """Who sees everything."""
 
     @property
     def is_store_away(self) -> bool:

@@ -12,15 +12,11 @@ from comptroller.engine.hold_path import HoldPath, Need
 from comptroller.engine.holding import Holding, Ports
 from comptroller.engine.recording import Recorder
 from comptroller.engine.waiting import Shortfall, Waiting
-from comptroller.testing.simulation.disk import Disk, SimulatedJournal
-from comptroller.testing.simulation.draw import Draw
-from comptroller.testing.simulation.network import Line, Network
-from comptroller.testing.simulation.parts import Parts
+from comptroller.testing.simulation.disk import SimulatedJournal
+from comptroller.testing.simulation.machine import Machine
+from comptroller.testing.simulation.network import Line
 from comptroller.testing.simulation.plan import Asked
 from comptroller.testing.simulation.process import Process
-from comptroller.testing.simulation.scene import Scene
-from comptroller.testing.simulation.witness import Witness
-from comptroller.testing.system import SequentialIds
 
 LOOK_S: Final = 0.2
 """Between looks at what is applied."""
@@ -30,36 +26,8 @@ ROUNDS_MAX: Final = 4
 """As in engine/reservation.py."""
 
 
-class WorkerWorld(Scene, Protocol):
+class WorkerWorld(Machine, Protocol):
     """What a worker needs of the world."""
-
-    @property
-    def parts(self) -> Parts:
-        """What is simulated."""
-
-    @property
-    def ids(self) -> SequentialIds:
-        """Unique ids."""
-
-    @property
-    def boot(self) -> str:
-        """Of the machine."""
-
-    @property
-    def draw(self) -> Draw:
-        """Chance."""
-
-    @property
-    def disk(self) -> Disk:
-        """Where journals are."""
-
-    @property
-    def network(self) -> Network:
-        """Where messages go."""
-
-    @property
-    def witness(self) -> Witness:
-        """Who sees everything."""
 
     def worker_died(self, worker: Worker) -> None:
         """A worker is gone."""
