@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Engine,
     Select,
     Table,
     TextClause,
@@ -23,7 +20,7 @@ from sqlalchemy import (
 )
 
 from comptroller.adapters.store import schema
-from comptroller.adapters.store.connecting import reading_engine, translated
+from comptroller.adapters.store.reading import SqliteReads
 from comptroller.adapters.store.shelf import ACCOUNTS, HOLDERS, LEASES, holder_row
 from comptroller.adapters.store.spending import HOUR_NS, spent_in
 from comptroller.core.account import Where, is_money
@@ -67,29 +64,12 @@ _ROLL_UP_KEY: Final = (
 )
 
 
-class SqliteLedger:
-    """Reads of the ledger in the database; any process may hold one.
+class SqliteLedger(SqliteReads):
+    """Reads of the ledger in the database.
 
     Satisfies `engine.ports.Ledger`. Every method raises StoreUnavailableError when
     the database cannot be read.
     """
-
-    def __init__(self, engine: Engine, path: Path) -> None:
-        self._engine = engine
-        self._path = path
-
-    @classmethod
-    def open(cls, path: Path) -> SqliteLedger:
-        """Opens the database to read only.
-
-        Raises:
-            StoreUnavailableError: there is none, or its schema is not this release's.
-        """
-        return cls(reading_engine(path), path)
-
-    def close(self) -> None:
-        """Closes the database."""
-        self._engine.dispose()
 
     def accounts(self, ids: Sequence[str]) -> dict[str, AccountState]:
         """The accounts that there are, of these."""
@@ -222,12 +202,6 @@ class SqliteLedger:
         """Works every account out anew; each contradiction in words, none: balanced."""
         with self._reading() as connection:
             return [*contradictions(_audited(connection)), *_roll_up(connection)]
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """One consistent view."""
-        with translated(self._path), self._engine.begin() as connection:
-            yield connection
 
 
 def _rows(table: Table) -> Select[Any]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import msgspec
-from sqlalchemy import Column, Connection, Engine, Row, func, select
+from sqlalchemy import Column, Connection, Row, func, select
 
 from comptroller.adapters.store import schema
-from comptroller.adapters.store.connecting import reading_engine, translated
+from comptroller.adapters.store.reading import SqliteReads
 from comptroller.adapters.store.spending import HOUR_NS
 from comptroller.core.credential import Credential, CredentialId, Secret
 from comptroller.core.usage import USAGE_CLASSES, Usage
@@ -54,28 +52,11 @@ _SPEND_BY: Final = {
 }
 
 
-class SqliteReports:
-    """Reads of the database; any process may hold one.
+class SqliteReports(SqliteReads):
+    """Reads of the database.
 
     Satisfies `engine.ports.Reports`.
     """
-
-    def __init__(self, engine: Engine, path: Path) -> None:
-        self._engine = engine
-        self._path = path
-
-    @classmethod
-    def open(cls, path: Path) -> SqliteReports:
-        """Opens the database to read only.
-
-        Raises:
-            StoreUnavailableError: there is none, or its schema is not this release's.
-        """
-        return cls(reading_engine(path), path)
-
-    def close(self) -> None:
-        """Closes the database."""
-        self._engine.dispose()
 
     def requests(self, query: RequestQuery) -> Sequence[RequestRow]:
         """The requests that match, newest first.
@@ -179,12 +160,6 @@ class SqliteReports:
                 )
                 for row in connection.execute(wanted)
             ]
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """One consistent view."""
-        with translated(self._path), self._engine.begin() as connection:
-            yield connection
 
 
 def last_revision(connection: Connection) -> int:
