@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 import typer
 
 from comptroller.cli import options
-from comptroller.cli.tables import json_text, print_table
+from comptroller.cli.tables import json_text, print_page, print_table
 from comptroller.core.timestamps import rfc3339
 
 if TYPE_CHECKING:  # --help must not load the engine: each command loads its own part
@@ -143,10 +143,6 @@ def _explain(opener: OpenReporting) -> Callable[..., None]:
 
         with opener(data) as reporting:
             document = reporting.explain(request_id)
-        if as_json:
-            typer.echo(json_text(document))
-            return
-        for line in explain_lines(document):
-            typer.echo(line)
+        print_page(document, explain_lines(document), as_json=as_json)
 
     return explain

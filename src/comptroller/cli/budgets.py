@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
 from comptroller.cli import options
-from comptroller.cli.tables import json_text, print_table
+from comptroller.cli.tables import json_text, print_page, print_table
 from comptroller.core.errors import InvalidArgumentError
 from comptroller.core.money import usd
 from comptroller.core.quantities import QuantityError, spent_usd
@@ -110,12 +111,8 @@ def _show(opener: OpenBudgeting) -> Callable[..., None]:
 
         with opener(data) as budgeting:
             found = budgeting.show(what)
-        if as_json:
-            typer.echo(json_text(found))
-            return
-        for row in found:
-            for line in budget_lines(row):
-                typer.echo(line)
+        lines = chain.from_iterable(map(budget_lines, found))
+        print_page(found, lines, as_json=as_json)
 
     return show
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import typer
@@ -36,6 +36,18 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
     heading, *lines = plain(columns, rows, shutil.get_terminal_size().columns)
     typer.secho(heading, bold=True)
     for line in lines:
+        typer.echo(line)
+
+
+def print_page(document: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Prints a document.
+
+    Args:
+        document: what is told.
+        lines: its page; not made where it is not printed, if a generator.
+        as_json: whether to print the document itself.
+    """
+    for line in (json_text(document),) if as_json else lines:
         typer.echo(line)
 
 
