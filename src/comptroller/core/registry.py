@@ -68,6 +68,10 @@ class Provider:
     """PEM bundle that replaces the system's trust for this provider."""
     prices: str | None = None
     """The provider's id in the price catalogue, where its URL does not tell."""
+    region: str | None = None
+    """Where its models run, such as `eu`; a fact that policies speak of."""
+    self_hosted: bool = False
+    """Whether we run it ourselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Deployment:
+    """One of several places where a model runs."""
+
+    provider: ProviderId
+    upstream: str
+    """The provider's own name of the model."""
+    weight: int = 1
+    """Its share of the requests, against the other weights; from 1."""
+    price: DeclaredPrice | None = None
+    region: str | None = None
+    """None: the model's, or else its provider's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """What callers may ask for."""
 
@@ -111,6 +129,17 @@ class Model:
     """One of TOKENIZERS, which its provider bills by; None: known by its host."""
     limits: Limits = field(default_factory=Limits)
     """For all who ask for the model together; `output_tokens` is not set here."""
+    tier: str | None = None
+    """Such as `premium`; a fact that policies speak of."""
+    region: str | None = None
+    """Where it runs; None: where its provider does."""
+    environments: tuple[str, ...] = ()
+    """That it is approved for, as policies are told; empty: none is named."""
+    aliases: tuple[str, ...] = ()
+    """Further names by which callers may ask for it."""
+    deployments: tuple[Deployment, ...] = ()
+    """Where it runs, where that is more than one place; the first one is also
+    `provider` and `upstream`. Empty: there alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +149,14 @@ class Window:
     limit_nano_usd: int
     window: str
     """`hour`, `day`, `week`, `month` or `total`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Downgrade:
+    """Another model for requests, once a share of a budget is spent or held."""
+
+    percent: int
+    use: ModelId
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +170,8 @@ class Budget:
     hold: str = "full"
     """`full`: all that a request can cost is held before it is sent;
     `progressive`: of a stream its input and a slice of output, extended as it runs."""
+    on_threshold: tuple[Downgrade, ...] = ()
+    """Lowest share first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +192,17 @@ class Sandbox:
     """Its window is always `total`."""
     ends: date
     """The last day on which it may be used, in the organization's timezone."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyException:
+    """An approved exception from a rule of the policy, which ends."""
+
+    id: str
+    approved_by: PersonId
+    reason: str
+    until: date
+    """The last day on which it holds, in the organization's timezone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +230,9 @@ class Service:
     """For each of its credentials by itself."""
     credential_limits: Limits = field(default_factory=Limits)
     """For each of its credentials by itself; `output_tokens` is not set here."""
+    classification: str = "internal"
+    """How sensitive the data in its requests is; a fact that policies speak of."""
+    exceptions: tuple[PolicyException, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +252,8 @@ class Tenant:
     id: TenantId
     owner: PersonId | None = None
     budget: Budget | None = None
+    provider_credentials: dict[ProviderId, str] = field(default_factory=dict)
+    """References to its own credentials, instead of the providers' shared ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +266,9 @@ class GatewaySettings:
     upstream_idle_timeout_s: int = 300
     drain_count_max: int = 64
     drain_timeout_s: int = 120
+    separation_of_duties: bool | None = None
+    """Whether a policy's approver must be another person than its author; None:
+    when more than one person is declared."""
 
 
 @dataclass(frozen=True, slots=True)

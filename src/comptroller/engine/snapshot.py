@@ -10,8 +10,25 @@ import msgspec
 
 from comptroller.core.credential import Credential
 from comptroller.core.errors import StoreUnavailableError
+from comptroller.core.policy.plain import PlainSet
 from comptroller.core.rates import RateCard
 from comptroller.core.registry import Registry
+
+
+class ActivePolicy(msgspec.Struct, frozen=True):
+    """The policy bundle that is in force, as it was checked when it was published."""
+
+    revision: str
+    """`sha256:` and hex; names its content."""
+    sets: list[PlainSet]
+
+
+class ReachedThreshold(msgspec.Struct, frozen=True):
+    """A budget's window of which a share is spent, at which requests change."""
+
+    account: str
+    """See core.account; names its window, so the next one begins anew."""
+    percent: int
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -25,6 +42,10 @@ class Snapshot(msgspec.Struct, frozen=True):
     credentials: list[Credential]
     """All of them, so that a revoked one is told from an unknown one."""
     rate_card: RateCard
+    policy: ActivePolicy | None = None
+    """None: there is none; what the registry declares decides alone."""
+    reached: list[ReachedThreshold] = []
+    """Of budgets that have `on_threshold`."""
 
 
 _ENCODER = msgspec.json.Encoder()
