@@ -16,9 +16,9 @@ from comptroller.engine.desk import Desk, Entitlement
 from comptroller.engine.snapshot import Snapshot
 from comptroller.testing.answered import CARD, acme
 from comptroller.testing.counter import WordCounter
+from comptroller.testing.routes import CHAT
 from comptroller.testing.system import FixedSecrets
 from comptroller.wire.request import read_facts
-from comptroller.wire.routes import Route, match
 
 SERVICE = ServiceId("checkout-assistant")
 MODEL = ModelId("gpt-5-mini")
@@ -29,15 +29,6 @@ CREDENTIAL = Credential(
     issued_ns=0,
     secrets=(Secret(hash_secret("good"), 0, None),),
 )
-
-
-def route_of(path: str) -> Route:
-    route = match(b"POST", path.encode())
-    assert route is not None
-    return route
-
-
-CHAT = route_of("/v1/chat/completions")
 
 
 def desk(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comptroller.testing.routes import CHAT, EMBEDDINGS, GEMINI, MESSAGES, RESPONSES
 from comptroller.wire.ceiling import (
     OutputCeiling,
     ceiling_field,
@@ -14,20 +15,8 @@ from comptroller.wire.ceiling import (
 )
 from comptroller.wire.preparing import prepare
 from comptroller.wire.request import read_facts
-from comptroller.wire.routes import Route, match
+from comptroller.wire.routes import Route
 
-
-def route_of(path: str) -> Route:
-    route = match(b"POST", path.encode())
-    assert route is not None
-    return route
-
-
-CHAT = route_of("/v1/chat/completions")
-RESPONSES = route_of("/v1/responses")
-EMBEDDINGS = route_of("/v1/embeddings")
-MESSAGES = route_of("/v1/messages")
-GEMINI = route_of("/v1beta/models/gemini-2.5-pro:generateContent")
 NEW = OutputCeiling(100, "max_completion_tokens")
 OLD = OutputCeiling(100, "max_tokens")
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from comptroller.testing.routes import CHAT, EMBEDDINGS, MESSAGES, RESPONSES
 from comptroller.wire.counting import (
     BODY_BYTES_MAX,
     MESSAGE_TOKENS,
@@ -12,19 +13,7 @@ from comptroller.wire.counting import (
     count_bound,
     encoding_of,
 )
-from comptroller.wire.routes import Route, match
-
-
-def route_of(path: str) -> Route:
-    route = match(b"POST", path.encode())
-    assert route is not None
-    return route
-
-
-CHAT = route_of("/v1/chat/completions")
-RESPONSES = route_of("/v1/responses")
-EMBEDDINGS = route_of("/v1/embeddings")
-MESSAGES = route_of("/v1/messages")
+from comptroller.wire.routes import Route
 
 
 def words(text: str) -> int:

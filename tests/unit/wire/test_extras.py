@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comptroller.core.bound import PLAIN_OVERHEAD_TOKENS, PROMPT_OVERHEAD_TOKENS
+from comptroller.testing.routes import CHAT, EMBEDDINGS, GEMINI, MESSAGES, RESPONSES
 from comptroller.wire.extras import (
     ANTHROPIC_LOOPS_MAX,
     IMAGE_TOKENS_ANTHROPIC,
@@ -16,20 +17,8 @@ from comptroller.wire.extras import (
     Extras,
     read_extras,
 )
-from comptroller.wire.routes import Route, match
+from comptroller.wire.routes import Route
 
-
-def route_of(path: str) -> Route:
-    route = match(b"POST", path.encode())
-    assert route is not None
-    return route
-
-
-CHAT = route_of("/v1/chat/completions")
-RESPONSES = route_of("/v1/responses")
-EMBEDDINGS = route_of("/v1/embeddings")
-MESSAGES = route_of("/v1/messages")
-GEMINI = route_of("/v1beta/models/gemini-2.5-pro:generateContent")
 ROUTES = (CHAT, RESPONSES, EMBEDDINGS, MESSAGES, GEMINI)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from comptroller.core.policy.prompt import Place, PromptFacts
+from comptroller.testing.routes import route_of
 from comptroller.wire.prompt_facts import read_prompt, read_prompt_and_texts
-from comptroller.wire.routes import Route, match
+from comptroller.wire.routes import Route
 
 PATHS = {
     "chat": "/v1/chat/completions",
@@ -23,9 +24,7 @@ PNG = "iVBORw0KGgo" * 100
 
 
 def route(name: str) -> Route:
-    found = match(b"POST", PATHS[name].encode())
-    assert found is not None
-    return found
+    return route_of(PATHS[name])
 
 
 def written(name: str, body: Mapping[str, object]) -> bytes:

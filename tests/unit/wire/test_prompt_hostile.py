@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comptroller.core.errors import BadRequestError
+from comptroller.testing.routes import route_of
 from comptroller.wire.prompt_facts import read_prompt, read_prompt_and_texts
-from comptroller.wire.routes import Route, match
+from comptroller.wire.routes import Route
 
 PATHS = {
     "chat": "/v1/chat/completions",
@@ -24,9 +25,7 @@ PATHS = {
 
 
 def route(name: str) -> Route:
-    found = match(b"POST", PATHS[name].encode())
-    assert found is not None
-    return found
+    return route_of(PATHS[name])
 
 
 def deep(levels: int) -> str:

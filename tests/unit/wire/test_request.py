@@ -8,23 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comptroller.core.errors import BadRequestError
+from comptroller.testing.routes import (
+    CHAT,
+    EMBEDDINGS,
+    GEMINI,
+    MESSAGES,
+    RESPONSES,
+    route_of,
+)
 from comptroller.wire.preparing import prepare
 from comptroller.wire.request import RequestFacts, read_facts
-from comptroller.wire.routes import Route, match
+from comptroller.wire.routes import Route
 
-
-def route_of(path: str) -> Route:
-    route = match(b"POST", path.encode())
-    assert route is not None
-    return route
-
-
-CHAT = route_of("/v1/chat/completions")
-RESPONSES = route_of("/v1/responses")
-EMBEDDINGS = route_of("/v1/embeddings")
-MESSAGES = route_of("/v1/messages")
 COUNT = route_of("/v1/messages/count_tokens")
-GEMINI = route_of("/v1beta/models/gemini-2.5-pro:generateContent")
 GEMINI_STREAM = route_of("/v1beta/models/gemini-2.5-pro:streamGenerateContent")
 
 
