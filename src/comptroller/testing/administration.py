@@ -28,6 +28,7 @@ from comptroller.engine.ledger import LedgerParts
 from comptroller.engine.projection import Projector
 from comptroller.engine.recovery import recover
 from comptroller.engine.snapshot import Snapshot, decode
+from comptroller.testing.cards import InMemoryCards
 from comptroller.testing.journal import InMemoryJournal, InMemoryJournals
 from comptroller.testing.snapshot import InMemorySnapshots
 from comptroller.testing.store import InMemoryStore
@@ -71,21 +72,6 @@ def small_registry(
             for name in services
         },
     )
-
-
-class InMemoryCards:
-    """The RateCards port in memory."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, RateCard] = {}
-
-    def keep(self, card: RateCard) -> None:
-        """Keeps a card."""
-        self.kept[card.version] = card
-
-    def card(self, version: str) -> RateCard | None:
-        """The card of a version."""
-        return self.kept.get(version)
 
 
 class FakeSite:

@@ -43,7 +43,7 @@ def test_an_applied_configuration_is_published_as_a_whole(site: FakeSite) -> Non
     assert snapshot.registry == small_registry()
     assert snapshot.revision == 1
     assert snapshot.rate_card.find("local", "small-1") is not None
-    assert snapshot.rate_card.version in site.cards.kept
+    assert site.cards.card(snapshot.rate_card.version) == snapshot.rate_card
 
 
 def test_applying_the_same_again_changes_nothing(site: FakeSite) -> None:
