@@ -21,6 +21,7 @@ from comptroller.bootstrap.compiled import refuse_stale
 from comptroller.bootstrap.place import Place, say
 from comptroller.bootstrap.tls import tls_context
 from comptroller.core.errors import ConfigurationError, ConflictError
+from comptroller.core.provider_credential import credential_needs
 from comptroller.engine import snapshot
 
 
@@ -224,14 +225,12 @@ class _Serving:
         if document is None:
             return
         resolver = EnvFileSecretResolver(os.environ, Path.cwd())
-        for provider in snapshot.decode(document).registry.providers.values():
-            if provider.credential is None:
-                continue
+        for need in credential_needs(snapshot.decode(document).registry):
             try:
-                resolver.resolve(provider.credential)
+                resolver.resolve(need.reference)
             except ConfigurationError as error:
                 yield (
-                    f"warning: provider {provider.id} has no credential, so its"
+                    f"warning: {need.subject()} has no credential, so its"
                     f" requests are refused: {error.message}"
                 )
 

@@ -19,6 +19,7 @@ from comptroller.core.credential import Credential, Secret
 from comptroller.core.decision import ControlOutcome, Outcome
 from comptroller.core.errors import ComptrollerError, UnpricedError
 from comptroller.core.model_maxima import known_max_output
+from comptroller.core.provider_credential import credential_reference
 from comptroller.core.rates import ModelRates, RateCard
 from comptroller.core.registry import (
     Model,
@@ -28,6 +29,7 @@ from comptroller.core.registry import (
     Registry,
     Service,
     ServiceId,
+    TenantId,
 )
 from comptroller.engine import refusals
 from comptroller.engine.ports import SecretResolver, UpstreamTarget
@@ -228,7 +230,7 @@ class Desk:
         head = key = b""
         if refusal is None:
             try:
-                key = self._key(provider)
+                key = self._key(service.tenant, provider)
                 head = _head(provider, route.dialect, key)
             except ComptrollerError as error:
                 refusal = refusals.provider_credential_missing(
@@ -265,15 +267,16 @@ class Desk:
             encoding=model.tokenizer or encoding_of(hostname, model.upstream),
         )
 
-    def _key(self, provider: Provider) -> bytes:
-        if provider.credential is None:
+    def _key(self, tenant: TenantId, provider: Provider) -> bytes:
+        reference = credential_reference(self.registry, tenant, provider)
+        if reference is None:
             return b""
-        return self._secrets.resolve(provider.credential).encode("latin-1")
+        return self._secrets.resolve(reference).encode("latin-1")
 
 
 def _head(provider: Provider, dialect: str, key: bytes) -> bytes:
     lines = [b"host: " + urlsplit(provider.base_url).netloc.encode("latin-1")]
-    if provider.credential is not None:
+    if key:
         lines.append(_CREDENTIAL_HEADERS[dialect] + key)
     # The meter reads the reply as it passes; a coding would hide it.
     lines.append(b"accept-encoding: identity")
