@@ -14,6 +14,7 @@ import hashlib
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +30,7 @@ from comptroller.adapters.upstreams.connection import UpstreamConnection
 from comptroller.adapters.upstreams.pool import Lane
 from comptroller.core.credential import Credential, CredentialId, Secret
 from comptroller.core.rates import ModelRates, Step, rate_card
-from comptroller.core.registry import (
-    Budget,
-    GatewaySettings,
-    Limits,
-    Model,
-    ModelId,
-    Owners,
-    Person,
-    PersonId,
-    Provider,
-    ProviderId,
-    Registry,
-    Service,
-    ServiceId,
-    Tenant,
-    TenantId,
-    Unit,
-    UnitId,
-    Window,
-)
+from comptroller.core.registry import Budget, Limits, ModelId, ServiceId, Window
 from comptroller.engine.asking import Holder
 from comptroller.engine.desk import Desk
 from comptroller.engine.holding import Holding, Ports
@@ -62,11 +44,12 @@ from comptroller.engine.ports import (
 from comptroller.engine.snapshot import Snapshot, decode, encode
 from comptroller.gateway.client import ClientConnection
 from comptroller.gateway.floor import Floor
+from comptroller.testing.administration import small_registry
 
 SECRET = "ctl_bench"  # noqa: S105  known to this bench alone
 LIMITED = "ctl_limited"
 ASK = (
-    b'{"model":"m","messages":[{"role":"system","content":"You are a helpful '
+    b'{"model":"small","messages":[{"role":"system","content":"You are a helpful '
     b'assistant."},{"role":"user","content":"Say hello and explain in two sentences '
     b'what an AI gateway does for a team that shares models."}],"max_tokens":64%b}'
 )
@@ -169,46 +152,22 @@ class OneConnection:
 
 
 def snapshot() -> bytes:
-    """One service, one model, one credential."""
-    ada = PersonId("ada")
-    tenant, unit = TenantId("t"), UnitId("u")
-    model = Model(ModelId("m"), ProviderId("p"), "m")
-    day, month = Window(10**15, "day"), Window(10**15, "month")
-    registry = Registry(
-        organization="bench",
-        timezone="UTC",
-        people={ada: Person(ada, "Ada Lovelace", "ada@bench.example")},
-        gateway=GatewaySettings(owner=ada),
-        providers={
-            model.provider: Provider(
-                model.provider, "http://127.0.0.1:9", {"openai": "/v1"}
-            )
-        },
-        models={model.id: model},
-        tenants={tenant: Tenant(tenant)},
-        units={"t/u": Unit(unit, tenant, ada)},
-        services={
-            name: Service(
-                id=name,
-                tenant=tenant,
-                unit=unit,
-                purpose="Makes load",
-                kind="automation",
-                environment="production",
-                owners=Owners(ada, ada, ada),
-                models=(model.id,),
-                budget=budget,
-                credential_budget=budget,
-                limits=Limits(concurrency=concurrency),
-            )
-            for name, budget, concurrency in (
-                (ServiceId("s"), None, None),
-                (ServiceId("limited"), Budget((day, month)), 1000),
-            )
-        },
+    """Two services, one of them with budgets, and a credential of each."""
+    base = small_registry(("ada",), ("s", "limited"))
+    name, model = ServiceId("limited"), ModelId("small")
+    # By its provider's name of it: no body is rewritten for that.
+    models = {model: replace(base.models[model], upstream=model)}
+    budget = Budget((Window(10**15, "day"), Window(10**15, "month")))
+    limited = replace(
+        base.services[name],
+        budget=budget,
+        credential_budget=budget,
+        limits=Limits(concurrency=1000),
     )
-    rates = ModelRates("m", (Step(0, {"input": 150_000, "output": 600_000}),))
-    card = rate_card("declared", {"p": {"m": rates}})
+    services = {**base.services, name: limited}
+    registry = replace(base, models=models, services=services)
+    rates = ModelRates(model, (Step(0, {"input": 150_000, "output": 600_000}),))
+    card = rate_card("declared", {"local": {model: rates}})
     credentials = [
         Credential(CredentialId(service), service, "ada", 0, (Secret(digest, 0),))
         for service, secret in (("s", SECRET), ("limited", LIMITED))
