@@ -17,13 +17,18 @@ from tests.acceptance.test_metering_offline import read
 
 from comptroller.adapters.prices import catalogue
 from comptroller.adapters.tokenizer import OpenAITokenizers
-from comptroller.core.bound import demand_bound, output_rule, output_tokens_bound
+from comptroller.core.bound import (
+    ceilings,
+    demand_bound,
+    output_rule,
+    output_tokens_bound,
+)
 from comptroller.core.errors import BadRequestError, UnpricedError
 from comptroller.core.model_maxima import known_max_output
 from comptroller.core.rates import ModelRates, RateCard, Step, price, rate_card
 from comptroller.core.usage import GENERATED_CLASSES, PROMPT_CLASSES, merge, total
 from comptroller.wire.counting import count_bound, encoding_of
-from comptroller.wire.demand import demand_of
+from comptroller.wire.demand import demand_of, with_count
 from comptroller.wire.extras import Extras, read_extras
 from comptroller.wire.request import RequestFacts, read_facts
 from comptroller.wire.routes import Route, match
@@ -157,12 +162,15 @@ class Bounds:
         prompt, generated, cost = actual
         facts, extras = asked.facts, asked.extras
         try:
-            by_bytes = demand_of(rates, facts, extras, None)
-            counted = self._counted(exchange, asked)
-            exactly = demand_of(rates, facts, extras, None, counted)
+            reachable = ceilings(rates, extras.tier or facts.service_tier)
+            by_bytes = demand_of(rates, reachable, facts.choices, extras, None)
         except UnpricedError:
             self.tally["refused: what it asks for has no price"] += 1
             return
+        counted = self._counted(exchange, asked)
+        exactly = by_bytes
+        if counted is not None:
+            exactly = with_count(by_bytes, extras, counted)
         rule = output_rule(None, None, known_max_output(exchange.model))
         output = output_tokens_bound(rule, facts.max_output_tokens, is_limited=True)
         tokens = output.tokens if "embeddings" not in exchange.wire else 0

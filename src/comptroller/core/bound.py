@@ -302,6 +302,8 @@ def units_bound(rates: ModelRates, usage_class: str, count: int) -> NanoUsd:
     Raises:
         UnpricedError: the model has no rate for them.
     """
+    if not count:
+        return NanoUsd(0)
     every = (rates.steps, *rates.tiers.values())
     known = [
         step.rates[usage_class]
@@ -309,9 +311,9 @@ def units_bound(rates: ModelRates, usage_class: str, count: int) -> NanoUsd:
         for step in steps
         if usage_class in step.rates
     ]
-    if not known and count:
+    if not known:
         raise UnpricedError(f"model {rates.model!r} has no rate for {usage_class!r}")
-    return nano_from_pico_ceiling(count * max(known, default=0))
+    return nano_from_pico_ceiling(count * max(known))
 
 
 def _reachable(

@@ -22,8 +22,8 @@ from comptroller.engine.desk import Entitlement
 from comptroller.engine.ports import TokenCounter
 from comptroller.wire.ceiling import OutputCeiling
 from comptroller.wire.counting import count_bound
-from comptroller.wire.demand import demand_of
-from comptroller.wire.extras import read_extras
+from comptroller.wire.demand import demand_of, with_count
+from comptroller.wire.extras import Extras, read_extras
 from comptroller.wire.request import RequestFacts
 
 _FREE: Final = Demand((), 0, 0, 0)
@@ -124,13 +124,12 @@ def counted(
     count = counter.counter(encoding)
     if count is None:
         return None
-    route, model = entitlement.route, entitlement.model
-    extras = read_extras(route, body, model.upstream)
+    route = entitlement.route
+    extras = read_extras(route, body, entitlement.model.upstream)
     tokens = count_bound(route, body, extras.input_bytes, count)
     if tokens is None:
         return None
-    window = model.context_window_tokens
-    demand = demand_of(rates, facts, extras, window, tokens)
+    demand = with_count(_demand(entitlement, rates, facts, extras), extras, tokens)
     if demand.input_tokens >= found.demand.input_tokens:
         return None
     return replace(found, demand=demand)
@@ -145,22 +144,16 @@ def _limited(
     """Bounds a request whose bound has to be true."""
     rates: ModelRates | None = entitlement.rates
     assert rates is not None  # noqa: S101  who calls has looked
-    model = entitlement.model
-    extras = read_extras(entitlement.route, body, model.upstream)
+    extras = read_extras(entitlement.route, body, entitlement.model.upstream)
     tokens, ceiling = output
     if extras.unbounded is not None:
         return Bounded(_FREE, 0, ceiling, extras.unbounded)
-    window = model.context_window_tokens
-    is_plain = extras.passes == 1 and not (extras.searches or extras.classes)
-    if is_plain and extras.tier is None and facts.service_tier is None:
-        prompt = input_tokens_bound(
-            extras.input_bytes,
-            window,
-            rates,
-            by_reference=extras.is_by_reference,
-            overhead=extras.overhead,
-        )
-        demand = Demand(entitlement.ceilings, prompt, facts.choices, 0)
-    else:
-        demand = demand_of(rates, facts, extras, window)
-    return Bounded(demand, tokens, ceiling)
+    return Bounded(_demand(entitlement, rates, facts, extras), tokens, ceiling)
+
+
+def _demand(
+    entitlement: Entitlement, rates: ModelRates, facts: RequestFacts, extras: Extras
+) -> Demand:
+    reachable = entitlement.ceilings_for(extras.tier or facts.service_tier)
+    window = entitlement.model.context_window_tokens
+    return demand_of(rates, reachable, facts.choices, extras, window)

@@ -6,9 +6,12 @@ import json
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
+from comptroller.core.bound import ceilings
 from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
 from comptroller.core.errors import UnpricedError
+from comptroller.core.rates import ModelRates, Step
 from comptroller.core.registry import Limits, ModelId, PersonId, ProviderId, ServiceId
 from comptroller.engine.admission import Admission, Admitted, Ask
 from comptroller.engine.bounding import Bounded, bounded, counted
@@ -16,9 +19,10 @@ from comptroller.engine.desk import Desk, Entitlement
 from comptroller.engine.snapshot import Snapshot
 from comptroller.testing.answered import CARD, acme
 from comptroller.testing.counter import WordCounter
-from comptroller.testing.routes import CHAT
+from comptroller.testing.routes import CHAT, MESSAGES
 from comptroller.testing.system import FixedSecrets
 from comptroller.wire.request import read_facts
+from comptroller.wire.routes import Route
 
 SERVICE = ServiceId("checkout-assistant")
 MODEL = ModelId("gpt-5-mini")
@@ -130,6 +134,29 @@ def test_what_has_no_bound_is_said_only_where_a_budget_rests_on_it() -> None:
     assert found.unbounded is not None
     assert "openrouter:web_search" in found.unbounded
     assert bound_of(desk(), is_limited=False, tools=tools).unbounded is None
+
+
+@pytest.mark.parametrize(
+    ("route", "asked"),
+    [(MESSAGES, {"speed": "fast"}), (CHAT, {"service_tier": "fast"})],
+)
+def test_a_tier_is_held_at_its_price_by_whatever_name(
+    route: Route, asked: dict[str, str]
+) -> None:
+    """`speed: fast` is six times as dear, and says nothing of a tier."""
+    fast = Step(0, {"input": 6000, "output": 48_000})
+    usual = Step(0, {"input": 1000, "output": 8000})
+    rates = ModelRates("m", (usual,), {"fast": (fast,)})
+    entitlement = structs.replace(
+        entitlement_of(desk()), route=route, rates=rates, ceilings=ceilings(rates, None)
+    )
+    reached = []
+    for body in ({"model": MODEL}, {"model": MODEL, **asked}):
+        data = json.dumps(body).encode()
+        found = bounded(entitlement, read_facts(route, data), data, is_limited=True)
+        reached.append(found.demand.reachable)
+    assert reached == [ceilings(rates, None), ceilings(rates, "fast")]
+    assert reached[0] != reached[1]
 
 
 def test_what_has_no_price_is_not_bounded() -> None:
