@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from comptroller.core.policy.prompt import (
-    Action,
+    FIELDS,
     Finding,
     Match,
     PromptFacts,
-    PromptRestriction,
+    UnreadableError,
     judge,
-    needs_scan,
+    neutral_section,
+    read_section,
+    said,
+    section_of,
 )
+from comptroller.core.policy.rules import PromptRestriction
 
 FACTS = PromptFacts(
     prompt_bytes=1000,
@@ -31,7 +37,7 @@ def broken(
     facts: PromptFacts = FACTS,
     matches: tuple[Match, ...] = MATCHES,
 ) -> list[tuple[str, str]]:
-    return [(f.check, f.where) for f in judge([restriction], facts, matches)]
+    return [(f.check, f.where) for f in judge(restriction, "m", facts, matches)]
 
 
 def test_a_restriction_that_asks_for_nothing_is_never_broken() -> None:
@@ -108,6 +114,7 @@ def test_patterns_are_asked_for_by_group_or_by_rule(
         PromptRestriction("r", forbidden_tools=("x",)),
         PromptRestriction("r", forbidden_builtin_tools=("x",)),
         PromptRestriction("r", patterns=("secret.jwt",)),
+        PromptRestriction("r", models=("m",)),
     ],
 )
 def test_what_cannot_be_seen_breaks_every_restriction(
@@ -115,7 +122,7 @@ def test_what_cannot_be_seen_breaks_every_restriction(
 ) -> None:
     """Unless the restriction allows just that field."""
     facts = FACTS._replace(elsewhere=("prompt", "file"))
-    lenient = restriction._replace(allowed_elsewhere=("prompt",))
+    lenient = replace(restriction, allowed_elsewhere=("prompt",))
 
     assert broken(restriction, facts) == [
         ("elsewhere", "prompt"),
@@ -124,16 +131,75 @@ def test_what_cannot_be_seen_breaks_every_restriction(
     assert broken(lenient, facts) == [("elsewhere", "file")]
 
 
-def test_every_broken_restriction_is_found_with_its_action() -> None:
-    """In their order, each condition and place once."""
-    restrictions = [
-        PromptRestriction("small", Action.AUDIT, max_bytes=10),
-        PromptRestriction("clean", Action.WARN, patterns=("secret",)),
-    ]
+@pytest.mark.parametrize(
+    ("models", "inside", "is_broken"),
+    [
+        (("m",), (), False),
+        (("m", "advisor"), ("advisor",), False),
+        (("m",), ("advisor",), True),
+        (("advisor",), ("advisor",), True),
+    ],
+)
+def test_every_model_that_may_run_has_to_be_allowed(
+    models: tuple[str, ...], inside: tuple[str, ...], is_broken: bool
+) -> None:
+    """The one asked for, and each that the body names; no name is repeated."""
+    facts = FACTS._replace(other_models=inside)
+    expected = [("models", "")] if is_broken else []
 
-    assert judge(restrictions, FACTS, (MATCHES[0], MATCHES[0])) == (
-        Finding("small", Action.AUDIT, "max_bytes", ""),
-        Finding("clean", Action.WARN, "secret.github-pat", "user/last"),
+    assert broken(PromptRestriction("r", models=models), facts) == expected
+
+
+def test_a_condition_and_place_are_found_once() -> None:
+    """However often a pattern matched in one third of a place."""
+    restriction = PromptRestriction("r", patterns=("secret",))
+
+    assert judge(restriction, "m", FACTS, (MATCHES[0], MATCHES[0])) == (
+        Finding("secret.github-pat", "user/last"),
     )
-    assert needs_scan(restrictions)
-    assert not needs_scan(restrictions[:1])
+
+
+def test_words_name_the_rule_the_check_and_the_place() -> None:
+    """With the restriction's own message before them, and never endless."""
+    plain = PromptRestriction("r", patterns=("secret",))
+    loud = replace(plain, message="no secrets")
+    findings = [Finding(f"secret.{n}", "user/last") for n in range(7)]
+
+    assert said(plain, findings[:1]) == (
+        "denied by the prompt restriction r: secret.0 (user/last)"
+    )
+    assert said(loud, [Finding("max_bytes", "")]) == "no secrets: max_bytes"
+    assert said(plain, findings).endswith("secret.4 (user/last), 2 more")
+
+
+def test_a_section_is_read_as_it_was_written() -> None:
+    """Facts and matches come back from their JSON; not scanned stays not scanned."""
+    facts = FACTS._replace(system_digest="d" * 64)
+
+    assert read_section({"prompt": section_of(facts, MATCHES)}) == (facts, MATCHES)
+    assert read_section({"prompt": section_of(facts, None)}) == (facts, None)
+    names = {field.name.partition(".")[2] for field in FIELDS}
+    assert set(neutral_section()) == names
+
+
+WRONG: dict[str, list[object]] = {
+    "bytes": [None, -1, True, "1", 1.5],
+    "system_digest": ["", "sha256:" + "d" * 64, "D" * 64, 5],
+    "tools": [None, "x", [1], {"x": 1}],
+    "builtin_tools": [None, "x", [None]],
+    "other_models": [None, "x", [["x"]]],
+    "elsewhere": [None, "x", [True]],
+    "matches": ["", "secret", [["a"]], [["a", 1]], [["a", "b", "c"]], ["ab"], {}],
+}
+
+
+@pytest.mark.parametrize("key", sorted(WRONG))
+def test_a_section_that_is_not_well_typed_is_an_error(key: str) -> None:
+    """A fact that is missing or of another type is named, and nothing is guessed."""
+    section = neutral_section()
+    broken_ones = [{**section, key: value} for value in WRONG[key]]
+    broken_ones.append({name: section[name] for name in section if name != key})
+
+    for one in broken_ones:
+        with pytest.raises(UnreadableError, match=key):
+            read_section({"prompt": one})

@@ -12,6 +12,14 @@ from enum import StrEnum
 from typing import Final, NamedTuple, assert_never
 
 from comptroller.core.policy.expression import Expression, ExpressionError, FlatFacts
+from comptroller.core.policy.prompt import (
+    Match,
+    PromptFacts,
+    UnreadableError,
+    judge,
+    read_section,
+    said,
+)
 from comptroller.core.policy.rules import (
     DEFAULT_DENY,
     EVERYONE,
@@ -21,6 +29,7 @@ from comptroller.core.policy.rules import (
     Mode,
     OnExceed,
     Policy,
+    PromptRestriction,
     Rule,
 )
 from comptroller.core.policy.schema import flatten
@@ -40,9 +49,9 @@ class PolicyDecision(NamedTuple):
     by: tuple[str, ...]
     """Of an allow the tables that allow it, of a denial all that denies it; sorted."""
     would_deny: tuple[str, ...] = ()
-    """Rules in audit that match or fail; sorted."""
+    """Parts in audit that match or fail; sorted."""
     warnings: tuple[str, ...] = ()
-    """Rules in warn that match or fail; sorted."""
+    """Parts in warn that match or fail; sorted."""
     max_output_tokens: int | None = None
     """The ceiling that governs; None: there is none, or the facts are broken."""
     ceiling: str | None = None
@@ -71,7 +80,8 @@ def decide(policy: Policy, facts: Mapping[str, object]) -> PolicyDecision:
 
     Args:
         policy: what holds.
-        facts: sections of facts as `schema.FIELDS` names them, as recorded.
+        facts: sections of facts as `schema.FIELDS` names them, as recorded; and
+            `prompt` as `prompt.FIELDS` does, where a restriction asks for it.
 
     Returns:
         The decision. Broken facts and errors are denials with `policy_error`.
@@ -91,6 +101,7 @@ def decide(policy: Policy, facts: Mapping[str, object]) -> PolicyDecision:
     tally.weigh_environments()
     tally.weigh_ceilings()
     tally.weigh_rules()
+    tally.weigh_prompts(facts)
     return tally.decision()
 
 
@@ -153,6 +164,21 @@ class _Tally:
                 if answer is not False:
                     self._weigh_rule(rule, answer)
 
+    def weigh_prompts(self, facts: Mapping[str, object]) -> None:
+        selected = [
+            one for one in self._policy.prompts if one.selector.selects(self._facts)
+        ]
+        if not selected:
+            return
+        try:
+            prompt, matches = read_section(facts)
+        except UnreadableError as error:
+            for one in selected:
+                self._fail(one.id, one.mode, str(error))
+            return
+        for one in selected:
+            self._weigh_prompt(one, prompt, matches)
+
     def decision(self) -> PolicyDecision:
         denied = self._found.get(Mode.ENFORCE, {})
         warned = self._found.get(Mode.WARN, {})
@@ -189,6 +215,20 @@ class _Tally:
             # Nobody is told of what a rule in audit would have done.
             why = "" if rule.mode is Mode.AUDIT else self._said_by(rule)
             self._find(rule.id, rule.mode, why)
+
+    def _weigh_prompt(
+        self,
+        one: PromptRestriction,
+        prompt: PromptFacts,
+        matches: tuple[Match, ...] | None,
+    ) -> None:
+        if one.patterns and matches is None:
+            self._fail(one.id, one.mode, "nobody looked for patterns in the prompt")
+            return
+        findings = judge(one, self._facts["model.id"], prompt, matches or ())
+        if findings:
+            why = "" if one.mode is Mode.AUDIT else said(one, findings)
+            self._find(one.id, one.mode, why)
 
     def _excused(self, rule: Rule, unless: Expression) -> bool:
         """Whether the exception of a matching rule holds; a failure is not one.

@@ -7,7 +7,7 @@ written, and are compiled where they are used.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from comptroller.core.policy.expression import Expression
 from comptroller.core.policy.rules import (
@@ -17,6 +17,7 @@ from comptroller.core.policy.rules import (
     Mode,
     OnExceed,
     PolicySet,
+    PromptRestriction,
     Rule,
     Selector,
 )
@@ -72,6 +73,7 @@ def plain_set(declared: PolicySet) -> PlainSet:
             for one in declared.environments
         ],
         "rules": [_plain_rule(one) for one in declared.rules],
+        "prompts": [_plain_prompt(one) for one in declared.prompts],
     }
 
 
@@ -98,6 +100,7 @@ def set_of(plain: PlainSet, compiler: Compiler) -> PolicySet:
         ceilings=tuple(map(build.ceiling, plain["ceilings"])),
         environments=tuple(map(build.environment, plain["environments"])),
         rules=tuple(map(build.rule, plain["rules"])),
+        prompts=tuple(map(_prompt, plain["prompts"])),
     )
 
 
@@ -170,6 +173,40 @@ def _plain_rule(rule: Rule) -> PlainSet:
         "for": _plain_selector(rule.selector),
         "control": list(rule.controls),
     }
+
+
+def _plain_prompt(one: PromptRestriction) -> PlainSet:
+    return {
+        **_head(one.id, one.place),
+        "max_bytes": one.max_bytes,
+        **{key: list(getattr(one, key)) for key in _PROMPT_LISTS},
+        "message": one.message,
+        "for": _plain_selector(one.selector),
+        "mode": one.mode.value,
+    }
+
+
+def _prompt(plain: PlainSet) -> PromptRestriction:
+    return PromptRestriction(
+        id=plain["id"],
+        max_bytes=plain["max_bytes"],
+        **{key: tuple(plain[key]) for key in _PROMPT_LISTS},
+        message=plain["message"],
+        selector=_selector(plain["for"]),
+        mode=Mode(plain["mode"]),
+        place=_place(plain),
+    )
+
+
+_PROMPT_LISTS: Final = (
+    "required_system_digests",
+    "forbidden_system_digests",
+    "forbidden_tools",
+    "forbidden_builtin_tools",
+    "patterns",
+    "models",
+    "allowed_elsewhere",
+)
 
 
 def _head(id_: str, place: Place) -> PlainSet:

@@ -6,17 +6,12 @@ text of a prompt ever gets into a finding, so a finding can be recorded and show
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
-
-class Action(StrEnum):
-    """What follows from a finding."""
-
-    DENY = "deny"
-    WARN = "warn"
-    AUDIT = "audit"
+from comptroller.core.policy.rules import Policy, PromptRestriction
 
 
 class Place(StrEnum):
@@ -66,104 +61,258 @@ class PromptFacts(NamedTuple):
     """Fields that bring text or tools into the prompt which the body does not hold."""
 
 
-class PromptRestriction(NamedTuple):
-    """One rule on prompts; what is empty or None restricts nothing."""
+class PromptField(NamedTuple):
+    """One fact of the section `prompt`."""
 
-    id: str
-    action: Action = Action.DENY
-    max_bytes: int | None = None
-    required_system_digests: tuple[str, ...] = ()
-    """The system text must be one of these."""
-    forbidden_system_digests: tuple[str, ...] = ()
-    forbidden_tools: tuple[str, ...] = ()
-    """Names; a `*` at the end stands for any rest."""
-    forbidden_builtin_tools: tuple[str, ...] = ()
-    """Types; a `*` at the end stands for any rest."""
-    patterns: tuple[str, ...] = ()
-    """Groups such as `secret` and `personal`, or single rules of them."""
-    allowed_elsewhere: tuple[str, ...] = ()
-    """Fields that may bring in what is not in the body, and so is not judged."""
+    name: str
+    kind: str
+    about: str
 
 
 class Finding(NamedTuple):
     """That a prompt breaks a restriction."""
 
-    rule: str
-    """The restriction's id."""
-    action: Action
     check: str
     """Which of its conditions: the name of the field, or the pattern's rule."""
     where: str
     """The offset class, the restriction's own word for what it forbids, or ''."""
 
+    def __str__(self) -> str:
+        return f"{self.check} ({self.where})" if self.where else self.check
 
+
+Section: TypeAlias = "dict[str, Any]"
+"""The section `prompt` of the facts: JSON, as it is recorded."""
+
+SECTION: Final = "prompt"
 SYSTEM_JOINT: Final = "\n\n"
 """Between the system texts of one request, in the form that is digested."""
+ELSEWHERE: Final = (
+    "prompt",
+    "previous_response_id",
+    "conversation",
+    "item_reference",
+    "file",
+    "container",
+    "tool_addition",
+    "cached_content",
+    "tokens",
+)
+"""All fields that bring in what the body does not hold."""
+FIELDS: Final = (
+    PromptField("prompt.bytes", "whole number", "The size of the body, in bytes."),
+    PromptField(
+        "prompt.system_digest",
+        "text or null",
+        "64 hexadecimal digits of the system text's SHA-256; null: it has none.",
+    ),
+    PromptField("prompt.tools", "list of texts", "Names of the caller's own tools."),
+    PromptField(
+        "prompt.builtin_tools",
+        "list of texts",
+        "Types of the tools that the provider defines.",
+    ),
+    PromptField(
+        "prompt.other_models",
+        "list of texts",
+        "Models that the body names beside its own, as it names them.",
+    ),
+    PromptField(
+        "prompt.elsewhere",
+        "list of texts",
+        "Fields that bring in what the body does not hold.",
+    ),
+    PromptField(
+        "prompt.matches",
+        "list of pairs or null",
+        "Each pattern found, with its offset class; null: nobody looked.",
+    ),
+)
+"""What restrictions are judged by; conditions cannot name it."""
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_LISTS: Final = ("tools", "builtin_tools", "other_models", "elsewhere")
+_SAID_MAX: Final = 5
+"""Findings that one message names."""
 
 
-def needs_scan(restrictions: Sequence[PromptRestriction]) -> bool:
-    """Whether any of them looks for patterns."""
-    return any(one.patterns for one in restrictions)
+class UnreadableError(ValueError):
+    """A section is not what it has to be; the message says what of it."""
 
 
-def judge(
-    restrictions: Sequence[PromptRestriction],
-    facts: PromptFacts,
-    matches: Sequence[Match],
-) -> tuple[Finding, ...]:
-    """Finds every restriction that a prompt breaks.
+def neutral_section() -> Section:
+    """The section of an ordinary prompt, to begin a test case with."""
+    return section_of(PromptFacts(0, None, (), (), (), ()), ())
+
+
+def section_of(facts: PromptFacts, matches: Sequence[Match] | None) -> Section:
+    """The section `prompt` of the facts of a request.
 
     Args:
-        restrictions: in any order.
         facts: of the prompt.
-        matches: of the patterns that were looked for; all that they ask for must
-            have been.
-
-    Returns:
-        One finding for every condition and place, in the order of the restrictions.
+        matches: what a scan found; None: there was none.
     """
-    return tuple(
-        Finding(one.id, one.action, check, where)
-        for one in restrictions
-        for check, where in dict.fromkeys(_broken(one, facts, matches))
+    return {
+        "bytes": facts.prompt_bytes,
+        "system_digest": facts.system_digest,
+        "tools": list(facts.tools),
+        "builtin_tools": list(facts.builtin_tools),
+        "other_models": list(facts.other_models),
+        "elsewhere": list(facts.elsewhere),
+        "matches": None if matches is None else [list(one) for one in matches],
+    }
+
+
+def read_section(
+    facts: Mapping[str, object],
+) -> tuple[PromptFacts, tuple[Match, ...] | None]:
+    """Reads the section `prompt` of the facts of a request.
+
+    Raises:
+        UnreadableError: it is missing, or not as `FIELDS` says.
+    """
+    found = facts.get(SECTION)
+    if not isinstance(found, dict):
+        raise UnreadableError("prompt is missing")
+    size = found.get("bytes")
+    if type(size) is not int or size < 0:
+        raise UnreadableError("prompt.bytes is not a whole number")
+    digest = found.get("system_digest", "")
+    if digest is not None and not (
+        type(digest) is str and _DIGEST.fullmatch(digest) is not None
+    ):
+        raise UnreadableError("prompt.system_digest is neither null nor a digest")
+    tools, builtin, models, elsewhere = [_texts(found, key) for key in _LISTS]
+    read = PromptFacts(size, digest, tools, builtin, models, elsewhere)
+    return read, _matches(found)
+
+
+def _texts(found: Section, key: str) -> tuple[str, ...]:
+    value = found.get(key)
+    if isinstance(value, list | tuple) and all(type(one) is str for one in value):
+        return tuple(value)
+    raise UnreadableError(f"prompt.{key} is not a list of texts")
+
+
+def _matches(found: Section) -> tuple[Match, ...] | None:
+    value = found.get("matches", "")
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or not all(map(_is_pair, value)):
+        raise UnreadableError("prompt.matches is neither null nor a list of pairs")
+    return tuple(Match(*one) for one in value)
+
+
+def _is_pair(value: object) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(type(one) is str for one in value)
     )
 
 
+def needs_scan(policy: Policy, facts: Mapping[str, object]) -> bool:
+    """Whether the policy asks for patterns in the prompt of this request.
+
+    Costs nothing where the policy asks for none of anybody.
+
+    Args:
+        policy: what holds.
+        facts: sections of facts as `schema.FIELDS` names them; `prompt` need not be
+            there. Of facts that are broken nothing is said: they are denied anyway.
+    """
+    return any(_selects(one.wanted, facts) for one in policy.scans)
+
+
+def _selects(
+    wanted: tuple[tuple[str, frozenset[str]], ...], facts: Mapping[str, object]
+) -> bool:
+    for name, values in wanted:
+        section, _, key = name.partition(".")
+        part = facts.get(section)
+        value = part.get(key) if isinstance(part, dict) else None
+        if not isinstance(value, str) or value not in values:
+            return False
+    return True
+
+
+def judge(
+    one: PromptRestriction,
+    model: object,
+    facts: PromptFacts,
+    matches: Sequence[Match],
+) -> tuple[Finding, ...]:
+    """Finds how a prompt breaks a restriction.
+
+    Args:
+        one: the restriction.
+        model: the declared model that would answer.
+        facts: of the prompt.
+        matches: of the patterns that were looked for; all that it asks for must
+            have been.
+
+    Returns:
+        One finding for every condition and place.
+    """
+    return tuple(dict.fromkeys(_broken(one, model, facts, matches)))
+
+
+def said(one: PromptRestriction, findings: Sequence[Finding]) -> str:
+    """Why a restriction denies, in words; without any text of the prompt."""
+    why = one.message or f"denied by the prompt restriction {one.id}"
+    named = [str(finding) for finding in findings[:_SAID_MAX]]
+    if len(findings) > _SAID_MAX:
+        named.append(f"{len(findings) - _SAID_MAX} more")
+    return f"{why}: {', '.join(named)}"
+
+
 def _broken(
-    one: PromptRestriction, facts: PromptFacts, matches: Sequence[Match]
-) -> Iterator[tuple[str, str]]:
+    one: PromptRestriction, model: object, facts: PromptFacts, matches: Sequence[Match]
+) -> Iterator[Finding]:
     if one.max_bytes is not None and facts.prompt_bytes > one.max_bytes:
-        yield "max_bytes", ""
+        yield Finding("max_bytes", "")
     yield from _system(one, facts.system_digest)
     for forbidden in _hit(one.forbidden_tools, facts.tools):
-        yield "forbidden_tools", forbidden
+        yield Finding("forbidden_tools", forbidden)
     for forbidden in _hit(one.forbidden_builtin_tools, facts.builtin_tools):
-        yield "forbidden_builtin_tools", forbidden
-    for match in matches:
-        if match.rule in one.patterns or match.rule.partition(".")[0] in one.patterns:
-            yield match.rule, match.offset_class
-    if any(restricts(one) for restricts in _RESTRICTS):
-        for field in facts.elsewhere:
-            if field not in one.allowed_elsewhere:
-                yield "elsewhere", field
+        yield Finding("forbidden_builtin_tools", forbidden)
+    if one.patterns:
+        yield from _patterns(one.patterns, matches)
+    # The name is the client's own word, so it is not repeated.
+    if one.models and not {model, *facts.other_models} <= set(one.models):
+        yield Finding("models", "")
+    if facts.elsewhere and any(restricts(one) for restricts in RESTRICTS.values()):
+        yield from _elsewhere(one, facts.elsewhere)
 
 
-def _system(one: PromptRestriction, digest: str | None) -> Iterator[tuple[str, str]]:
+def _elsewhere(one: PromptRestriction, fields: tuple[str, ...]) -> Iterator[Finding]:
+    for field in fields:
+        if field not in one.allowed_elsewhere:
+            yield Finding("elsewhere", field if field in ELSEWHERE else "")
+
+
+def _system(one: PromptRestriction, digest: str | None) -> Iterator[Finding]:
     if one.required_system_digests and digest not in one.required_system_digests:
-        yield "required_system_digests", ""
+        yield Finding("required_system_digests", "")
     if digest is not None and digest in one.forbidden_system_digests:
-        yield "forbidden_system_digests", digest
+        yield Finding("forbidden_system_digests", digest)
 
 
-_RESTRICTS: Final[tuple[Callable[[PromptRestriction], object], ...]] = (
-    lambda one: one.max_bytes is not None,
-    lambda one: one.required_system_digests,
-    lambda one: one.forbidden_system_digests,
-    lambda one: one.forbidden_tools,
-    lambda one: one.forbidden_builtin_tools,
-    lambda one: one.patterns,
-)
-"""Conditions that what is not in the body could break unseen."""
+RESTRICTS: Final[Mapping[str, Callable[[PromptRestriction], object]]] = {
+    "max_bytes": lambda one: one.max_bytes is not None,
+    "required_system_digests": lambda one: one.required_system_digests,
+    "forbidden_system_digests": lambda one: one.forbidden_system_digests,
+    "forbidden_tools": lambda one: one.forbidden_tools,
+    "forbidden_builtin_tools": lambda one: one.forbidden_builtin_tools,
+    "patterns": lambda one: one.patterns,
+    "models": lambda one: one.models,
+}
+"""Conditions that what is not in the body could break unseen, by their keys."""
+
+
+def _patterns(patterns: tuple[str, ...], matches: Sequence[Match]) -> Iterator[Finding]:
+    for rule, offset_class in matches:
+        if rule in patterns or rule.partition(".")[0] in patterns:
+            yield Finding(rule, offset_class)
 
 
 def _hit(forbidden: tuple[str, ...], names: tuple[str, ...]) -> Iterator[str]:

@@ -112,7 +112,43 @@ class Rule:
     place: Place = field(default=Place("", 0, 0), compare=False)
 
 
-Part: TypeAlias = "AllowTable | CeilingRule | EnvironmentTable | Rule"
+@dataclass(frozen=True, slots=True)
+class PromptRestriction:
+    """Denies a prompt that is not as it says; what is empty restricts nothing."""
+
+    id: str
+    max_bytes: int | None = None
+    required_system_digests: tuple[str, ...] = ()
+    """The system text must be one of these; 64 hexadecimal digits each."""
+    forbidden_system_digests: tuple[str, ...] = ()
+    forbidden_tools: tuple[str, ...] = ()
+    """Names; a `*` at the end stands for any rest."""
+    forbidden_builtin_tools: tuple[str, ...] = ()
+    """Types; a `*` at the end stands for any rest."""
+    patterns: tuple[str, ...] = ()
+    """Groups such as `secret` and `personal`, or single rules of them."""
+    models: tuple[str, ...] = ()
+    """All that may run: the model asked for, and every one that the body names."""
+    allowed_elsewhere: tuple[str, ...] = ()
+    """Fields that may bring in what is not in the body, and so is not judged."""
+    message: str | None = None
+    selector: Selector = field(default_factory=Selector)
+    mode: Mode = Mode.ENFORCE
+    place: Place = field(default=Place("", 0, 0), compare=False)
+
+
+Part: TypeAlias = (
+    "AllowTable | CeilingRule | EnvironmentTable | Rule | PromptRestriction"
+)
+
+CONTROLS: Final[Mapping[type, str]] = {
+    AllowTable: "entitlement",
+    Rule: "entitlement",
+    EnvironmentTable: "environment",
+    CeilingRule: "token_ceiling",
+    PromptRestriction: "prompt_restriction",
+}
+"""The control, as decisions record it, that each kind of part belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +164,17 @@ class PolicySet:
     ceilings: tuple[CeilingRule, ...] = ()
     environments: tuple[EnvironmentTable, ...] = ()
     rules: tuple[Rule, ...] = ()
+    prompts: tuple[PromptRestriction, ...] = ()
 
     def parts(self) -> tuple[Part, ...]:
         """Everything that has an id, in the order of the kinds."""
-        return (*self.allow, *self.ceilings, *self.environments, *self.rules)
+        return (
+            *self.allow,
+            *self.ceilings,
+            *self.environments,
+            *self.rules,
+            *self.prompts,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +200,11 @@ class Policy:
     """Lowest first; of equals, one that denies before one that clamps."""
     environments: tuple[EnvironmentTable, ...]
     groups: tuple[RuleGroup, ...]
+    prompts: tuple[PromptRestriction, ...]
+    scans: tuple[Selector, ...]
+    """Whose prompts are looked through for patterns."""
+    controls: Mapping[str, str]
+    """By id, of parts and of reasons that are built in."""
 
     @classmethod
     def of(cls, sets: Sequence[PolicySet], join: Joiner = OneByOne) -> Policy:
@@ -169,6 +217,7 @@ class Policy:
         grouped: dict[Selector, list[Rule]] = {}
         for rule in (rule for one in sets for rule in one.rules):
             grouped.setdefault(rule.selector, []).append(rule)
+        prompts = tuple(restriction for one in sets for restriction in one.prompts)
         return cls(
             sets=tuple(sets),
             allow=tuple(table for one in sets for table in one.allow),
@@ -187,7 +236,26 @@ class Policy:
                 RuleGroup(selector, tuple(rules), join([one.deny_if for one in rules]))
                 for selector, rules in grouped.items()
             ),
+            prompts=prompts,
+            scans=tuple(dict.fromkeys(one.selector for one in prompts if one.patterns)),
+            controls={
+                DEFAULT_DENY: "entitlement",
+                POLICY_ERROR: "entitlement",
+                **{
+                    part.id: CONTROLS[type(part)]
+                    for one in sets
+                    for part in one.parts()
+                },
+            },
         )
+
+    def control_of(self, id_: str) -> str:
+        """The control that an id of a decision belongs to, such as `environment`.
+
+        Raises:
+            KeyError: no decision of this policy has such an id.
+        """
+        return self.controls[id_]
 
     def ids(self) -> tuple[str, ...]:
         """The ids of all parts, as declared."""

@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from comptroller.core.policy.prompt import SECTION, neutral_section
 from comptroller.core.registry import DIALECT_PREFIXES, SERVICE_KINDS
 
 NO_MAXIMUM: Final = -1
@@ -179,10 +180,11 @@ def _complaint(field: Field, value: object) -> str:
 
 
 def neutral_facts() -> dict[str, dict[str, object]]:
-    """Facts of an ordinary request, to begin a test case with."""
+    """Facts of an ordinary request and its prompt, to begin a test case with."""
     facts: dict[str, dict[str, object]] = {}
     for section, fields in _SECTIONS:
         facts[section] = {key: _neutral(field) for key, _, field, _ in fields}
+    facts[SECTION] = neutral_section()
     return facts
 
 
