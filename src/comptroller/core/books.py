@@ -46,6 +46,11 @@ class AccountState:
     unheld: int
 
     @property
+    def spent(self) -> int:
+        """What is spent, as thresholds count it; of lost holders all it may be."""
+        return self.settled + self.suspense
+
+    @property
     def committed(self) -> int:
         """What counts against the limit."""
         return self.settled + self.leased + self.suspense

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from comptroller.core.account import PARALLEL, Account, Where
 from comptroller.core.registry import (
     Budget,
+    Downgrade,
     Limits,
     ModelId,
     Rate,
@@ -40,7 +41,8 @@ class Limited(NamedTuple):
     alert_at_percent: tuple[int, ...] = ()
     on_shortfall: str = "refuse"
     hold: str = "full"
-    """These two as in core.registry.Budget."""
+    on_threshold: tuple[Downgrade, ...] = ()
+    """These three as in core.registry.Budget."""
 
     def account(self, label: str) -> Account:
         """Its account of the window with this label."""
@@ -176,6 +178,7 @@ def _limited(scope: str, key: str, budget: Budget, window: Window) -> Limited:
         budget.alert_at_percent,
         budget.on_shortfall,
         budget.hold,
+        budget.on_threshold,
     )
 
 
@@ -187,7 +190,11 @@ def _keep_smaller(found: dict[str, Limited], limited: Limited) -> None:
         return
     alerts = sorted({*other.alert_at_percent, *limited.alert_at_percent})
     smaller = min(other, limited, key=lambda each: each.limit)
-    found[limited.window] = smaller._replace(alert_at_percent=tuple(alerts))
+    found[limited.window] = smaller._replace(
+        alert_at_percent=tuple(alerts),
+        # A sandbox has none of its own.
+        on_threshold=other.on_threshold or limited.on_threshold,
+    )
 
 
 def _service_of(

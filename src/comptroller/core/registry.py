@@ -153,7 +153,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Downgrade:
-    """Another model for requests, once a share of a budget is spent or held."""
+    """Another model for requests, once a share of a budget is spent."""
 
     percent: int
     use: ModelId

@@ -41,6 +41,8 @@ from comptroller.engine.ports import (
 )
 from comptroller.engine.records import Actor
 from comptroller.engine.registry_fold import encode_object, fold
+from comptroller.engine.snapshot import ReachedThreshold
+from comptroller.engine.thresholds import reached_thresholds
 
 OVERLAP_DEFAULT_NS: Final = 24 * 3600 * 10**9
 OVERLAP_MAX_NS: Final = 90 * 24 * 3600 * 10**9
@@ -113,6 +115,8 @@ class Administration:
         self._sequence = 0
         self._card: tuple[int, RateCard] | None = None
         """The compiled rate card and the revision for which it was compiled."""
+        self.reached: list[ReachedThreshold] = []
+        """As last published."""
 
     def restore(self) -> None:
         """Takes up the last publication and publishes what the store holds now.
@@ -150,6 +154,8 @@ class Administration:
         if self._card is None or self._card[0] != revision:
             self._card = (revision, self.compile(registry))
         self._parts.cards.keep(self._card[1])
+        now_ns = self._parts.clock.now_ns()
+        self.reached = reached_thresholds(self._parts.store, registry, now_ns)
         self._sequence += 1
         document = snapshot.Snapshot(
             sequence=self._sequence,
@@ -157,6 +163,7 @@ class Administration:
             registry=registry,
             credentials=[row.credential for row in self._parts.store.credentials()],
             rate_card=self._card[1],
+            reached=self.reached,
         )
         self._parts.snapshots.publish(snapshot.encode(document))
 

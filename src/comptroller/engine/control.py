@@ -37,6 +37,7 @@ from comptroller.engine.leasing import (
 from comptroller.engine.ledger import Ledger
 from comptroller.engine.ports import Clock, JournalReader, Store
 from comptroller.engine.projection import Projector, is_administrative
+from comptroller.engine.thresholds import reached_thresholds
 
 STEP_BYTES: Final = 4 * 1024 * 1024
 """So much is projected before a waiting command gets its turn: about 50 ms. Smaller
@@ -53,6 +54,8 @@ RECOVERY_DELAY_S: Final = 30.0
 """How long recovery waits for projection, which gives way to commands; it does not."""
 RATES_EVERY_S: Final = 30.0
 RETRY_S: Final = 2.0
+REACHED_EVERY_S: Final = 0.25
+"""Thresholds are published at most so often: a snapshot is written as a whole."""
 
 
 _RETRIED: Final = (StoreUnavailableError, JournalUnavailableError, RecordError)
@@ -81,6 +84,7 @@ class Control:
         self._parts = parts
         self._stop = asyncio.Event()
         self._problems: dict[str, str] = {}
+        self._reached_s = -REACHED_EVERY_S
         self.failed: ComptrollerError | None = None
         """Why it stopped by itself: only a new process can help."""
 
@@ -244,10 +248,25 @@ class Control:
             return  # the projection said so
         try:
             self._parts.ledger.tick()
+            self._tell_reached()
             self._problems.pop("limits", None)
         except _RETRIED as error:
             self._problems["limits"] = f"limits: {error.message}"
         self._end_with_ledger()
+
+    def _tell_reached(self) -> None:
+        """Tells the workers of thresholds that were reached, or are so no more."""
+        parts = self._parts
+        now_s = parts.clock.monotonic_s()
+        is_due = now_s - self._reached_s >= REACHED_EVERY_S
+        if parts.ledger.is_reached_news and is_due:
+            self._reached_s = now_s
+            registry = parts.administration.registry()
+            now_ns = parts.clock.now_ns()
+            found = reached_thresholds(parts.store, registry, now_ns)
+            if found != parts.administration.reached:
+                parts.administration.publish()
+            parts.ledger.reached_told()
 
     async def _recover(self) -> None:
         parts = self._parts

@@ -113,6 +113,15 @@ class Ledger:
         """Whether somebody asked within the last moments."""
         return self._parts.clock.monotonic_s() - self._asked_s < BUSY_S
 
+    @property
+    def is_reached_news(self) -> bool:
+        """Whether what the workers know of reached thresholds may be so no more."""
+        return self._limits.is_reached_news
+
+    def reached_told(self) -> None:
+        """The workers have been told what is reached now."""
+        self._limits.is_reached_news = False
+
     def ask(self, asked: AskLeases, reply: OnLeased) -> None:
         """Answers an ask, at once or within about RECALL_WAIT_S.
 

@@ -7,7 +7,9 @@ from typing import Final
 
 from comptroller.core.account import parse_account
 from comptroller.core.books import AccountState
+from comptroller.core.budget_path import Limited
 from comptroller.core.errors import StoreUnavailableError
+from comptroller.core.thresholds import is_reached, reached_percent
 from comptroller.engine import records
 from comptroller.engine.allotment import note_limit
 from comptroller.engine.batch import Batch
@@ -47,6 +49,10 @@ class LimitKeeper:
         self._moved: dict[str, None] = {}
         """Accounts whose thresholds are to be looked at."""
         self._alerted: dict[str, frozenset[int]] = {}
+        self._reached: dict[str, int] = {}
+        """By account: the highest share at which it changes the model, if any is."""
+        self.is_reached_news: bool = False
+        """Whether what the workers know of such shares may be so no more."""
         self._recalled_s = 0.0
         self._excesses_s = 0.0
 
@@ -107,11 +113,12 @@ class LimitKeeper:
             limited = self._declared.limit(account)
             if limited is None or limited.limit <= 0 or not account.is_money:
                 continue
-            spent = state.settled + state.suspense
+            self._note_reached(state, limited)
+            uses = {one.percent: str(one.use) for one in limited.on_threshold}
             crossed = {
                 percent
-                for percent in limited.alert_at_percent
-                if spent * 100 >= limited.limit * percent
+                for percent in (*limited.alert_at_percent, *uses)
+                if is_reached(state.spent, limited.limit, percent)
             }
             if crossed - self._alerted.get(state.id, frozenset()):
                 known = self._store.alerted(state.id)
@@ -119,14 +126,24 @@ class LimitKeeper:
                     data = records.ThresholdCrossed(
                         account=state.id,
                         percent=percent,
-                        spent_nano_usd=spent,
+                        spent_nano_usd=state.spent,
                         limit_nano_usd=limited.limit,
+                        use=uses.get(percent),
                     )
                     subject = f"account/{state.id}"
                     batch.add(records.THRESHOLD_CROSSED, subject, data)
                 if len(self._alerted) >= KNOWN_MAX:
                     self._alerted.clear()
                 self._alerted[state.id] = known | crossed
+
+    def _note_reached(self, state: AccountState, limited: Limited) -> None:
+        percent = reached_percent(limited, state.spent)
+        if percent == self._reached.get(state.id, 0):
+            return
+        self.is_reached_news = True
+        if len(self._reached) >= KNOWN_MAX:
+            self._reached.clear()
+        self._reached[state.id] = percent
 
     def _record_excesses(self, batch: Batch) -> None:
         for row in self._store.excesses():

@@ -289,13 +289,15 @@ class LimitChanged(msgspec.Struct, frozen=True, kw_only=True):
     """At least the limit: what is committed now, while that is more."""
 
 
-class ThresholdCrossed(msgspec.Struct, frozen=True, kw_only=True):
+class ThresholdCrossed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Data of `budget.threshold_crossed`: once an account and percentage."""
 
     account: str
     percent: int
     spent_nano_usd: int
     limit_nano_usd: int
+    use: str | None = None
+    """The model that requests go to from then on; absent: those that they name."""
 
 
 class HoldExceeded(msgspec.Struct, frozen=True, kw_only=True):
