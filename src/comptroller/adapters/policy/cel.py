@@ -35,8 +35,8 @@ _TYPES: Final = {
     Kind.TEXTS: cel.Type.List(cel.Type.STRING),
     Kind.TIME: cel.Type.TIMESTAMP,
 }
-_FACTS: Final = {field.name: _TYPES[field.kind] for field in FIELDS}
-_OF_FACTS: Final = cel.NewEnv(variables=_FACTS)
+FACT_TYPES: Final = {field.name: _TYPES[field.kind] for field in FIELDS}
+_OF_FACTS: Final = cel.NewEnv(variables=FACT_TYPES)
 _OF_NOTHING: Final = cel.NewEnv(variables={})
 _WANTED: Final = {
     Wanted.CONDITION: (cel.Type.BOOL, bool),
@@ -47,7 +47,7 @@ _UNDECLARED: Final = re.compile(
     r"undeclared reference to '([^']*)' \(in container ''\)"
 )
 _STATUS: Final = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
-_ENGINE_ERRORS: Final = (RuntimeError, ValueError, TypeError, ArithmeticError)
+ENGINE_ERRORS: Final = (RuntimeError, ValueError, TypeError, ArithmeticError)
 """What the engine raises where it does not return an error as a value."""
 
 
@@ -107,7 +107,7 @@ class CelExpression:
         """
         try:
             program = _OF_NOTHING.compile(self.inlined)
-        except _ENGINE_ERRORS:
+        except ENGINE_ERRORS:
             return None
         return self._value(program, {})
 
@@ -115,7 +115,7 @@ class CelExpression:
         try:
             found = program.eval(_STAGE.of(facts))
             value = found.plain_value()
-        except _ENGINE_ERRORS as error:
+        except ENGINE_ERRORS as error:
             raise ExpressionError(_said(error)) from error
         if found.type() != self._type:
             raise ExpressionError(_STATUS.sub("", str(value)))
@@ -138,7 +138,7 @@ class Fused:
         """The value of each, or its error, in their order; raises nothing."""
         try:
             values = self._program.eval(_STAGE.of(facts)).plain_value()
-        except _ENGINE_ERRORS:
+        except ENGINE_ERRORS:
             values = None
         # One failure fails the whole list: whose it is shows only apart.
         if type(values) is list and len(values) == self._count:
@@ -159,7 +159,7 @@ def join(expressions: Sequence[Expression]) -> Conditions:
     parts = ",\n".join(f"({one.inlined}\n)" for one in ours)
     try:
         program = _OF_FACTS.compile(f"[{parts}]")
-    except _ENGINE_ERRORS:  # together they are nested too deep
+    except ENGINE_ERRORS:  # together they are nested too deep
         return OneByOne(ours)
     return Fused(ours, program)
 
@@ -170,7 +170,7 @@ class CelLanguage:
     def __init__(self, lists: Mapping[str, tuple[str, ...]]) -> None:
         self._lists = {f"lists.{name}": values for name, values in lists.items()}
         texts = cel.Type.List(cel.Type.STRING)
-        self._known = {**_FACTS, **dict.fromkeys(self._lists, texts)}
+        self._known = {**FACT_TYPES, **dict.fromkeys(self._lists, texts)}
         self._env = cel.NewEnv(variables=self._known)
 
     def compile(self, source: str, wanted: Wanted) -> CelExpression:
@@ -204,7 +204,7 @@ class CelLanguage:
             ]
         try:
             program = self._env.compile(source)
-        except _ENGINE_ERRORS as error:
+        except ENGINE_ERRORS as error:
             return self._compile_faults(source, str(error))
         if program.return_type() != _WANTED[wanted][0]:
             found = program.return_type().name().lower()
@@ -263,7 +263,7 @@ def _unlisted(source: str, lists: Mapping[str, Sequence[str]]) -> list[Fault]:
     """A list that was written so that it could not be put in."""
     try:
         _OF_FACTS.compile(inline(source, lists))
-    except _ENGINE_ERRORS as error:
+    except ENGINE_ERRORS as error:
         return [Fault(1, 1, f"its lists cannot be put in: {_said(error)}")]
     return []
 
