@@ -79,6 +79,12 @@ class InvalidArgumentError(ComptrollerError):
     code = "invalid_argument"
 
 
+class ContentUnavailableError(ComptrollerError):
+    """Kept content is not there, or is not what it was."""
+
+    code = "content_unavailable"
+
+
 class ScanLimitError(ComptrollerError):
     """The prompt is more than can be scanned."""
 

@@ -17,7 +17,7 @@ from comptroller.core.credential import Credential, CredentialId, Secret
 from comptroller.core.errors import RecordError
 from comptroller.core.timestamps import nanoseconds
 from comptroller.core.usage import USAGE_CLASSES, Usage
-from comptroller.engine import records
+from comptroller.engine import policy_records, records
 from comptroller.engine.ports import JournalRecord
 
 Result: TypeAlias = Literal["allow", "deny"]
@@ -219,6 +219,22 @@ class LedgerAct(NamedTuple):
     offset: int
 
 
+PolicyData: TypeAlias = (
+    policy_records.PolicyPublished
+    | policy_records.PolicyActivated
+    | policy_records.PolicyDeactivated
+    | policy_records.PolicyLoaded
+)
+
+
+class PolicyAct(NamedTuple):
+    """Something that happened to policies: published, activated, loaded."""
+
+    data: PolicyData
+    time_ns: int
+    offset: int
+
+
 class Conflict(NamedTuple):
     """An end of a request that had ended already; the first one counts."""
 
@@ -239,11 +255,18 @@ class Folded:
     """What each progressive account of a request holds, as last extended."""
     ledger: list[LedgerAct] = field(default_factory=list)
     """In the order of the journal."""
+    policies: list[PolicyAct] = field(default_factory=list)
+    """In the order of the journal."""
 
 
 _KNOWN_CLASSES: Final = frozenset(USAGE_CLASSES)
 _NO_EFFECT: Final = frozenset(
-    {records.UNAUTHENTICATED, records.JOURNAL_STARTED, records.JOURNAL_CLOSED}
+    {
+        records.UNAUTHENTICATED,
+        records.JOURNAL_STARTED,
+        records.JOURNAL_CLOSED,
+        policy_records.POLICY_REFUSED,
+    }
 )
 _FREQUENT: Final = frozenset(
     {
@@ -274,6 +297,12 @@ _ACTS: Final[dict[str, type[ActData]]] = {
     records.CREDENTIAL_ISSUED: records.CredentialIssued,
     records.CREDENTIAL_ROTATED: records.CredentialRotated,
     records.CREDENTIAL_REVOKED: records.CredentialRevoked,
+}
+_POLICIES: Final[dict[str, type[PolicyData]]] = {
+    policy_records.POLICY_PUBLISHED: policy_records.PolicyPublished,
+    policy_records.POLICY_ACTIVATED: policy_records.PolicyActivated,
+    policy_records.POLICY_DEACTIVATED: policy_records.PolicyDeactivated,
+    policy_records.POLICY_LOADED: policy_records.PolicyLoaded,
 }
 
 _STATES: Final[dict[type, str]] = {
@@ -387,6 +416,11 @@ def _fold_other(
     if happened is not None:
         found = msgspec.json.decode(envelope.data, type=happened)
         folded.ledger.append(LedgerAct(found, nanoseconds(envelope.time), offset))
+        return
+    policy = _POLICIES.get(envelope.type)
+    if policy is not None:
+        said = msgspec.json.decode(envelope.data, type=policy)
+        folded.policies.append(PolicyAct(said, nanoseconds(envelope.time), offset))
         return
     if envelope.type in _FREQUENT:
         raise error

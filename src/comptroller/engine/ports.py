@@ -18,6 +18,7 @@ from comptroller.engine.ledger_rows import (
     IncidentRow,
     SettlementRow,
 )
+from comptroller.engine.policy_ports import PolicyReports
 
 
 class Clock(Protocol):
@@ -367,7 +368,7 @@ class OpenRequest(NamedTuple):
     hold_usage: Usage
 
 
-class Store(Reports, Ledger, Protocol):
+class Store(Reports, Ledger, PolicyReports, Protocol):
     """The store; the control process alone writes it."""
 
     def position(self, source: str) -> int:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from comptroller.engine import records
+from comptroller.engine.policy_records import POLICY_LOADED, PolicyLoaded
 from comptroller.engine.ports import Clock, Journal
 
 RAW_USAGE_BYTES_MAX: Final = 4096
@@ -104,21 +105,43 @@ class Recorder:
         self, returns: Sequence[tuple[str, int]], on_durable: Callable[[bool], None]
     ) -> None:
         """Records leases that this worker gave back: account and amount."""
-        journal = self._journal
-        sequence = journal.sequence
         data = records.LeaseReturned(
             returns=[records.ReturnedLease(account=a, amount=n) for a, n in returns]
         )
+        self._append_other(records.LEASE_RETURNED, b"lease", json(data), on_durable)
+
+    def policy_loaded(self, revision: str | None, previous: str | None) -> None:
+        """Records that every later decision of this journal is by another bundle.
+
+        Args:
+            revision: the bundle; None: none.
+            previous: the bundle before; None: none, or this worker is new.
+        """
+        data = PolicyLoaded(revision=revision, previous=previous)
+        self._append_other(POLICY_LOADED, b"policy", json(data), None)
+
+    def _append_other(
+        self,
+        kind: str,
+        subject: bytes,
+        data: bytes,
+        on_durable: Callable[[bool], None] | None,
+    ) -> None:
+        """Appends a record that is of no request."""
+        journal = self._journal
+        sequence = journal.sequence
         journal.append(
-            b'{"specversion":"1.0","id":"%d-returned","source":%b,"type":"%b",'
-            b'"time":"%b","subject":"lease","sequence":"%d","data":%b}'
+            b'{"specversion":"1.0","id":"%d-%b","source":%b,"type":"%b",'
+            b'"time":"%b","subject":"%b","sequence":"%d","data":%b}'
             % (
                 sequence,
+                kind.split(".")[-2].encode(),
                 self._source,
-                records.LEASE_RETURNED.encode(),
+                kind.encode(),
                 self._stamp.text(self._clock.now_ns()),
+                subject,
                 sequence,
-                json(data),
+                data,
             ),
             on_durable,
         )

@@ -7,6 +7,12 @@ from typing import Any, Final
 from comptroller.core.timestamps import rfc3339
 from comptroller.core.usage import GENERATED_CLASSES, PROMPT_CLASSES, Usage, total
 from comptroller.engine import records
+from comptroller.engine.policy_records import (
+    POLICY_ACTIVATED,
+    POLICY_DEACTIVATED,
+    POLICY_LOADED,
+    POLICY_PUBLISHED,
+)
 from comptroller.engine.ports import Clock, Ids, Journal
 
 _ACTOR: Final = {"person": "ada", "account": "ada@host"}
@@ -187,3 +193,40 @@ class Script:
             "actor": _ACTOR,
         }
         self.append(records.CREDENTIAL_REVOKED, f"credential/{credential}", data)
+
+    def policy_published(
+        self, revision: str, members: dict[str, Any] | None = None
+    ) -> None:
+        """A bundle was checked and kept."""
+        data = {
+            "revision": revision,
+            "author": "ada",
+            "note": "",
+            "files": [{"name": "acme.policy.yaml", "bytes": 1, "sha256": "00"}],
+            "parts": ["allow", "ceil"],
+            "parts_count": 2,
+            "cases": 3,
+            "sets_digest": "sha256:00",
+            "actor": _ACTOR,
+            **(members or {}),
+        }
+        self.append(POLICY_PUBLISHED, f"policy/{revision}", data)
+
+    def policy_activated(self, revision: str | None, previous: str | None) -> None:
+        """A bundle decides from now on; None: none does."""
+        data = {
+            "revision": revision,
+            "previous": previous,
+            "author": "ada",
+            "approver": "grace",
+            "note": "why",
+            "separation_of_duties": True,
+            "actor": _ACTOR,
+        }
+        kind = POLICY_DEACTIVATED if revision is None else POLICY_ACTIVATED
+        self.append(kind, f"policy/{revision or previous}", data)
+
+    def policy_loaded(self, revision: str | None, previous: str | None) -> None:
+        """A worker decides by another bundle from now on."""
+        data = {"revision": revision, "previous": previous}
+        self.append(POLICY_LOADED, "policy", data)

@@ -25,6 +25,7 @@ from comptroller.engine.ports import (
     SpendRow,
 )
 from comptroller.testing.ledger import Held, InMemoryLedgerReads
+from comptroller.testing.policies import InMemoryPolicies
 from comptroller.testing.shelf import Ended
 
 SPEND_BY = {
@@ -36,7 +37,7 @@ SPEND_BY = {
 }
 
 
-class InMemoryStore(InMemoryLedgerReads):
+class InMemoryStore(InMemoryPolicies, InMemoryLedgerReads):
     """The Store port in memory.
 
     Satisfies `engine.ports.Store`.
@@ -72,11 +73,14 @@ class InMemoryStore(InMemoryLedgerReads):
         folded = fold.fold([record for record in run if record.offset >= position])
         self._check_known(folded)
         self._rows.begin()
+        self._begin_policies()
         try:
             self._book(end.source, folded)
+            self._follow_policies(end.source, folded.policies)
             self._act_all(end.source, folded.acts)
         except RecordError:
             self._rows.roll_back()
+            self._restore_policies()
             raise
         if self._moved is not None:
             self._moved.update(self._rows.moved())

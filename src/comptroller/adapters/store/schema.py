@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 
 from comptroller.core.usage import USAGE_CLASSES
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest migration; a database that says so needs no Alembic to open."""
 
 metadata: Final = MetaData()
@@ -323,3 +324,44 @@ suspense_settlements: Final = Table(
     _required("reason"),
     sqlite_with_rowid=False,
 )
+
+policies: Final = Table(
+    "policies",
+    metadata,
+    # As `policy_ports.PolicyRow`.
+    Column("revision", Text, primary_key=True),
+    _required("author"),
+    _required("note"),
+    _required("time_ns", BigInteger),
+    _required("file_count", Integer),
+    _required("part_count", Integer),
+    _required("case_count", Integer),
+    _required("sets_digest"),
+    sqlite_with_rowid=False,
+)
+
+policy_activations: Final = Table(
+    "policy_activations",
+    metadata,
+    # As `policy_ports.ActivationRow`.
+    Column("number", Integer, primary_key=True),
+    Column("revision", Text, ForeignKey("policies.revision")),
+    Column("previous", Text),
+    _required("author"),
+    _required("approver"),
+    _required("note"),
+    _required("is_separated", Boolean),
+    _required("time_ns", BigInteger),
+)
+
+policy_loads: Final = Table(
+    "policy_loads",
+    metadata,
+    Column("journal", Integer, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("revision", Text),
+    Column("previous", Text),
+    _required("time_ns", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""Workers' own; they may be projected before the records of the bundle."""

@@ -12,6 +12,7 @@ from comptroller.adapters.store import schema
 from comptroller.adapters.store.acts import project_acts
 from comptroller.adapters.store.connecting import translated, writing_engine
 from comptroller.adapters.store.ledger import SqliteLedger
+from comptroller.adapters.store.policies import SqlitePolicies, project_policies
 from comptroller.adapters.store.reports import SqliteReports
 from comptroller.adapters.store.requests import Writing, project_requests
 from comptroller.adapters.store.shelf import SqliteShelf
@@ -27,6 +28,7 @@ from comptroller.engine.ledger_rows import (
     IncidentRow,
     SettlementRow,
 )
+from comptroller.engine.policy_ports import ActivationRow, PolicyLoadRow, PolicyRow
 from comptroller.engine.ports import (
     CredentialRow,
     JournalPosition,
@@ -56,6 +58,7 @@ class SqliteStore:
         self._identity = _identity(path)
         self._reports = SqliteReports(self._engine, path)
         self._ledger = SqliteLedger(self._engine, path)
+        self._policies = SqlitePolicies(self._engine, path)
         # We alone write them, and they are asked for all the time.
         self._positions: dict[str, int] | None = None
         self._shelf = SqliteShelf()
@@ -197,6 +200,18 @@ class SqliteStore:
         """See `SqliteReports.credentials`."""
         return self._reports.credentials()
 
+    def policies(self) -> Sequence[PolicyRow]:
+        """See `SqlitePolicies.policies`."""
+        return self._policies.policies()
+
+    def policy_activations(self) -> Sequence[ActivationRow]:
+        """See `SqlitePolicies.policy_activations`."""
+        return self._policies.policy_activations()
+
+    def policy_loads(self) -> Sequence[PolicyLoadRow]:
+        """See `SqlitePolicies.policy_loads`."""
+        return self._policies.policy_loads()
+
     def accounts(self, ids: Sequence[str]) -> dict[str, AccountState]:
         """See `SqliteLedger.accounts`."""
         return self._ledger.accounts(ids)
@@ -287,6 +302,7 @@ def _project(
     more_conflicts = project_requests(writing, folded)
     _note_conflicts(connection, journal, [*folded.conflicts, *more_conflicts])
     project_acts(connection, journal, folded.acts)
+    project_policies(connection, journal, folded.policies)
     keeping.act_all(folded.ledger)
     moved = shelf.flush()
     if end.offset > position:
