@@ -159,6 +159,9 @@ def answerable(change: Change, registry: Registry) -> dict[str, PersonId]:
                 "sponsor": value.sponsor,
                 "sandbox sponsor": value.sandbox.sponsor if value.sandbox else None,
             }
+            people |= {
+                f"approver of {one.id}": one.approved_by for one in value.exceptions
+            }
             return {role: one for role, one in people.items() if one is not None}
         case Unit():
             return {"unit owner": value.owner}

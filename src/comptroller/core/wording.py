@@ -13,12 +13,15 @@ from comptroller.core.registry import (
     DIALECT_PREFIXES,
     Budget,
     DeclaredPrice,
+    Deployment,
+    Downgrade,
     GatewaySettings,
     Limits,
     Model,
     Organization,
     Owners,
     Person,
+    PolicyException,
     Provider,
     Rate,
     Sandbox,
@@ -71,6 +74,7 @@ def _(value: Budget) -> str:
         notes.append(f"{value.on_shortfall} on shortfall")
     if value.hold != "full":
         notes.append(f"{value.hold} hold")
+    notes += [words(one) for one in value.on_threshold]
     return f"{said} ({'; '.join(notes)})" if notes else said
 
 
@@ -78,6 +82,25 @@ def _(value: Budget) -> str:
 def _(value: Window) -> str:
     amount = f"{_decimal(value.limit_nano_usd, NANO_PER_USD)} USD"
     return f"{amount} in all" if value.window == "total" else f"{amount}/{value.window}"
+
+
+@words.register
+def _(value: Downgrade) -> str:
+    return f"use {value.use} from {value.percent}%"
+
+
+@words.register
+def _(value: Deployment) -> str:
+    notes = [f"weight {value.weight}"]
+    notes += [f"price {words(value.price)}"] if value.price else []
+    notes += [f"region {value.region}"] if value.region else []
+    return f"{value.upstream} at {value.provider} ({'; '.join(notes)})"
+
+
+@words.register
+def _(value: PolicyException) -> str:
+    until = words(value.until)
+    return f"{value.id} until {until} (approved by {value.approved_by}: {value.reason})"
 
 
 @words.register
@@ -121,6 +144,11 @@ def _(value: tuple) -> str:  # type: ignore[type-arg]  # dispatch needs the bare
 @words.register
 def _(value: date) -> str:
     return value.isoformat()
+
+
+@words.register
+def _(value: bool) -> str:  # noqa: FBT001  dispatch gives it by position
+    return "true" if value else "false"
 
 
 @words.register
@@ -251,6 +279,10 @@ def _budget_changes(what: str, old: Budget, new: Budget) -> list[str]:
         lines.append(f"{what} on shortfall {old.on_shortfall} → {new.on_shortfall}")
     if old.hold != new.hold:
         lines.append(f"{what} hold {old.hold} → {new.hold}")
+    if old.on_threshold != new.on_threshold:
+        lines.append(
+            _change(f"{what} on threshold", old.on_threshold, new.on_threshold)
+        )
     return lines
 
 

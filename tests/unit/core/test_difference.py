@@ -18,6 +18,8 @@ from comptroller.core.difference import (
 from comptroller.core.registry import (
     Budget,
     DeclaredPrice,
+    Deployment,
+    Downgrade,
     GatewaySettings,
     Limits,
     Model,
@@ -25,6 +27,7 @@ from comptroller.core.registry import (
     Owners,
     Person,
     PersonId,
+    PolicyException,
     Provider,
     ProviderId,
     Rate,
@@ -41,12 +44,16 @@ from comptroller.core.registry import (
 from comptroller.core.wording import summary
 
 USD = 10**9
+MAXI = ModelId("maxi")
 ADA, GRACE, ALAN = PersonId("ada"), PersonId("grace"), PersonId("alan")
 ASSISTANT = ServiceId("assistant")
 
 
 def monthly(usd: int, *alerts: int) -> Budget:
     return Budget((Window(usd * USD, "month"),), alerts)
+
+
+LAUNCH = PolicyException("EXC-1", ALAN, "The launch", date(2027, 3, 31))
 
 
 SERVICE = Service(
@@ -185,6 +192,23 @@ def test_the_first_configuration_adds_everything() -> None:
                 "credential concurrency limit added: 2",
             ],
         ),
+        (
+            {"budget": replace(monthly(1200, 50), on_threshold=(Downgrade(80, MAXI),))},
+            ["budget on threshold added: use maxi from 80%"],
+        ),
+        (
+            {"exceptions": (LAUNCH,)},
+            [
+                (
+                    "exceptions added: EXC-1 until 2027-03-31 (approved by alan: The"
+                    " launch)"
+                )
+            ],
+        ),
+        (
+            {"classification": "restricted"},
+            ["classification internal → restricted"],
+        ),
         ({"kind": "external"}, ["kind internal → external"]),
         (
             {"run_budget": Window(USD // 2, "total")},
@@ -230,6 +254,60 @@ def test_prices_and_prefixes_are_said_in_units() -> None:
         "provider house: speaks openai /v1 → /api/v1",
         "model mini: price added: input 0.10 USD per million, web_search 0.01 USD each",
     ]
+
+
+def test_places_and_names_of_a_model_are_said() -> None:
+    """A plan shows where a model will run, at what price, and how it is asked for."""
+    house, annex, mini = ProviderId("house"), ProviderId("annex"), ModelId("mini")
+    before = replace(REGISTRY.models[mini], aliases=("small",))
+    price = DeclaredPrice({"input": 100_000})
+    after = replace(
+        before,
+        tier="basic",
+        aliases=("small", "cheap"),
+        deployments=(
+            Deployment(house, "mini-1"),
+            Deployment(annex, "mini-2", 3, price, "eu"),
+        ),
+    )
+
+    assert words(
+        replace(REGISTRY, models={mini: before}),
+        replace(REGISTRY, models={mini: after}),
+    ) == [
+        "model mini: tier added: basic",
+        "model mini: aliases +cheap",
+        (
+            "model mini: deployments added: mini-1 at house (weight 1), mini-2 at annex"
+            " (weight 3; price input 0.10 USD per million; region eu)"
+        ),
+    ]
+
+
+def test_flags_and_own_credentials_are_said() -> None:
+    """A flag is true or false; a reference is named, for it is no secret."""
+    house, acme = ProviderId("house"), TenantId("acme")
+    after = replace(
+        REGISTRY,
+        gateway=replace(REGISTRY.gateway, separation_of_duties=False),
+        providers={house: replace(REGISTRY.providers[house], self_hosted=True)},
+        tenants={acme: Tenant(acme, provider_credentials={house: "env:OWN"})},
+    )
+
+    assert words(REGISTRY, after) == [
+        "gateway: separation of duties added: false",
+        "provider house: self hosted false → true",
+        "tenant acme: provider credentials added: house env:OWN",
+    ]
+
+
+def test_who_approved_an_exception_answers_for_it() -> None:
+    """The approver is named with those who answer for the service."""
+    after = with_service(exceptions=(LAUNCH,))
+
+    (change,) = difference(REGISTRY, after)
+
+    assert answerable(change, after)["approver of EXC-1"] == ALAN
 
 
 def test_removals_come_last_and_backwards() -> None:
