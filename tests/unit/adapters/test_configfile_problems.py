@@ -96,6 +96,26 @@ def test_all_problems_are_reported_at_once() -> None:
     assert places == sorted(places)
 
 
+@pytest.mark.parametrize(
+    ("models", "threshold"),
+    [("small, house-model", "house-model"), ("gpt-5-mini, house-model", "small")],
+)
+def test_a_reference_to_a_model_is_by_its_id(models: str, threshold: str) -> None:
+    """Only callers use aliases: in the file one name stands for a model."""
+    text = (
+        PRINTED.replace("{provider: openai}", "{provider: openai, aliases: [small]}")
+        .replace("[gpt-5-mini, house-model]", f"[{models}]")
+        .replace("alert_at: [50%, 80%, 95%]", f"on_threshold: {{80%: use {threshold}}}")
+    )
+
+    (problem,) = read_contents([("c.yaml", text.encode())]).problems
+
+    assert problem.what == (
+        'service "checkout-assistant": "small" is an alias of "gpt-5-mini"'
+    )
+    assert problem.hint == 'write "gpt-5-mini": callers may use either name'
+
+
 def test_a_problem_reads_as_place_what_and_hint() -> None:
     """It is printed as `file:line:column: what` with the hint on the next line."""
     problem = Problem(Place("c.yaml", 3, 7), "this is wrong", 'did you mean "x"?')

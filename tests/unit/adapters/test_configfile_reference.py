@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -8,7 +9,14 @@ from typing import Any
 
 from comptroller.adapters.configfile.document import json_schema
 from comptroller.adapters.configfile.reading import read_contents
-from comptroller.core.registry import Budget, GatewaySettings, PersonId
+from comptroller.core.registry import (
+    Budget,
+    Deployment,
+    GatewaySettings,
+    PersonId,
+    Provider,
+    Service,
+)
 
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE = (DOCS / "reference/configuration.md").read_text()
@@ -18,6 +26,7 @@ SECTIONS = {
     "GatewayEntry": "Gateway",
     "ProviderEntry": "Providers",
     "ModelEntry": "Models",
+    "DeploymentEntry": "Deployments",
     "PriceEntry": "Prices",
     "UnitPriceEntry": "Prices",
     "TenantEntry": "Tenants and units",
@@ -25,6 +34,7 @@ SECTIONS = {
     "ServiceEntry": "Services",
     "OwnersEntry": "Services",
     "SandboxEntry": "Services",
+    "ExceptionEntry": "Exceptions",
     "BudgetEntry": "Budgets",
     "SharedLimitsEntry": "Limits",
     "LimitsEntry": "Limits",
@@ -47,6 +57,11 @@ def listed(title: str) -> dict[str, bool]:
     for key, required in rows:
         keys[key] = keys.get(key, False) or bool(required)
     return keys
+
+
+def default_of(kind: type, name: str) -> str:
+    """A default of the registry, as it is written in YAML."""
+    return json.dumps(inspect.signature(kind).parameters[name].default).strip('"')
 
 
 def shapes() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -102,6 +117,9 @@ def test_the_defaults_of_the_reference_are_real() -> None:
         "drain_timeout": f"{settings.drain_timeout_s // 60}m",
         "on_shortfall": Budget(()).on_shortfall,
         "hold": Budget(()).hold,
+        "self_hosted": default_of(Provider, "self_hosted"),
+        "weight": default_of(Deployment, "weight"),
+        "classification": default_of(Service, "classification"),
     }
 
 

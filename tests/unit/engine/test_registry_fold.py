@@ -36,6 +36,31 @@ def test_what_is_stored_folds_back() -> None:
     assert all(json.loads(one.body) for one in stored)
 
 
+def test_every_key_of_the_configuration_is_stored() -> None:
+    """A registry in which nothing is at its default comes back whole."""
+    text = PRINTED.with_name("full.yaml").read_bytes()
+    full = read_contents([("full.yaml", text)]).valid()
+
+    assert fold(registry_objects(full)) == full
+
+
+def test_what_was_stored_before_a_key_was_known_has_its_default() -> None:
+    """An upgrade changes nothing of what is applied."""
+    later = {"self_hosted", "region", "tier", "aliases", "deployments", "exceptions"}
+    later |= {"environments", "classification", "provider_credentials", "on_threshold"}
+    later |= {"separation_of_duties"}
+    older = [
+        one._replace(
+            body=json.dumps(
+                {k: v for k, v in json.loads(one.body).items() if k not in later}
+            ).encode(),
+        )
+        for one in registry_objects(registry())
+    ]
+
+    assert fold(older) == registry()
+
+
 def test_nothing_stored_is_no_registry() -> None:
     """Before the first apply there is no registry."""
     assert fold([]) is None

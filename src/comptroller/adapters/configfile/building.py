@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from comptroller.adapters.configfile.document import (
-    BudgetEntry,
     Document,
+    ExceptionEntry,
     GatewayEntry,
-    LimitsEntry,
-    ModelEntry,
-    PriceEntry,
     SandboxEntry,
     ServiceEntry,
+)
+from comptroller.adapters.configfile.limit_entries import (
+    BudgetEntry,
+    LimitsEntry,
     SharedLimitsEntry,
+)
+from comptroller.adapters.configfile.model_entries import (
+    DeploymentEntry,
+    ModelEntry,
+    PriceEntry,
+    ProviderEntry,
 )
 from comptroller.core.registry import (
     Budget,
     DeclaredPrice,
+    Deployment,
+    Downgrade,
     GatewaySettings,
     Limits,
     Model,
@@ -23,6 +32,7 @@ from comptroller.core.registry import (
     Owners,
     Person,
     PersonId,
+    PolicyException,
     Provider,
     ProviderId,
     Registry,
@@ -61,14 +71,7 @@ def build_registry(document: Document) -> Registry:
         },
         gateway=_gateway(document.gateway),
         providers={
-            ProviderId(key): Provider(
-                ProviderId(key),
-                one.base_url,
-                one.speaks,
-                one.credential,
-                one.ca_file,
-                one.prices,
-            )
+            ProviderId(key): _provider(ProviderId(key), one)
             for key, one in document.providers.items()
         },
         models={
@@ -77,7 +80,10 @@ def build_registry(document: Document) -> Registry:
         },
         tenants={
             TenantId(key): Tenant(
-                TenantId(key), _person(one.owner), _budget(one.budget)
+                TenantId(key),
+                _person(one.owner),
+                _budget(one.budget),
+                {ProviderId(k): own for k, own in one.provider_credentials.items()},
             )
             for key, one in document.tenants.items()
         },
@@ -95,19 +101,49 @@ def _gateway(entry: GatewayEntry) -> GatewaySettings:
         upstream_idle_timeout_s=entry.idle_timeout,
         drain_count_max=entry.drain_max,
         drain_timeout_s=entry.drain_timeout,
+        separation_of_duties=entry.separation_of_duties,
+    )
+
+
+def _provider(key: ProviderId, entry: ProviderEntry) -> Provider:
+    return Provider(
+        id=key,
+        base_url=entry.base_url,
+        speaks=entry.speaks,
+        credential=entry.credential,
+        ca_file=entry.ca_file,
+        prices=entry.prices,
+        region=entry.region,
+        self_hosted=entry.self_hosted,
     )
 
 
 def _model(key: ModelId, entry: ModelEntry) -> Model:
+    spread = tuple(_deployment(key, one) for one in entry.deployments or ())
     return Model(
         id=key,
-        provider=ProviderId(entry.provider),
-        upstream=entry.upstream or key,
+        provider=spread[0].provider if spread else ProviderId(entry.provider or ""),
+        upstream=spread[0].upstream if spread else entry.upstream or key,
         price=_price(entry.price) if entry.price else None,
         max_output_tokens=entry.max_output_tokens,
         context_window_tokens=entry.context_window_tokens,
         tokenizer=entry.tokenizer,
         limits=_shared_limits(entry.limits),
+        tier=entry.tier,
+        region=entry.region,
+        environments=tuple(entry.environments),
+        aliases=tuple(entry.aliases),
+        deployments=spread,
+    )
+
+
+def _deployment(model: ModelId, entry: DeploymentEntry) -> Deployment:
+    return Deployment(
+        provider=ProviderId(entry.provider),
+        upstream=entry.upstream or model,
+        weight=entry.weight,
+        price=_price(entry.price) if entry.price else None,
+        region=entry.region,
     )
 
 
@@ -142,7 +178,13 @@ def _service(name: str, tenant: TenantId, unit: UnitId, entry: ServiceEntry) -> 
         sponsor=_person(entry.sponsor),
         run_budget=entry.run_budget,
         sandbox=_sandbox(entry.sandbox) if entry.sandbox else None,
+        classification=entry.classification,
+        exceptions=tuple(_exception(key, one) for key, one in entry.exceptions.items()),
     )
+
+
+def _exception(key: str, entry: ExceptionEntry) -> PolicyException:
+    return PolicyException(key, PersonId(entry.approved_by), entry.reason, entry.until)
 
 
 def _sandbox(entry: SandboxEntry) -> Sandbox:
@@ -161,7 +203,14 @@ def _budget(entry: BudgetEntry | None) -> Budget | None:
     if entry is None:
         return None
     return Budget(
-        tuple(entry.limit), tuple(entry.alert_at), entry.on_shortfall, entry.hold
+        windows=tuple(entry.limit),
+        alert_at_percent=tuple(entry.alert_at),
+        on_shortfall=entry.on_shortfall,
+        hold=entry.hold,
+        on_threshold=tuple(
+            Downgrade(percent, ModelId(use))
+            for percent, use in sorted(entry.on_threshold.items())
+        ),
     )
 
 

@@ -2,60 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import Field, PlainValidator, WithJsonSchema
 
+from comptroller.adapters.configfile.entry import Entry
 from comptroller.adapters.configfile.fieldtypes import (
-    BaseUrl,
     Count,
     Day,
     DurationText,
     Email,
+    ExceptionId,
+    Flag,
     Id,
-    LimitText,
     ModelName,
     ModelRef,
-    PercentText,
     PersonName,
-    RateText,
     Ref,
     Reference,
     SizeText,
-    Speaks,
     Text,
     Timezone,
-    TokenPrice,
     TotalText,
-    UnitPrice,
     Version,
     one_of,
-    refuse,
 )
-from comptroller.core.registry import HOLDS, ON_SHORTFALL, SERVICE_KINDS, TOKENIZERS
+from comptroller.adapters.configfile.limit_entries import (
+    BudgetField,
+    LimitsEntry,
+    SharedLimitsEntry,
+)
+from comptroller.adapters.configfile.model_entries import ModelEntry, ProviderEntry
+from comptroller.core.registry import SERVICE_KINDS
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _as_list(value: object) -> object:
-    return value if isinstance(value, list) else [value]
-
-
-def _as_budget(value: object) -> object:
-    return value if isinstance(value, dict) else {"limit": value}
-
-
-class PersonEntry(_Strict):
+class PersonEntry(Entry):
     """A named, living person."""
 
     name: PersonName = Field(description="The person's name.")
@@ -64,67 +45,7 @@ class PersonEntry(_Strict):
     )
 
 
-class BudgetEntry(_Strict):
-    """A limit on money, with when to alert and what to do near the limit."""
-
-    limit: Annotated[
-        list[LimitText],
-        BeforeValidator(_as_list, json_schema_input_type=LimitText | list[LimitText]),
-    ] = Field(
-        description=(
-            "An amount in a window of time, `1200 USD/month`; windows are hour, day, "
-            "week and month, by the organization's calendar. Without a window it is "
-            "a total. A list holds several windows, and each of them limits."
-        ),
-        min_length=1,
-    )
-    alert_at: list[PercentText] = Field(
-        default=[], description="Shares of the limit at which to alert."
-    )
-    on_shortfall: Annotated[
-        str,
-        PlainValidator(one_of(ON_SHORTFALL)),
-        WithJsonSchema({"enum": list(ON_SHORTFALL)}),
-    ] = Field(
-        default="refuse",
-        description=(
-            "What happens to a request that may cost more than is left: `refuse`, or "
-            "`clamp` its output to what still fits; refuse unless set."
-        ),
-    )
-    hold: Annotated[
-        str, PlainValidator(one_of(HOLDS)), WithJsonSchema({"enum": list(HOLDS)})
-    ] = Field(
-        default="full",
-        description=(
-            "What is held before a request is sent: `full`, all that it can cost; or "
-            "`progressive`, of a stream its input and a slice of output, extended "
-            "while it runs; full unless set."
-        ),
-    )
-
-    @model_validator(mode="after")
-    def _each_once(self) -> Self:
-        windows = [one.window for one in self.limit]
-        twice = next((one for one in windows if windows.count(one) > 1), None)
-        if twice is not None:
-            refuse(f'there are two limits for the window "{twice}"', "keep one of them")
-        shares = self.alert_at
-        again = next((one for one in shares if shares.count(one) > 1), None)
-        if again is not None:
-            refuse(f'"{again}%" is twice under alert_at', "keep one of them")
-        return self
-
-
-BudgetField = Annotated[
-    BudgetEntry,
-    BeforeValidator(
-        _as_budget, json_schema_input_type=LimitText | list[LimitText] | BudgetEntry
-    ),
-]
-
-
-class GatewayEntry(_Strict):
+class GatewayEntry(Entry):
     """The shared gateway."""
 
     owner: Ref = Field(description="The person who operates the shared gateway.")
@@ -146,139 +67,16 @@ class GatewayEntry(_Strict):
     drain_timeout: DurationText = Field(
         default=120, description="How long such a reply is read on; 2m unless set."
     )
-
-
-class ProviderEntry(_Strict):
-    """Where models run."""
-
-    base_url: BaseUrl = Field(
-        description="Scheme, host and port, without a path: `https://api.openai.com`."
-    )
-    speaks: Speaks = Field(
-        description=(
-            "The dialects it understands, as a list; or as a map from a dialect to "
-            "its path prefix, where that is not `/v1` (`/v1beta` for gemini)."
-        )
-    )
-    credential: Reference | None = Field(
-        default=None,
-        description="Where its key is: `env:NAME` or `file:PATH`; never the key.",
-    )
-    ca_file: Text | None = Field(
-        default=None,
-        description="A PEM file of authorities to trust for it, and no others.",
-    )
-    prices: Text | None = Field(
-        default=None,
-        description="Its name in the price catalogue, where its URL does not tell.",
-    )
-
-
-class UnitPriceEntry(_Strict):
-    """Prices of what is counted and not tokens, in USD each."""
-
-    web_search: UnitPrice = Field(description="One web search, in USD.")
-
-
-class PriceEntry(_Strict):
-    """A price in USD per million tokens, by class of use.
-
-    Classes that it leaves out keep the catalogue's price.
-    """
-
-    input: TokenPrice | None = Field(default=None, description="Text prompt, uncached.")
-    cache_read: TokenPrice | None = Field(
-        default=None, description="Prompt read from a cache."
-    )
-    cache_write_5m: TokenPrice | None = Field(
-        default=None, description="Prompt written to a cache for 5 minutes."
-    )
-    cache_write_30m: TokenPrice | None = Field(
-        default=None, description="Prompt written to a cache for 30 minutes."
-    )
-    cache_write_1h: TokenPrice | None = Field(
-        default=None, description="Prompt written to a cache for an hour."
-    )
-    cache_write_12h: TokenPrice | None = Field(
-        default=None, description="Prompt written to a cache for 12 hours."
-    )
-    input_audio: TokenPrice | None = Field(default=None, description="Audio prompt.")
-    input_image: TokenPrice | None = Field(default=None, description="Image prompt.")
-    output: TokenPrice | None = Field(default=None, description="Text written.")
-    reasoning: TokenPrice | None = Field(
-        default=None, description="Reasoning; the price of output where left out."
-    )
-    output_audio: TokenPrice | None = Field(default=None, description="Audio written.")
-    output_image: TokenPrice | None = Field(default=None, description="Image written.")
-    per_unit: UnitPriceEntry | None = Field(
-        default=None, description="What is counted and not tokens, in USD each."
-    )
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not self.model_fields_set:
-            refuse("this price names no class", "such as {input: 0.10, output: 0.40}")
-        return self
-
-
-class SharedLimitsEntry(_Strict):
-    """Limits other than money on all requests of one kind together."""
-
-    requests: RateText | None = Field(
-        default=None, description="Requests in a period: `600/minute`."
-    )
-    tokens: RateText | None = Field(
-        default=None, description="Tokens in a period: `200000/minute`."
-    )
-    concurrency: Count | None = Field(
-        default=None, description="Requests at the same time."
-    )
-
-
-class LimitsEntry(SharedLimitsEntry):
-    """Limits other than money."""
-
-    output_tokens: Count | None = Field(
-        default=None, description="Tokens that one reply may have."
-    )
-
-
-class ModelEntry(_Strict):
-    """A model that callers may ask for."""
-
-    provider: Ref = Field(description="The provider that runs it.")
-    upstream: Text | None = Field(
-        default=None,
-        description="The provider's own name of it, where that is another.",
-    )
-    price: PriceEntry | None = Field(
-        default=None,
-        description="Its price, where the catalogue has none or a contract differs.",
-    )
-    max_output_tokens: Count | None = Field(
-        default=None, description="The most tokens it can write in one reply."
-    )
-    context_window_tokens: Count | None = Field(
-        default=None, description="The most tokens of prompt and reply together."
-    )
-    tokenizer: Annotated[
-        str | None,
-        PlainValidator(one_of(TOKENIZERS)),
-        WithJsonSchema({"enum": list(TOKENIZERS)}),
-    ] = Field(
+    separation_of_duties: Flag | None = Field(
         default=None,
         description=(
-            "The tokenizer that its provider bills prompts by, where the provider is "
-            "not OpenAI or Azure itself and adds nothing to prompts."
+            "Whether a policy's approver must be another person than its author; so "
+            "when more than one person is declared, unless set."
         ),
     )
-    limits: SharedLimitsEntry = Field(
-        default=SharedLimitsEntry(),
-        description="Limits for all who ask for it together.",
-    )
 
 
-class OwnersEntry(_Strict):
+class OwnersEntry(Entry):
     """The three people who answer for a service."""
 
     policy: Ref = Field(description="The person who answers for what it may do.")
@@ -286,7 +84,7 @@ class OwnersEntry(_Strict):
     technical: Ref = Field(description="The person who answers for how it works.")
 
 
-class SandboxEntry(_Strict):
+class SandboxEntry(Entry):
     """What makes a service a trial."""
 
     sponsor: Ref = Field(description="The person who pays for the trial.")
@@ -294,7 +92,15 @@ class SandboxEntry(_Strict):
     ends: Day = Field(description="Its last day: `2027-03-31`.")
 
 
-class ServiceEntry(_Strict):
+class ExceptionEntry(Entry):
+    """An approved exception from a rule of the policy, which ends."""
+
+    approved_by: Ref = Field(description="The person who approved it.")
+    reason: Text = Field(description="Why it was approved, in a sentence.")
+    until: Day = Field(description="Its last day: `2027-03-31`.")
+
+
+class ServiceEntry(Entry):
     """What owns credentials and answers for its requests."""
 
     purpose: Text = Field(description="What it is for, in a sentence.")
@@ -339,9 +145,20 @@ class ServiceEntry(_Strict):
     sandbox: SandboxEntry | None = Field(
         default=None, description="Present when the service is a trial."
     )
+    classification: Id = Field(
+        default="internal",
+        description=(
+            "How sensitive the data in its requests is, for policies; internal unless "
+            "set."
+        ),
+    )
+    exceptions: dict[ExceptionId, ExceptionEntry] = Field(
+        default={},
+        description="Approved exceptions from rules of the policy, by their ids.",
+    )
 
 
-class UnitEntry(_Strict):
+class UnitEntry(Entry):
     """A business unit of a tenant."""
 
     owner: Ref = Field(description="The person who answers for the unit.")
@@ -353,7 +170,7 @@ class UnitEntry(_Strict):
     )
 
 
-class TenantEntry(_Strict):
+class TenantEntry(Entry):
     """A tenant of the gateway."""
 
     owner: Ref | None = Field(
@@ -363,9 +180,16 @@ class TenantEntry(_Strict):
         default=None, description="What all its units may spend together."
     )
     units: dict[Id, UnitEntry] = Field(default={}, description="By id.")
+    provider_credentials: dict[Ref, Reference] = Field(
+        default={},
+        description=(
+            "Where its own keys to providers are, `env:NAME` or `file:PATH`, by the "
+            "provider's id; used instead of the provider's."
+        ),
+    )
 
 
-class Document(_Strict):
+class Document(Entry):
     """A Comptroller configuration: who may use which models, and who answers."""
 
     version: Version = Field(description="The version of this format: 1.")

@@ -24,7 +24,10 @@ _EMAIL: Final = r"^[^@\s<>,;]+@[^@\s<>,;.]+(\.[^@\s<>,;.]+)+$"
 _REFERENCE: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"
 _PREFIX: Final = r"^(/[A-Za-z0-9._~-]+)*$"
 _URL_PATTERN: Final = r"^https?://[^/?#@\s]+/?$"
+_EXCEPTION_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_USE: Final = r"^use [A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$"
 _INT_MAX: Final = 10**15
+_WEIGHT_MAX: Final = 1000
 
 
 def refuse(what: str, hint: str | None = None) -> NoReturn:
@@ -78,6 +81,30 @@ def _model_id(value: object) -> str:
             "letters, digits and . _ : / @ + -, 128 at the most",
         )
     return text
+
+
+def _exception_id(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(_EXCEPTION_ID, text):
+        refuse(
+            f'"{text}" is not an exception\'s id',
+            'letters, digits and . _ -, 64 at the most, such as "EXC-42"',
+        )
+    return text
+
+
+def _use(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(_USE, text):
+        named = re.fullmatch(r"(?:use\W+|\W*)(?P<model>\S+)", text, re.IGNORECASE)
+        is_model = named is not None and re.fullmatch(_MODEL_ID, named["model"])
+        refuse(
+            f'"{text}" is not something to do at a threshold',
+            f'did you mean "use {named["model"]}"?'
+            if named is not None and is_model
+            else 'write it like "use cheap-model"',
+        )
+    return text.removeprefix("use ")
 
 
 def _email(value: object) -> str:
@@ -187,6 +214,22 @@ def _count(value: object) -> int:
     return value
 
 
+def _weight(value: object) -> int:
+    is_flag = isinstance(value, bool)
+    if is_flag or not isinstance(value, int) or not 1 <= value <= _WEIGHT_MAX:
+        refuse(
+            f"this must be a whole number from 1 to {_WEIGHT_MAX}",
+            "a weight counts against the other weights; take the item out for none",
+        )
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        refuse("this must be true or false", "write true or false, without quotes")
+    return value
+
+
 def _version(value: object) -> int:
     if value != 1 or isinstance(value, bool):
         refuse("this is not a version that this program reads", "write version: 1")
@@ -226,6 +269,13 @@ Ref: TypeAlias = Annotated[str, PlainValidator(_text), _string(_ID)]
 """The id of something that is declared elsewhere; `references.py` follows it."""
 ModelRef: TypeAlias = Annotated[str, PlainValidator(_text), _string(_MODEL_ID)]
 ModelName: TypeAlias = Annotated[str, PlainValidator(_model_id), _string(_MODEL_ID)]
+ExceptionId: TypeAlias = Annotated[
+    str, PlainValidator(_exception_id), _string(_EXCEPTION_ID)
+]
+UseText: TypeAlias = Annotated[
+    str, PlainValidator(_use), _string(_USE, examples=["use cheap-model"])
+]
+"""`use MODEL`, read into the model's id."""
 Email: TypeAlias = Annotated[
     str, PlainValidator(_email), _string(_EMAIL, format="email")
 ]
@@ -239,6 +289,14 @@ Timezone: TypeAlias = Annotated[
 ]
 Count: TypeAlias = Annotated[
     int, PlainValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})
+]
+Weight: TypeAlias = Annotated[
+    int,
+    PlainValidator(_weight),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": _WEIGHT_MAX}),
+]
+Flag: TypeAlias = Annotated[
+    bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})
 ]
 Version: TypeAlias = Annotated[
     int, PlainValidator(_version), WithJsonSchema({"const": 1})

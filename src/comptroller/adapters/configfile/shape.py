@@ -34,13 +34,14 @@ _EXAMPLES: Final = {
     "version": "version: 1",
     "organization": "organization: acme",
     "limit": "limit: 1200 USD/month",
+    "deployments": "deployments: [{provider: openai}, {provider: azure, weight: 2}]",
 }
 _ELSEWHERE: Final = {
     "credential_limits.output_tokens": "write it under limits, for the service",
     "limits.output_tokens": 'write "max_output_tokens" of the model',
 }
 """Keys that belong somewhere else, by where they were written."""
-_OF_A_BUDGET: Final = ("alert_at", "on_shortfall", "hold")
+_OF_A_BUDGET: Final = ("alert_at", "on_shortfall", "hold", "on_threshold")
 
 
 def check_shape(tree: Mapping) -> tuple[Document | None, list[Problem]]:
