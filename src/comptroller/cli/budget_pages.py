@@ -95,6 +95,9 @@ def _money(row: Document) -> Iterator[str]:
         alerts = ", ".join(f"{share}%" for share in row["alert_at"]) or "none"
         yield _fact("alerts at", alerts)
         yield _fact("near the limit", f"{row['on_shortfall']}; {row['hold']} hold")
+        for step in row["on_threshold"]:
+            reached = ", as it does now" if step["is_reached"] else ""
+            yield _fact(f"at {step['percent']}%", f"uses {step['use']}{reached}")
 
 
 def suspense_rows(found: Sequence[Document]) -> Table:

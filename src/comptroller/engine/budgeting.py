@@ -22,6 +22,7 @@ from comptroller.core.errors import NotFoundError
 from comptroller.core.forecast import Pace, forecast, pace
 from comptroller.core.money import usd
 from comptroller.core.registry import BUDGET_WINDOWS, Registry
+from comptroller.core.thresholds import is_reached
 from comptroller.core.timestamps import rfc3339
 from comptroller.core.window import Span, span_at
 from comptroller.engine.explanation import named
@@ -243,6 +244,14 @@ class Budgeting:
             "alert_at": list(declared.alert_at_percent) if declared else [],
             "on_shortfall": declared.on_shortfall if declared else None,
             "hold": declared.hold if declared else None,
+            "on_threshold": [
+                {
+                    "percent": step.percent,
+                    "use": step.use,
+                    "is_reached": is_reached(spent + suspense, limit, step.percent),
+                }
+                for step in (declared.on_threshold if declared else ())
+            ],
         }
         row |= _amounts(
             account,

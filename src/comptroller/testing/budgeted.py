@@ -11,7 +11,9 @@ import msgspec
 from comptroller.core.account import Account, parse_account
 from comptroller.core.registry import (
     Budget,
+    Downgrade,
     Limits,
+    ModelId,
     Registry,
     Service,
     Window,
@@ -54,6 +56,10 @@ def _limited(service: Service) -> Service:
             (Window(1200 * USD, "month"), Window(100 * USD, "day")),
             (50, 80),
             on_shortfall="clamp",
+            on_threshold=(
+                Downgrade(50, ModelId("gpt-5-nano")),
+                Downgrade(90, ModelId("tiny")),
+            ),
         ),
         limits=Limits(concurrency=50),
         credential_budget=Budget((Window(10 * USD, "hour"),)),

@@ -167,6 +167,8 @@ def test_a_budgets_page_shows_owner_leases_and_alerts(desk: Desk) -> None:
         "forecast          unknown: its history is too short",
         "alerts at         50%, 80%",
         "near the limit    clamp; full hold",
+        "at 50%            uses gpt-5-nano, as it does now",
+        "at 90%            uses tiny\n",
         "50% crossed       2025-11-24 16:00Z",
         f"{WORKER}  live ",
     ):

@@ -114,6 +114,22 @@ def test_every_declared_budget_is_listed_untouched(open_ledger: Ledger) -> None:
         "full",
         [50, 80],
     )
+    assert day["on_threshold"] == [
+        {"percent": 50, "use": "gpt-5-nano", "is_reached": False},
+        {"percent": 90, "use": "tiny", "is_reached": False},
+    ]
+
+
+def test_a_budget_says_which_model_it_uses_now(open_ledger: Ledger) -> None:
+    """By what is spent and in suspense, not by what is held."""
+    open_ledger.day.granted(DAY, 60 * USD, 100 * USD)
+    open_ledger.day.held("A", 55 * USD, DAY)
+    held = open_ledger.listed()[DAY]
+    open_ledger.day.settled("A", 55 * USD)
+    spent = open_ledger.listed()[DAY]
+
+    assert [one["is_reached"] for one in held["on_threshold"]] == [False, False]
+    assert [one["is_reached"] for one in spent["on_threshold"]] == [True, False]
 
 
 @pytest.mark.parametrize(
