@@ -20,6 +20,7 @@ from typing import Any
 
 import uvloop
 
+from comptroller.adapters.scanner import RE2Scanner
 from comptroller.adapters.system import (
     LoopTimers,
     SystemClock,
@@ -228,7 +229,14 @@ async def main() -> None:
     upstream, client_wire = UpstreamConnection(lane), Wire()
     upstream.connection_made(Wire())  # type: ignore[arg-type]  has what is used
     ids = UlidIds(clock, SystemEntropy())
-    floor = Floor(Nowhere(), OneConnection(upstream), clock, ids, plain=True)
+    floor = Floor(
+        Nowhere(),
+        OneConnection(upstream),
+        clock,
+        ids,
+        scanner=RE2Scanner(),
+        plain=True,
+    )
     ports = Ports(Generous(), floor.recorder, clock, LoopTimers())
     floor.holding = Holding(ports, Holder("/bench/w0/1", "boot", "disk"))
     floor.take(Desk(decode(snapshot()), NoSecrets()))

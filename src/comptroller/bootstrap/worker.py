@@ -17,6 +17,7 @@ from comptroller.adapters.control.leasing import LeaseDeskClient
 from comptroller.adapters.journal.naming import journal_name
 from comptroller.adapters.journal.writer import GroupCommitJournal
 from comptroller.adapters.processes import HOPELESS, Lifeline
+from comptroller.adapters.scanner import RE2Scanner
 from comptroller.adapters.snapshot import FileSnapshotStore
 from comptroller.adapters.system import (
     EnvFileSecretResolver,
@@ -29,6 +30,7 @@ from comptroller.adapters.system import (
 from comptroller.adapters.tokenizer import OpenAITokenizers
 from comptroller.adapters.upstreams.pool import UpstreamPool
 from comptroller.bootstrap.place import Place, say
+from comptroller.bootstrap.policy_language import policy_of
 from comptroller.bootstrap.tls import tls_context
 from comptroller.core.errors import ComptrollerError, ConfigurationError
 from comptroller.engine.asking import Holder
@@ -87,6 +89,8 @@ async def _work(told: WorkerOptions) -> None:
             upstreams=UpstreamPool,
             leases=partial(_leases, place, clock, told.durability),
             counter=OpenAITokenizers(),
+            scanner=RE2Scanner(),
+            policy_of=policy_of,
             clock=clock,
             ids=ids,
             secrets=EnvFileSecretResolver(os.environ, Path.cwd()),

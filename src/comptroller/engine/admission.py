@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from comptroller.core.bound import demand_bound
-from comptroller.core.credential import Credential
 from comptroller.core.errors import BadRequestError, UnpricedError
-from comptroller.core.registry import Service
-from comptroller.engine import limit_refusals, refusals, safe_names
+from comptroller.engine import judging, limit_refusals, refusals, safe_names
 from comptroller.engine.bounding import (
-    NO_HOLD,
     Bounded,
     Hold,
     bounded,
     counted,
 )
-from comptroller.engine.desk import (
-    Denial,
-    Desk,
-    Entitlement,
-    controls,
-    refused_data,
-)
+from comptroller.engine.controls import NOTHING_SEEN, Seen
+from comptroller.engine.decision_data import Case, DecisionData, Known
+from comptroller.engine.desk import Desk, Entitlement
 from comptroller.engine.hold_path import NO_LIMITS, HoldPath, Need
 from comptroller.engine.holding import Holding
+from comptroller.engine.judging import Judge, Unscanned
 from comptroller.engine.leasing import Lack
 from comptroller.engine.limit_refusals import Asker
 from comptroller.engine.ports import TokenCounter
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.upstream_buckets import UpstreamBuckets
+from comptroller.engine.verdicts import Admitted, Ask, Candidate, Missing, Refused
 from comptroller.wire.preparing import prepare
-from comptroller.wire.rate_headers import RateState
 from comptroller.wire.request import RequestFacts, read_facts, refuse_other_forms
 from comptroller.wire.routes import Route
 
@@ -47,122 +41,6 @@ HOLD_TOKENS_MAX: Final = 10**12
 
 SLICE_TOKENS: Final = 1024
 """Output that is held at first, and at a time, where a hold grows with its stream."""
-
-CONTROL_OF = {
-    "credential_revoked": "credential",
-    "credential_expired": "credential",
-    "credential_not_valid_yet": "credential",
-    "unattributable": "attribution",
-    "bad_request": "request_form",
-    "background_not_metered": "price",
-    "model_not_allowed": "model_selection",
-    "dialect_not_spoken": "dialect",
-    "unpriced_model": "price",
-    "provider_credential_missing": "provider_credential",
-    "unbounded_request": "budget",
-    "run_required": "budget",
-    "budget_exhausted": "budget",
-    "ledger_unavailable": "budget",
-    "overloaded": "budget",
-    "concurrency_limited": "concurrency",
-    "rate_limited": "rate_limit",
-    "rate_limit_too_small": "rate_limit",
-    "provider_rate_limited": "rate_limit",
-}
-"""The control that a refusal's code belongs to; docs/reference/refusals.md lists it."""
-
-
-class Ask(msgspec.Struct, frozen=True):
-    """What a client asks, as the gateway parsed it."""
-
-    route: Route
-    secret: bytes | None
-    """The credential's secret, without its scheme."""
-    body: bytes
-    query: bytes
-    """Without a credential."""
-    run: bytes = b""
-    """The run that it belongs to, as a header names it; empty: none does."""
-
-
-class Candidate(msgspec.Struct, frozen=True):
-    """A request that goes on as soon as its limits have room for it."""
-
-    entitlement: Entitlement
-    facts: RequestFacts
-    ask: Ask
-    run: str | None
-    path: HoldPath
-    bounded: Bounded
-    hold: Hold
-    need: Need
-
-
-class Admitted(msgspec.Struct, frozen=True):
-    """A request that goes on."""
-
-    entitlement: Entitlement
-    facts: RequestFacts
-    body: bytes
-    """What is sent upstream; let go of when it was, if it is large."""
-    body_bytes: int
-    strip_usage: bool
-    """Whether the stream's usage chunk was asked for by us alone."""
-    hold: Hold
-    data: bytes
-    """The members of its decision record."""
-    bounded: Bounded
-    holding: Holding | None
-    """Who holds it; None: no limit is on its path."""
-    path: HoldPath
-    need: Need
-
-    def settle(self, cost_nano_usd: int, tokens: int) -> None:
-        """Ends its hold: so much was spent, the rest is free again."""
-        if self.holding is not None:
-            self.holding.settle(self.path, self.need, cost_nano_usd, tokens)
-
-    def rates(self) -> list[RateState]:
-        """How the rate limits on its path stand; none: it has none."""
-        if self.holding is None or not self.path.rates:
-            return []
-        return [
-            RateState(
-                stand.limit.rpartition("/")[2],
-                stand.burst,
-                stand.remaining,
-                stand.reset_s,
-            )
-            for stand in self.holding.rates(self.path)
-        ]
-
-    def let_go(self) -> None:
-        """Ends its hold: nothing was sent."""
-        if self.holding is not None:
-            self.holding.release(self.path, self.need)
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """A request that goes no further."""
-
-    refusal: Refusal
-    data: bytes | None
-    """The members of its decision record; None: no known credential."""
-
-
-class _Verdict(NamedTuple):
-    """How a decision record says what was decided."""
-
-    result: bytes
-    reason: bytes
-    controls: bytes
-
-
-class Known(NamedTuple):
-    """Whom a valid credential stands for."""
-
-    credential: Credential
-    service: Service
 
 
 class Admission:
@@ -186,7 +64,7 @@ class Admission:
         self.holding = holding
         self._buckets = buckets if buckets is not None else UpstreamBuckets()
         self._counter = counter
-        self._passed: dict[tuple[bool, bool, bool, bool, str | None], _Verdict] = {}
+        self._data = DecisionData(desk)
 
     def identify(
         self, secret: bytes | None, now_ns: int, route: Route
@@ -215,36 +93,25 @@ class Admission:
             return Refused(refusal, None)
         return Known(credential, service)
 
-    def admit(self, ask: Ask, now_ns: int) -> Admitted | Refused | Candidate:
+    def admit(self, ask: Ask, now_ns: int) -> Admitted | Refused | Candidate | Missing:
         """Decides on a request that would go to a model."""
         known = self.identify(ask.secret, now_ns, ask.route)
         if isinstance(known, Refused):
             return known
-        service = known.service
-        try:
-            if ask.query:
-                refuse_other_forms(ask.query)
-            facts = read_facts(ask.route, ask.body)
-        except BadRequestError as error:
-            refusal = refusals.bad_request(error.message)
-            return self._refused(known, ask.route, refusal, body=ask.body)
-        if facts.is_background:
-            refusal = refusals.BACKGROUND
-            return self._refused(known, ask.route, refusal, facts, ask.body)
-        entitlement = self.desk.entitlement(
-            known.credential, service, facts.model, ask.route
-        )
-        asked = facts.model
-        if facts.other_models and entitlement is not None:
-            for other in facts.other_models:
-                if not self.desk.may_run(service, entitlement.model, other):
-                    asked, entitlement = other, None
-                    break
-        if entitlement is None:
-            registry = self.desk.registry
-            refusal = refusals.model_not_allowed(asked, service, registry)
-            return self._refused(known, ask.route, refusal, facts, ask.body)
-        return self._entitled(entitlement, facts, ask, now_ns)
+        facts = self._read(known, ask)
+        if isinstance(facts, Refused):
+            return facts
+        credential, service = known
+        found = self.desk.entitlements(credential, service, facts.model, ask.route)
+        turned_away: Refused | None = None
+        for entitlement in self.desk.in_turn(found):
+            if entitlement.deployment in ask.tried:
+                continue
+            verdict = self._entitled(entitlement, facts, ask, now_ns)
+            if not isinstance(verdict, Refused):
+                return verdict
+            turned_away = turned_away or verdict
+        return turned_away or self._not_allowed(known, facts.model, facts, ask)
 
     def allow(self, candidate: Candidate) -> Admitted:
         """Lets a request go on that is held, or that has no limits."""
@@ -252,11 +119,8 @@ class Admission:
         bound, hold = candidate.bounded, candidate.hold
         upstream = entitlement.model.upstream
         body, strip = prepare(ask.route, facts, ask.body, upstream, bound.ceiling)
-        path, need = candidate.path, candidate.need
-        verdict = self._passes(path, entitlement, bound.clamped_by)
-        data = self._data(entitlement.data, facts, verdict, (hold, ask.body))
-        run = b"null" if candidate.run is None else json(candidate.run)
-        data = b'%b,"comptroller.run":%b' % (data, run)
+        path, need, judgement = candidate.path, candidate.need, candidate.judgement
+        data = self._data.allowed(candidate)
         holding = None if path.is_empty else self.holding
         if not path.is_empty:
             data = b"%b,%b" % (data, path.data)
@@ -275,6 +139,7 @@ class Admission:
             holding,
             path,
             need,
+            judgement.notes if judgement is not None else b"",
         )
 
     def deny(
@@ -292,15 +157,8 @@ class Admission:
             seen: what was needed, and what was free.
             lack: the account that has no room; None: it is not for want of it.
         """
-        entitlement = candidate.entitlement
-        observed, limit = seen if seen is not None else (None, None)
-        denial = Denial(CONTROL_OF.get(refusal.code), observed, limit)
-        declared = _declared(candidate.path, entitlement)
-        verdict = self._denies(refusal, denial, declared)
-        sizes = (candidate.hold, candidate.ask.body)
-        data = self._data(entitlement.data, candidate.facts, verdict, sizes)
-        run = b"null" if candidate.run is None else json(candidate.run)
-        data = b'%b,"comptroller.run":%b' % (data, run)
+        found = Seen(*seen) if seen is not None else NOTHING_SEEN
+        data = self._data.denied(candidate, refusal, found)
         if lack is not None:
             data = b'%b,"comptroller.limit.lack":%b' % (data, json(lack))
         return Refused(refusal, data)
@@ -319,40 +177,85 @@ class Admission:
             return None
         return None if found is None else rebound(candidate, found)
 
+    def _not_allowed(
+        self, known: Known, model: str, facts: RequestFacts, ask: Ask
+    ) -> Refused:
+        refusal = refusals.model_not_allowed(model, known.service, self.desk.registry)
+        return self._refused(known, ask.route, refusal, facts, ask.body)
+
+    def _read(self, known: Known, ask: Ask) -> RequestFacts | Refused:
+        """What a request asks for, if it can be read for certain."""
+        try:
+            if ask.query:
+                refuse_other_forms(ask.query)
+            facts = read_facts(ask.route, ask.body)
+        except BadRequestError as error:
+            refusal = refusals.bad_request(error.message)
+            return self._refused(known, ask.route, refusal, body=ask.body)
+        if facts.is_background:
+            refusal = refusals.BACKGROUND
+            return self._refused(known, ask.route, refusal, facts, ask.body)
+        return facts
+
     def _entitled(
         self, entitlement: Entitlement, facts: RequestFacts, ask: Ask, now_ns: int
-    ) -> Admitted | Refused | Candidate:
+    ) -> Admitted | Refused | Candidate | Missing:
         """Decides on a request for a model that the service may use."""
-        refusal = entitlement.refusal
-        if refusal is None:
-            try:
-                candidate = self._candidate(entitlement, facts, ask, now_ns)
-            except UnpricedError:
-                asker = Asker(entitlement.service, self.desk.registry)
-                refusal = refusals.unpriced(entitlement.model.id, *asker)
-            else:
-                if isinstance(candidate, Candidate):
-                    holding = self.holding
-                    path = candidate.path
-                    if path.is_empty or (
-                        holding is not None
-                        and holding.hold(path, candidate.need, now_ns)
-                    ):
-                        return self.allow(candidate)
-                    return candidate
-                refusal = candidate
-        verdict = self._denies(refusal, Denial(CONTROL_OF.get(refusal.code)))
-        sizes = (NO_HOLD, ask.body)
-        return Refused(refusal, self._data(entitlement.data, facts, verdict, sizes))
+        service = entitlement.service
+        for other in facts.other_models:
+            if not self.desk.may_run(service, entitlement.model, other):
+                known = Known(entitlement.credential, service)
+                return self._not_allowed(known, other, facts, ask)
+        case = Case(entitlement, facts, ask, None)
+        if entitlement.refusal is not None:
+            return self._turned_away(case, entitlement.refusal)
+        if self.desk.judge is not None:
+            judged = self._judged(self.desk.judge, case, now_ns)
+            if not isinstance(judged, Case):
+                return judged
+            case = judged
+        try:
+            candidate = self._candidate(case, now_ns)
+        except UnpricedError:
+            asker = Asker(service, self.desk.registry)
+            candidate = refusals.unpriced(entitlement.model.id, *asker)
+        if isinstance(candidate, Refusal):
+            return self._turned_away(case, candidate)
+        path, holding = candidate.path, self.holding
+        if path.is_empty or (
+            holding is not None and holding.hold(path, candidate.need, now_ns)
+        ):
+            return self.allow(candidate)
+        return candidate
 
-    def _candidate(
-        self, entitlement: Entitlement, facts: RequestFacts, ask: Ask, now_ns: int
-    ) -> Candidate | Refusal:
+    def _judged(
+        self, judge: Judge, case: Case, now_ns: int
+    ) -> Case | Refused | Missing:
+        """What the active policy makes of a request."""
+        entitlement, facts, ask, _ = case
+        assert entitlement.standing is not None  # noqa: S101  made for this judge
+        body = judging.Body(ask.route, facts, ask.body, ask.matches, ask.unscanned)
+        judgement = judge.weigh(entitlement.standing, body, now_ns)
+        if isinstance(judgement, Unscanned):
+            return Missing(ask, judgement.texts)
+        if isinstance(judgement, Refusal):
+            return self._turned_away(case, judgement)
+        decision = judgement.decision
+        if judgement.denied:
+            service, registry = entitlement.service, self.desk.registry
+            refusal = judging.denied(decision, judge.revision, service, registry)
+            return self._turned_away(case._replace(judgement=judgement), refusal)
+        if decision.max_output_tokens is not None:
+            entitlement = self.desk.capped(entitlement, decision.max_output_tokens)
+        return Case(entitlement, facts, ask, judgement)
+
+    def _candidate(self, case: Case, now_ns: int) -> Candidate | Refusal:
         """What has to be held for a request, and where.
 
         Raises:
             UnpricedError: the service tier that it asks for has no price.
         """
+        entitlement, facts, ask, judgement = case
         service, model = entitlement.service, entitlement.model
         if self._buckets.closed:
             wait_s = self._buckets.wait_s((model.provider, model.upstream), now_ns)
@@ -378,7 +281,9 @@ class Admission:
         if hold.nano_usd > HOLD_NANO_USD_MAX or tokens > HOLD_TOKENS_MAX:
             return refusals.TOO_DEAR
         need = _need(path, facts, bound, hold)
-        return Candidate(entitlement, facts, ask, run, path, bound, hold, need)
+        return Candidate(
+            entitlement, facts, ask, run, path, bound, hold, need, judgement
+        )
 
     def _refused(
         self,
@@ -388,77 +293,13 @@ class Admission:
         facts: RequestFacts | None = None,
         body: bytes = b"",
     ) -> Refused:
-        credential, service = known
-        shared = refused_data(credential, service, self.desk.snapshot, route)
-        verdict = self._denies(refusal, Denial(CONTROL_OF.get(refusal.code)))
-        return Refused(refusal, self._data(shared, facts, verdict, (NO_HOLD, body)))
+        """Turns a request away for which no declared model was found."""
+        data = self._data.refused(known, route, refusal, (facts, len(body)))
+        return Refused(refusal, data)
 
-    def _passes(
-        self, path: HoldPath, entitlement: Entitlement, clamped_by: str | None
-    ) -> _Verdict:
-        key = (
-            entitlement.output.is_always,
-            bool(path.rates),
-            bool(path.permits),
-            bool(path.money) or bool(path.progressive),
-            clamped_by,
-        )
-        passed = self._passed.get(key)
-        if passed is None:
-            revision = self.desk.snapshot.revision
-            declared = _declared(path, entitlement)
-            listed = controls(revision, None, declared, clamped_by)
-            passed = self._passed[key] = _Verdict(b"allow", b"allowed", listed)
-        return passed
-
-    def _denies(
-        self, refusal: Refusal, denial: Denial, declared: tuple[str, ...] = ()
-    ) -> _Verdict:
-        listed = controls(self.desk.snapshot.revision, denial, declared)
-        return _Verdict(b"deny", refusal.code.encode(), listed)
-
-    def _data(
-        self,
-        shared: bytes,
-        facts: RequestFacts | None,
-        verdict: _Verdict,
-        sizes: tuple[Hold, bytes],
-    ) -> bytes:
-        """The members of a decision record."""
-        hold, body = sizes
-        result, reason, listed = verdict
-        ceiling = facts.max_output_tokens if facts else None
-        return (
-            b'"result":"%b","reason":"%b","gen_ai.request.model":%b,'
-            b'"gen_ai.request.max_tokens":%b,"gen_ai.request.stream":%b,%b,'
-            b'"comptroller.controls":%b,"comptroller.hold.nano_usd":%d,'
-            b'"comptroller.hold.input_tokens":%d,"comptroller.hold.output_tokens":%d,'
-            b'"http.request.body.size":%d'
-            % (
-                result,
-                reason,
-                json(safe_names.model(facts, self.desk.registry.models)),
-                b"null" if ceiling is None else b"%d" % ceiling,
-                b"true" if facts and facts.stream else b"false",
-                shared,
-                listed,
-                hold.nano_usd,
-                hold.input_tokens,
-                hold.output_tokens,
-                len(body),
-            )
-        )
-
-
-def _declared(path: HoldPath, entitlement: Entitlement) -> tuple[str, ...]:
-    """The controls for which a limit is declared."""
-    found = {
-        "token_ceiling": entitlement.output.is_always,
-        "rate_limit": bool(path.rates),
-        "concurrency": bool(path.permits),
-        "budget": bool(path.money) or bool(path.progressive),
-    }
-    return tuple([name for name, applies in found.items() if applies])
+    def _turned_away(self, case: Case, refusal: Refusal) -> Refused:
+        """Turns a request away before its limits are asked."""
+        return Refused(refusal, self._data.turned_away(case, refusal))
 
 
 def _need(path: HoldPath, facts: RequestFacts, bound: Bounded, hold: Hold) -> Need:

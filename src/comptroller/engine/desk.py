@@ -6,17 +6,19 @@ A worker replaces its desk as a whole when a new snapshot appears.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from comptroller.core.account import Where
+from comptroller.core.aliases import model_named, names_of
 from comptroller.core.bound import Ceiling, OutputRule, ceilings, output_rule
 from comptroller.core.budget_path import money_limits, parallel_limits, rate_limits
 from comptroller.core.credential import Credential, Secret
-from comptroller.core.decision import ControlOutcome, Outcome
+from comptroller.core.deployment import deployments, weights
 from comptroller.core.errors import ComptrollerError, UnpricedError
 from comptroller.core.model_maxima import known_max_output
 from comptroller.core.provider_credential import credential_reference
@@ -32,12 +34,18 @@ from comptroller.core.registry import (
     TenantId,
 )
 from comptroller.engine import refusals
+from comptroller.engine.judging import Judge
+from comptroller.engine.policy_facts import Standing, standing
 from comptroller.engine.ports import SecretResolver, UpstreamTarget
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.snapshot import Snapshot
+from comptroller.engine.turns import Turns
 from comptroller.wire.ceiling import OutputCeiling, ceiling_field
 from comptroller.wire.counting import encoding_of
 from comptroller.wire.routes import Operation, Route, upstream_path
+
+CAPS_MAX: Final = 1_000
+"""Ceilings remembered of one entitlement; a policy has a few."""
 
 ENTITLEMENTS_MAX: Final = 50_000
 """Remembered combinations; strangers' model names are never remembered."""
@@ -50,31 +58,6 @@ _CREDENTIAL_HEADERS: Final = {
     "anthropic": b"x-api-key: ",
     "gemini": b"x-goog-api-key: ",
 }
-
-ENFORCED: Final = (
-    "credential",
-    "attribution",
-    "request_form",
-    "model_selection",
-    "dialect",
-    "price",
-    "provider_credential",
-    "token_ceiling",
-    "rate_limit",
-    "concurrency",
-    "budget",
-)
-"""Controls in the order in which they are asked."""
-
-LIMITS: Final = ENFORCED[7:]
-"""Controls that apply only where a limit is declared."""
-
-_LATER: Final = (
-    "environment",
-    "prompt_restriction",
-    "tenant_isolation",
-)
-"""Controls that are not enforced yet; each decision says so."""
 
 json = msgspec.json.Encoder().encode
 
@@ -119,6 +102,12 @@ class Entitlement(msgspec.Struct, frozen=True):
     """Every scope that the request belongs to, without a run."""
     encoding: str | None
     """The model's tokenizer, where it is known exactly."""
+    deployment: tuple[str, str]
+    """Where the model runs: provider and its own name of the model."""
+    standing: Standing | None
+    """The facts for the active policy; None: none is active."""
+    capped: dict[int, Entitlement]
+    """The same with lower ceilings on output, by what a policy allows."""
 
     def ceilings_for(self, tier: str | None) -> tuple[Ceiling, ...]:
         """What bounds the cost of a request that asks for a service tier.
@@ -134,16 +123,24 @@ class Entitlement(msgspec.Struct, frozen=True):
 class Desk:
     """Everything that a worker needs to decide, from one snapshot."""
 
-    def __init__(self, snapshot: Snapshot, secrets: SecretResolver) -> None:
+    def __init__(
+        self, snapshot: Snapshot, secrets: SecretResolver, judge: Judge | None = None
+    ) -> None:
         self.snapshot = snapshot
         self.registry = snapshot.registry
+        self.judge = judge
+        """Decides by the active policy; None: none is active."""
+        self.names = names_of(snapshot.registry)
         self._secrets = secrets
         self._held = {
             bytes.fromhex(secret.sha256_hex): Held(credential, secret)
             for credential in snapshot.credentials
             for secret in credential.secrets
         }
-        self._entitlements: dict[tuple[str, str, str, str], Entitlement] = {}
+        self._entitlements: dict[
+            tuple[str, str, str, str], tuple[Entitlement, ...]
+        ] = {}
+        self._turns: dict[ModelId, Turns] = {}
 
     def find(self, secret: bytes) -> Held | None:
         """The credential of a secret.
@@ -176,10 +173,10 @@ class Desk:
             other: as the body names it: our name of it, or the provider's.
         """
         for name in service.models:
-            model = self.registry.models[name]
-            names = (model.id, model.upstream)
-            if other in names and model.provider == asked.provider:
-                return True
+            for model in deployments(self.registry.models[name]):
+                names = (model.id, model.upstream)
+                if other in names and model.provider == asked.provider:
+                    return True
         return False
 
     def has_limits(self, where: Where, model: ModelId) -> bool:
@@ -191,19 +188,60 @@ class Desk:
             or rate_limits(registry, where, model)
         )
 
-    def entitlement(
+    def entitlements(
         self, credential: Credential, service: Service, model: str, route: Route
-    ) -> Entitlement | None:
-        """What the credential gets; None: the service may not use such a model."""
+    ) -> tuple[Entitlement, ...]:
+        """What the credential gets: one for each place where the model runs.
+
+        Args:
+            credential: that asks.
+            service: of the credential.
+            model: an id or an alias, as the caller wrote it.
+            route: by which it asks.
+
+        Returns:
+            Empty: the service may not use such a model.
+        """
         key = (credential.id, model, route.dialect, route.operation)
         found = self._entitlements.get(key)
         if found is None:
-            declared = self.registry.models.get(ModelId(model))
+            declared = model_named(self.registry, model, self.names)
             if declared is None or declared.id not in service.models:
-                return None
-            found = self._entitle(credential, service, declared, route)
+                return ()
+            found = tuple(
+                [
+                    self._entitle(credential, service, deployed, route)
+                    for deployed in deployments(declared)
+                ]
+            )
             if len(self._entitlements) < ENTITLEMENTS_MAX:
                 self._entitlements[key] = found
+        return found
+
+    def in_turn(self, found: tuple[Entitlement, ...]) -> Sequence[Entitlement]:
+        """The same in the order in which to try them: by weight, each in its turn."""
+        if len(found) <= 1:
+            return found
+        model = found[0].model.id
+        turns = self._turns.get(model)
+        if turns is None:
+            turns = self._turns[model] = Turns(weights(self.registry.models[model]))
+        return [found[place] for place in turns.next()]
+
+    def capped(self, entitlement: Entitlement, tokens: int) -> Entitlement:
+        """The same, with no more output than a policy allows a request."""
+        found = entitlement.capped.get(tokens)
+        if found is None:
+            service, model = entitlement.service, entitlement.model
+            output = _output_rule(service, model, entitlement.route, tokens)
+            if output == entitlement.output:
+                found = entitlement
+            else:
+                provider = self.registry.providers[model.provider]
+                ceiling = _ceiling(output, provider, model)
+                found = replace(entitlement, output=output, ceiling=ceiling)
+            if len(entitlement.capped) < CAPS_MAX:
+                entitlement.capped[tokens] = found
         return found
 
     def _entitle(
@@ -237,8 +275,12 @@ class Desk:
                     provider.id, error.message
                 )
         data = _decision_data(
-            credential, service, self.snapshot, _Asked(model, provider, route, rates)
+            credential, service, self, _Asked(model, provider, route, rates)
         )
+        facts = None
+        if self.judge is not None:
+            zone = self.registry.timezone
+            facts = standing(credential, service, model, provider, zone)
         return Entitlement(
             credential=credential,
             service=service,
@@ -265,6 +307,9 @@ class Desk:
                 None,
             ),
             encoding=model.tokenizer or encoding_of(hostname, model.upstream),
+            deployment=(model.provider, model.upstream),
+            standing=facts,
+            capped={},
         )
 
     def _key(self, tenant: TenantId, provider: Provider) -> bytes:
@@ -283,10 +328,14 @@ def _head(provider: Provider, dialect: str, key: bytes) -> bytes:
     return b"".join(b"%b\r\n" % line for line in lines)
 
 
-def _output_rule(service: Service, model: Model, route: Route) -> OutputRule:
+def _output_rule(
+    service: Service, model: Model, route: Route, cap: int | None = None
+) -> OutputRule:
     if route.operation is Operation.EMBEDDINGS:
         return OutputRule(0, "model", None, is_always=False)
     limit = service.limits.output_tokens
+    if cap is not None:
+        limit = cap if limit is None else min(limit, cap)
     known = known_max_output(model.upstream)
     return output_rule(limit, model.max_output_tokens, known)
 
@@ -305,10 +354,10 @@ class _Asked(NamedTuple):
 
 
 def refused_data(
-    credential: Credential, service: Service, snapshot: Snapshot, route: Route
+    credential: Credential, service: Service, desk: Desk, route: Route
 ) -> bytes:
     """Members of a refusal's record where no declared model was asked for."""
-    return _decision_data(credential, service, snapshot, (route,))
+    return _decision_data(credential, service, desk, (route,))
 
 
 def _target(provider: Provider) -> UpstreamTarget:
@@ -350,11 +399,14 @@ def _unattributable(
 def _decision_data(
     credential: Credential,
     service: Service,
-    snapshot: Snapshot,
+    desk: Desk,
     asked: _Asked | tuple[Route],
 ) -> bytes:
     """What every decision record of an entitlement has in common, encoded once."""
-    registry = snapshot.registry
+    snapshot, registry = desk.snapshot, desk.registry
+    bundles = {"registry": {"revision": str(snapshot.revision)}}
+    if desk.judge is not None:
+        bundles["policy"] = {"revision": desk.judge.revision}
     unit = registry.units.get(f"{service.tenant}/{service.unit}")
     model = provider = rates = None
     if isinstance(asked, _Asked):
@@ -383,51 +435,7 @@ def _decision_data(
         "comptroller.operator": service.operator,
         "comptroller.sponsor": service.sponsor,
         "comptroller.registry.revision": snapshot.revision,
-        "bundles": {"registry": {"revision": str(snapshot.revision)}},
+        "bundles": bundles,
         "comptroller.rate_card": snapshot.rate_card.version if rates else None,
     }
     return json(members)[1:-1]
-
-
-class Denial(NamedTuple):
-    """Which control denied, what it saw, and what it allows."""
-
-    control: str | None
-    observed: int | None = None
-    limit: int | None = None
-
-
-def controls(
-    version: int,
-    denial: Denial | None,
-    declared: Collection[str] = (),
-    clamped_by: str | None = None,
-) -> bytes:
-    """The outcome of every control, in their order; those after a denial: not reached.
-
-    Args:
-        version: revision of the registry that configures them.
-        denial: what denied; None: all passed.
-        declared: which of LIMITS a limit is declared for; the others do not apply.
-        clamped_by: the control that lowered the request's output; None: none did.
-    """
-    outcomes = []
-    denied = False
-    for name in (*ENFORCED, *_LATER):
-        observed = limit = None
-        applies = name in ENFORCED and not denied
-        applies = applies and (name not in LIMITS or name in declared)
-        outcome = Outcome.PASS if applies else Outcome.NOT_APPLICABLE
-        if name in _LATER:
-            outcome = Outcome.DISABLED
-        elif applies and name == clamped_by:
-            outcome = Outcome.CLAMP
-        elif denial is not None and name == denial.control:
-            _, observed, limit = denial
-            applies = denied = True
-            outcome = Outcome.DENY
-        outcomes.append(
-            ControlOutcome(name, str(version), applies, outcome, observed, limit)
-        )
-    said = [outcome._asdict() for outcome in outcomes]
-    return json([{k: v for k, v in one.items() if v is not None} for one in said])

@@ -130,6 +130,34 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     hold_slice_nano_usd: int = msgspec.field(
         name="comptroller.hold.slice_nano_usd", default=0
     )
+    attempt_of: str | None = msgspec.field(name="comptroller.attempt.of", default=None)
+    """The decision of the first attempt, where another deployment failed it."""
+    policy_input: msgspec.Raw = msgspec.field(
+        name="comptroller.policy.input", default=NULL
+    )
+    """The facts it was decided on; `policy_facts.restored` completes them. null: the
+    policy was not asked, or none is active."""
+    policy_effect: str | None = msgspec.field(
+        name="comptroller.policy.effect", default=None
+    )
+    policy_by: list[str] = msgspec.field(
+        name="comptroller.policy.by", default_factory=list
+    )
+    policy_would_deny: list[str] = msgspec.field(
+        name="comptroller.policy.would_deny", default_factory=list
+    )
+    policy_warnings: list[str] = msgspec.field(
+        name="comptroller.policy.warnings", default_factory=list
+    )
+    policy_errors: list[str] = msgspec.field(
+        name="comptroller.policy.errors", default_factory=list
+    )
+    policy_max_output_tokens: int | None = msgspec.field(
+        name="comptroller.policy.max_output_tokens", default=None
+    )
+    policy_ceiling: str | None = msgspec.field(
+        name="comptroller.policy.ceiling", default=None
+    )
     lack: Lack | None = msgspec.field(name="comptroller.limit.lack", default=None)
     """Of a request that was denied: the account that had no room, as it stood."""
 
@@ -159,6 +187,18 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     hold_exceeded: bool = _named("comptroller.hold.exceeded")
     duration_us: int = _named("comptroller.duration_us")
     first_byte_us: int | None = _named("comptroller.first_byte_us")
+    stored: Stored | msgspec.UnsetType = msgspec.field(
+        name="comptroller.stored", default=msgspec.UNSET
+    )
+    """Absent: its reply names nothing that the provider may have stored."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What a provider may have stored of a request, by the ids in its reply."""
+
+    provider: str
+    response: str
+    items: list[str] = []
 
 
 class Pass(msgspec.Struct, frozen=True):

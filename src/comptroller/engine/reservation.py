@@ -16,18 +16,13 @@ from comptroller.core.account import is_money
 from comptroller.core.bound import demand_affordable
 from comptroller.core.errors import UnpricedError
 from comptroller.engine import limit_refusals
-from comptroller.engine.admission import (
-    Admission,
-    Admitted,
-    Candidate,
-    Refused,
-    rebound,
-)
+from comptroller.engine.admission import Admission, rebound
 from comptroller.engine.bounding import Bounded
 from comptroller.engine.holding import Holding
 from comptroller.engine.leasing import Lack
 from comptroller.engine.limit_refusals import Asker
 from comptroller.engine.ports import Clock
+from comptroller.engine.verdicts import Admitted, Candidate, Refused
 from comptroller.engine.waiting import Shortfall, Waiting
 from comptroller.wire.ceiling import OutputCeiling, least_output
 from comptroller.wire.rate_headers import RateState, rate_headers

@@ -32,6 +32,14 @@ def model(facts: RequestFacts | None, declared: Container[str]) -> str | None:
     return name
 
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name, such as a tool's, may stand in a record as it is."""
+    return _PLAIN_NAME.fullmatch(name) is not None and _SECRET.search(name) is None
+
+
 _RUN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 

@@ -20,9 +20,9 @@ from comptroller.core.usage import (
     total,
 )
 from comptroller.engine import records
-from comptroller.engine.admission import Admitted
 from comptroller.engine.desk import Entitlement
 from comptroller.engine.recording import raw_usage
+from comptroller.engine.verdicts import Admitted
 from comptroller.wire.estimate import estimate_usage
 
 NOTHING_READ: Final = Reading((), None, None, None, (), None, 0, complete=False)

@@ -15,15 +15,16 @@ from msgspec.structs import replace
 from comptroller.core.errors import JournalUnavailableError
 from comptroller.core.usage import Reading
 from comptroller.engine import refusals
-from comptroller.engine.admission import Admitted, Ask, Candidate, Refused
 from comptroller.engine.ports import UpstreamCall, UpstreamFailure, UpstreamRequest
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.reservation import Reservation
 from comptroller.engine.settlement import NOTHING_READ, Reply, settle
+from comptroller.engine.verdicts import Admitted, Ask, Missing, Refused
 from comptroller.engine.waiting import Shortfall
 from comptroller.gateway import heads, local
 from comptroller.gateway.coding import CodingError, decoding
 from comptroller.gateway.floor import Floor
+from comptroller.gateway.gathering import Gathering
 from comptroller.gateway.inbound import Inbound, decoded, one_secret
 from comptroller.gateway.outward import Client, Outward, without
 from comptroller.gateway.progress import Progress
@@ -47,7 +48,7 @@ class Stage(IntEnum):
 
     NEW = 0
     WAITING = 1
-    """For room on a limit; nothing is decided."""
+    """For room on a limit, or for what is missing; nothing is decided."""
     RECORDING = 2
     SENT = 3
     """The upstream call has begun; no head yet."""
@@ -78,7 +79,7 @@ class Exchange:
     _takes_events = False
     """Whether the reply is made of events, so that one more can end it."""
     _cut: Refusal | None = None
-    _waiting: Reservation | None = None
+    _waiting: Reservation | Gathering | None = None
     _progress: Progress | None = None
 
     def __init__(self, floor: Floor, client: Client, inbound: Inbound) -> None:
@@ -127,16 +128,32 @@ class Exchange:
         if isinstance(body, Refusal):
             self._refuse(body)
             return
-        ask = Ask(route, secret, body, inbound.query, inbound.run)
+        self._decide(Ask(route, secret, body, inbound.query, inbound.run))
+
+    def _decide(self, ask: Ask) -> None:
+        """Decides by what is known, or finds out first what is missing."""
+        floor = self._floor
+        assert floor.admission is not None  # noqa: S101
+        now_ns = floor.clock.now_ns()
         verdict = floor.admission.admit(ask, now_ns)
-        if isinstance(verdict, Candidate):
-            self.stage = Stage.WAITING
-            floor.waiting.add(self)
-            waiting = Reservation(floor.admission, verdict, floor.clock, self._waited)
-            self._waiting = waiting
-            waiting.begin()
-        else:
+        if isinstance(verdict, Admitted | Refused):
             self._decided(verdict, now_ns)
+            return
+        self.stage = Stage.WAITING
+        floor.waiting.add(self)
+        if isinstance(verdict, Missing):
+            self._waiting = Gathering(floor.scans, verdict, self._gathered)
+        else:
+            self._waiting = Reservation(
+                floor.admission, verdict, floor.clock, self._waited
+            )
+        self._waiting.begin()
+
+    def _gathered(self, ask: Ask) -> None:
+        """What was missing is known."""
+        self._waiting = None
+        self._floor.waiting.discard(self)
+        self._decide(ask)
 
     def _waited(self, verdict: Admitted | Refused, now_ns: int) -> None:
         """A limit had room for the request in the end, or had none."""
@@ -144,7 +161,7 @@ class Exchange:
         floor = self._floor
         self._waiting = None
         floor.waiting.discard(self)
-        assert waiting is not None  # noqa: S101
+        assert isinstance(waiting, Reservation)  # noqa: S101
         assert self._route is not None  # noqa: S101
         if waiting.admission is not floor.admission:
             # What is applied, or who may ask, has changed meanwhile.
@@ -231,6 +248,8 @@ class Exchange:
         if stands:
             ours = rate_headers(route.dialect, stands, self._floor.clock.now_ns())
             self._head = heads.with_rates(self._head, ours)
+        if self.admitted.notes:
+            self._head = self.admitted.notes + self._head
         self.stage = Stage.HOLDING
         if is_stream and self.admitted.path.progressive:
             self._progress = Progress(self.admitted, self._extended, self._progressed)

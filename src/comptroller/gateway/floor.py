@@ -9,17 +9,20 @@ from typing import Final, Protocol
 from comptroller.core.errors import JournalUnavailableError
 from comptroller.core.registry import GatewaySettings, PersonId
 from comptroller.engine import limit_refusals, refusals
-from comptroller.engine.admission import Admission, Admitted
+from comptroller.engine.admission import Admission
 from comptroller.engine.desk import Desk
 from comptroller.engine.holding import Holding
 from comptroller.engine.limit_refusals import Asker
 from comptroller.engine.ports import Clock, Ids, Journal, TokenCounter, Upstreams
 from comptroller.engine.recording import Recorder
 from comptroller.engine.refusals import Refusal
+from comptroller.engine.scanning import PromptScanner
 from comptroller.engine.upstream_buckets import UpstreamBuckets
+from comptroller.engine.verdicts import Admitted
 from comptroller.engine.waiting import Shortfall
 from comptroller.gateway import heads
 from comptroller.gateway.bounds import ClientBounds
+from comptroller.gateway.gathering import Scans
 
 EXCHANGES_MAX: Final = 4096
 BODY_BYTES_ALL_MAX: Final = 512 * 1024 * 1024
@@ -68,11 +71,13 @@ class Floor:
         clock: Clock,
         ids: Ids,
         *,
+        scanner: PromptScanner,
         plain: bool,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.recorder = Recorder(journal, clock)
         self.upstreams = upstreams
+        self.scans = Scans(scanner)
         self.clock = clock
         self.plain = plain
         """Whether clients speak plain HTTP: a half-closed TLS client is gone."""
@@ -125,6 +130,9 @@ class Floor:
             self.holding.take(desk.registry, desk.snapshot.revision)
         self.admission = Admission(desk, self.holding, self.buckets, self.counter)
         self.settings = desk.registry.gateway
+        judge = desk.judge
+        if judge is not None and judge.policy is not None and judge.policy.scans:
+            self.scans.warm()
         live = {c.id for c in desk.snapshot.credentials if c.revoked_ns is None}
         for exchange in tuple(self.exchanges):
             admitted = exchange.admitted

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 
 from comptroller.core.registry import ModelId, Registry, Service
 from comptroller.engine import refusals
-from comptroller.engine.admission import Refused
 from comptroller.engine.refusals import Refusal
+from comptroller.engine.verdicts import Refused
 from comptroller.gateway.floor import Floor
 from comptroller.wire import catalogue
 from comptroller.wire.routes import Dialect, Operation, Route

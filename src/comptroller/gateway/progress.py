@@ -13,10 +13,11 @@ from collections.abc import Callable
 from typing import Final
 
 from comptroller.core.bound import demand_bound
-from comptroller.engine.admission import SLICE_TOKENS, Admitted
+from comptroller.engine.admission import SLICE_TOKENS
 from comptroller.engine.hold_path import HoldPath, Need
 from comptroller.engine.holding import Holding
 from comptroller.engine.reservation import WAIT_S
+from comptroller.engine.verdicts import Admitted
 from comptroller.engine.waiting import Shortfall, Waiting
 
 AHEAD_TOKENS: Final = SLICE_TOKENS // 2

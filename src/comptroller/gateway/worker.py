@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -16,9 +16,12 @@ from comptroller.core.errors import (
     JournalUnavailableError,
     StoreUnavailableError,
 )
+from comptroller.core.policy.plain import PlainSet
+from comptroller.core.policy.rules import Policy
 from comptroller.engine import refusals
 from comptroller.engine.desk import Desk
 from comptroller.engine.holding import Holding
+from comptroller.engine.judging import Judge
 from comptroller.engine.ports import (
     Clock,
     Ids,
@@ -29,7 +32,8 @@ from comptroller.engine.ports import (
     Upstreams,
 )
 from comptroller.engine.recording import Recorder
-from comptroller.engine.snapshot import decode
+from comptroller.engine.scanning import PromptScanner
+from comptroller.engine.snapshot import ActivePolicy, decode
 from comptroller.gateway.bounds import ClientBounds
 from comptroller.gateway.client import ClientConnection
 from comptroller.gateway.floor import Floor
@@ -65,6 +69,9 @@ class WorkerParts:
     leases: Callable[[str, Recorder], Leases]
     """Opens the leases of a journal's source; called on the running event loop."""
     counter: TokenCounter
+    scanner: PromptScanner
+    policy_of: Callable[[Sequence[PlainSet]], Policy]
+    """Compiles a policy that was checked before; raises where it is none."""
     clock: Clock
     ids: Ids
     secrets: SecretResolver
@@ -87,7 +94,14 @@ async def run_worker(parts: WorkerParts) -> None:
     loop = asyncio.get_running_loop()
     journal = parts.journal()
     upstreams = parts.upstreams()
-    floor = Floor(journal, upstreams, parts.clock, parts.ids, plain=parts.tls is None)
+    floor = Floor(
+        journal,
+        upstreams,
+        parts.clock,
+        parts.ids,
+        scanner=parts.scanner,
+        plain=parts.tls is None,
+    )
     floor.bounds = parts.bounds
     floor.counter = parts.counter
     leases = parts.leases(journal.source, floor.recorder)
@@ -126,6 +140,7 @@ async def run_worker(parts: WorkerParts) -> None:
         floor.record_strangers()
         await leases.close()
         await upstreams.close()
+        floor.scans.close()
         journal.close()
     _tell_why(journal, holding)
 
@@ -179,10 +194,52 @@ def _refresh(floor: Floor, parts: WorkerParts) -> None:
     """Takes a new snapshot where there is one; a bad one never replaces a good one."""
     try:
         data = parts.snapshots.read_if_changed()
-        if data is not None:
-            floor.take(Desk(decode(data), parts.secrets))
+        if data is None:
+            return
+        snapshot = decode(data)
+        judge = _judge(floor, parts, snapshot.policy)
+        floor.take(Desk(snapshot, parts.secrets, judge))
     except StoreUnavailableError as error:
         log.error("the snapshot cannot be taken: %s", error.message)  # noqa: TRY400  the message says it all
+    except JournalUnavailableError as error:
+        # Nothing is decided by a policy whose loading is not recorded.
+        log.error("the policy cannot be loaded: %s", error.message)  # noqa: TRY400  likewise
+
+
+def _judge(
+    floor: Floor, parts: WorkerParts, active: ActivePolicy | None
+) -> Judge | None:
+    """Decides by the active policy; loading another one is recorded before its use.
+
+    A bundle that this process cannot read does not replace the one it has. Where it
+    has none, nothing is allowed.
+
+    Raises:
+        JournalUnavailableError: it cannot be recorded.
+    """
+    before = floor.admission.desk.judge if floor.admission is not None else None
+    if active is None:
+        judge = None
+    elif before is not None and before.revision == active.revision:
+        return before
+    else:
+        judge = Judge(active, _compiled(parts, active))
+        if judge.policy is None and before is not None and before.policy is not None:
+            return before
+    was = before.revision if before is not None else None
+    now = judge.revision if judge is not None else None
+    if now != was:
+        floor.recorder.policy_loaded(now, was)
+    return judge
+
+
+def _compiled(parts: WorkerParts, active: ActivePolicy) -> Policy | None:
+    """The policy of a bundle; None, and a line in the log, where it cannot be read."""
+    try:
+        return parts.policy_of(active.sets)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        log.error("policy %s cannot be read: %s", active.revision, error)  # noqa: TRY400  the message says it all
+        return None
 
 
 async def _finish(floor: Floor, grace_s: float) -> None:

@@ -166,7 +166,7 @@ class Served:
         owner = base.gateway.owner
         return replace(
             base,
-            gateway=GatewaySettings(owner=owner, **settings),
+            gateway=replace(GatewaySettings(owner=owner), **settings),
             providers={ProviderId(name): one for name, one in providers.items()},
             models=models,
             services={SERVICE: service},

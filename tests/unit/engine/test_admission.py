@@ -18,9 +18,10 @@ from comptroller.core.registry import (
     Unit,
 )
 from comptroller.engine import records
-from comptroller.engine.admission import Admission, Admitted, Ask, Refused
+from comptroller.engine.admission import Admission
 from comptroller.engine.desk import Desk
 from comptroller.engine.snapshot import Snapshot
+from comptroller.engine.verdicts import Admitted, Ask, Refused
 from comptroller.testing.answered import CARD, acme
 from comptroller.testing.system import FixedSecrets
 from comptroller.wire.routes import match

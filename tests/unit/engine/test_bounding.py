@@ -13,10 +13,11 @@ from comptroller.core.credential import Credential, CredentialId, Secret, hash_s
 from comptroller.core.errors import UnpricedError
 from comptroller.core.rates import ModelRates, Step
 from comptroller.core.registry import Limits, ModelId, PersonId, ProviderId, ServiceId
-from comptroller.engine.admission import Admission, Admitted, Ask
+from comptroller.engine.admission import Admission
 from comptroller.engine.bounding import Bounded, bounded, counted
 from comptroller.engine.desk import Desk, Entitlement
 from comptroller.engine.snapshot import Snapshot
+from comptroller.engine.verdicts import Admitted, Ask
 from comptroller.testing.answered import CARD, acme
 from comptroller.testing.counter import WordCounter
 from comptroller.testing.routes import CHAT, MESSAGES
@@ -67,8 +68,7 @@ def desk(
 
 def entitlement_of(place: Desk) -> Entitlement:
     service = place.registry.services[SERVICE]
-    found = place.entitlement(CREDENTIAL, service, MODEL, CHAT)
-    assert found is not None
+    (found,) = place.entitlements(CREDENTIAL, service, MODEL, CHAT)
     return found
 
 

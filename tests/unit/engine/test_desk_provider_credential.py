@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
 from comptroller.core.registry import ProviderId, Registry, TenantId
-from comptroller.engine.admission import Admission, Admitted, Ask, Refused
+from comptroller.engine.admission import Admission
 from comptroller.engine.desk import Desk
 from comptroller.engine.snapshot import Snapshot
+from comptroller.engine.verdicts import Admitted, Ask, Refused
 from comptroller.testing.answered import CARD, acme
 from comptroller.testing.system import FixedSecrets
 from comptroller.wire.routes import match

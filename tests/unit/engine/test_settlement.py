@@ -9,7 +9,7 @@ from comptroller.core.rates import ModelRates, Step, rate_card
 from comptroller.core.registry import ServiceId
 from comptroller.core.usage import Pass, Reading
 from comptroller.engine import records
-from comptroller.engine.admission import Admission, Admitted, Ask
+from comptroller.engine.admission import Admission
 from comptroller.engine.bounding import bounded
 from comptroller.engine.desk import Desk
 from comptroller.engine.hold_path import HoldPath, Need
@@ -20,6 +20,7 @@ from comptroller.engine.settlement import (
     settle,
 )
 from comptroller.engine.snapshot import Snapshot
+from comptroller.engine.verdicts import Admitted, Ask
 from comptroller.testing.answered import CARD, acme
 from comptroller.testing.system import FixedSecrets
 from comptroller.wire.request import read_facts

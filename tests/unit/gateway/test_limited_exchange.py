@@ -26,6 +26,7 @@ from comptroller.testing.answered import CARD, acme
 from comptroller.testing.both_ends import Calling, Listening
 from comptroller.testing.journal import InMemoryJournal
 from comptroller.testing.leasing import ScriptedCentre, ScriptedDesk
+from comptroller.testing.scanner import WordScanner
 from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds, Wall
 from comptroller.testing.timers import FakeTimers
 from comptroller.testing.upstream import CHAT
@@ -48,7 +49,12 @@ class Place:
         self.journal = InMemoryJournal("/n/w0/1")
         self.upstreams = Calling()
         self.floor = Floor(
-            self.journal, self.upstreams, self.clock, SequentialIds(), plain=True
+            self.journal,
+            self.upstreams,
+            self.clock,
+            SequentialIds(),
+            scanner=WordScanner({}),
+            plain=True,
         )
         desk = ScriptedDesk(self.centre, self.timers, self.journal)
         ports = Ports(desk, self.floor.recorder, self.clock, self.timers)

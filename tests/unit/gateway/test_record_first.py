@@ -16,6 +16,7 @@ from comptroller.gateway.inbound import Inbound
 from comptroller.testing.answered import CARD, acme
 from comptroller.testing.both_ends import Calling, Listening
 from comptroller.testing.journal import InMemoryJournal
+from comptroller.testing.scanner import WordScanner
 from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
 from comptroller.testing.upstream import CHAT
 
@@ -31,7 +32,12 @@ class Stage:
         self.client = Listening()
         clock = FakeClock()
         self.floor = Floor(
-            self.journal, self.upstreams, clock, SequentialIds(), plain=True
+            self.journal,
+            self.upstreams,
+            clock,
+            SequentialIds(),
+            scanner=WordScanner({}),
+            plain=True,
         )
         secret = Secret(hash_secret("good"), 0)
         self.credential = Credential(CredentialId("c1"), SERVICE, "ada", 0, (secret,))

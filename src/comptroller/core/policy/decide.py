@@ -72,6 +72,7 @@ class PolicyDecision(NamedTuple):
         return "; ".join(text for id_, text in self.messages if id_ in self.by)
 
 
+_NOT_SCANNED: Final = "nobody looked for patterns in the prompt"
 _NOT_BOOLEAN: Final = "its value is neither true nor false"
 
 
@@ -223,7 +224,7 @@ class _Tally:
         matches: tuple[Match, ...] | None,
     ) -> None:
         if one.patterns and matches is None:
-            self._fail(one.id, one.mode, "nobody looked for patterns in the prompt")
+            self._fail(one.id, one.mode, _NOT_SCANNED)
             return
         findings = judge(one, self._facts["model.id"], prompt, matches or ())
         if findings:

@@ -1,0 +1,122 @@
+"""Gathering: what has to be found out before a request can be decided on.
+
+Short prompts are scanned at once; a long one in a thread, for the scanner lets
+others run while it searches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from msgspec.structs import replace
+
+from comptroller.core.errors import ScanLimitError
+from comptroller.core.policy.prompt import Match, PromptText
+from comptroller.engine.scanning import PromptScanner
+from comptroller.engine.verdicts import Ask, Missing
+
+INLINE_CHARACTERS_MAX: Final = 64 * 1024
+"""A scan of so much takes a fifth of a millisecond (bench/prompt_scan.py)."""
+SCANS_MAX: Final = 64
+"""Long prompts that are scanned or wait for it; each may have a megabyte."""
+
+
+class Scans:
+    """The scans of one worker.
+
+    Args:
+        scanner: looks for patterns.
+    """
+
+    def __init__(self, scanner: PromptScanner) -> None:
+        self._scanner = scanner
+        self._threads = ThreadPoolExecutor(1, "scan")
+        self._loop = asyncio.get_running_loop()
+        self._count = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further long prompt is one too many."""
+        return self._count >= SCANS_MAX
+
+    def scan(
+        self,
+        texts: tuple[PromptText, ...],
+        on_done: Callable[[Sequence[Match] | str], None],
+    ) -> None:
+        """Scans in a thread.
+
+        Args:
+            texts: of one prompt.
+            on_done: called on the event loop, later: with the matches, or why there
+                are none.
+        """
+        self._count += 1
+        future = self._loop.run_in_executor(self._threads, self.scan_now, texts)
+
+        def done(future: asyncio.Future[Sequence[Match] | str]) -> None:
+            self._count -= 1
+            if not future.cancelled():
+                on_done(future.result())
+
+        future.add_done_callback(done)
+
+    def scan_now(self, texts: tuple[PromptText, ...]) -> Sequence[Match] | str:
+        """Scans; returns the matches, or why there are none."""
+        try:
+            return self._scanner.scan(texts)
+        except ScanLimitError as error:
+            return error.message
+
+    def warm(self) -> None:
+        """Gets ready, in the thread: the first scan compiles two hundred patterns."""
+        self._threads.submit(self._scanner.scan, ())
+
+    def close(self) -> None:
+        """Scans no more; what waits is dropped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Gathering:
+    """Finds out what is missing of one request.
+
+    Args:
+        scans: the worker's.
+        missing: what is.
+        on_done: called once with the request as it is known then, unless it is
+            cancelled before; perhaps before `begin` returns.
+    """
+
+    def __init__(
+        self, scans: Scans, missing: Missing, on_done: Callable[[Ask], None]
+    ) -> None:
+        self._scans = scans
+        self._ask = missing.ask
+        self._texts = missing.texts
+        self._on_done = on_done
+        self._is_cancelled = False
+
+    def begin(self) -> None:
+        """Looks."""
+        texts, self._texts = self._texts, ()
+        if sum(len(one.text) for one in texts) <= INLINE_CHARACTERS_MAX:
+            self._scanned(self._scans.scan_now(texts))
+        elif self._scans.is_full:
+            self._scanned("too many long prompts are scanned at present; try again")
+        else:
+            self._scans.scan(texts, self._scanned)
+
+    def cancel(self) -> None:
+        """Says nothing any more."""
+        self._is_cancelled = True
+
+    def _scanned(self, found: Sequence[Match] | str) -> None:
+        if self._is_cancelled:
+            return
+        if isinstance(found, str):
+            self._on_done(replace(self._ask, unscanned=found))
+        else:
+            self._on_done(replace(self._ask, matches=tuple(found)))
