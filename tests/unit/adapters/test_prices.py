@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,7 @@ from comptroller.adapters.prices.compiler import DEAREST_PICO_PER_TOKEN
 from comptroller.core.rates import ModelRates, price
 from comptroller.core.registry import (
     DeclaredPrice,
+    Deployment,
     GatewaySettings,
     Model,
     ModelId,
@@ -181,6 +183,57 @@ def test_a_price_beyond_belief_is_pointed_out() -> None:
 
     (warning,) = result.warnings
     assert "input costs more than 100,000 USD per million tokens" in warning.message
+
+
+def test_every_deployment_of_a_model_is_priced() -> None:
+    """A request that goes to another place costs what that place charges."""
+    spread = replace(
+        model("mini", "openai", "gpt-5-mini", {"input": 7, "output": 9}),
+        deployments=(
+            Deployment(OPENAI.id, "gpt-5-mini"),
+            Deployment(LOCAL.id, "llama", price=DeclaredPrice({"input": 5})),
+        ),
+    )
+
+    result = compiled([OPENAI, LOCAL], spread)
+
+    assert found(result, "openai", "gpt-5-mini").steps[0].rates["input"] == 7
+    assert found(result, "local", "llama").steps[0].rates == {"input": 5}
+    assert result.warnings == []
+
+
+def test_each_unpriced_deployment_is_pointed_out() -> None:
+    """One place with a price does not hide another without one."""
+    spread = replace(
+        model("mini", "openai", "gpt-5-mini"),
+        deployments=(
+            Deployment(OPENAI.id, "gpt-5-mini"),
+            Deployment(LOCAL.id, "llama"),
+            Deployment(LOCAL.id, "mistral", price=DeclaredPrice({"output": 5})),
+        ),
+    )
+
+    (nothing, no_input) = compiled([OPENAI, LOCAL], spread).warnings
+
+    assert nothing.subject == no_input.subject == "model mini"
+    assert "no price is known for 'llama' of 'local'" in nothing.message
+    assert "no price for input for 'mistral' of 'local'" in no_input.message
+
+
+def test_a_price_beyond_belief_is_pointed_out_once() -> None:
+    """A price that holds for two deployments is one slip, not two."""
+    beyond = {"input": DEAREST_PICO_PER_TOKEN + 1}
+    spread = replace(
+        model("mini", "openai", "gpt-5-mini", beyond),
+        deployments=(
+            Deployment(OPENAI.id, "gpt-5-mini"),
+            Deployment(LOCAL.id, "llama"),
+        ),
+    )
+
+    (warning,) = compiled([OPENAI, LOCAL], spread).warnings
+
+    assert "input costs more than" in warning.message
 
 
 def test_prices_with_a_date_are_those_in_force() -> None:

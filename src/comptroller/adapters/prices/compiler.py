@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from comptroller.core.deployment import deployments
 from comptroller.core.rates import Matcher, ModelRates, RateCard, Step, rate_card
 from comptroller.core.registry import DeclaredPrice, Model, Provider, Registry
 from comptroller.core.usage import COUNTED_UNITS
@@ -104,7 +106,7 @@ def _overlay(
 ) -> None:
     """Puts declared prices over the catalogue's, or where it has none."""
     declared: dict[tuple[str, str], tuple[Model, dict[str, int]]] = {}
-    for model in registry.models.values():
+    for model in _deployments(registry):
         if model.price is None:
             continue
         _warn_of_beyond_belief(model, model.price, warnings)
@@ -125,6 +127,12 @@ def _overlay(
     for (provider, name), (_, rates) in declared.items():
         found = models.setdefault(provider, {}).get(name)
         models[provider][name] = _declared(name, rates, found)
+
+
+def _deployments(registry: Registry) -> Iterator[Model]:
+    """Every place where a model runs, each as a model of its own."""
+    for model in registry.models.values():
+        yield from deployments(model)
 
 
 def _declared(
@@ -163,19 +171,19 @@ def _warn_of_beyond_belief(
         dearest = DEAREST_PICO_PER_UNIT if counted else DEAREST_PICO_PER_TOKEN
         if rate > dearest:
             unit = "100 USD each" if counted else "100,000 USD per million tokens"
-            warnings.append(
-                PriceWarning(
-                    f"model {model.id}",
-                    f"{usage_class} costs more than {unit}; prices are per million "
-                    "tokens, not per token",
-                )
+            warning = PriceWarning(
+                f"model {model.id}",
+                f"{usage_class} costs more than {unit}; prices are per million "
+                "tokens, not per token",
             )
+            # One price of a model may hold for several deployments.
+            warnings += [warning] if warning not in warnings else []
 
 
 def _warn_of_unpriced(
     registry: Registry, card: RateCard, warnings: list[PriceWarning]
 ) -> None:
-    for model in registry.models.values():
+    for model in _deployments(registry):
         rates = card.find(model.provider, model.upstream)
         if rates is None:
             message = (
@@ -184,7 +192,10 @@ def _warn_of_unpriced(
                 "`price: {input: 0.10, output: 0.40}` (USD per million tokens)"
             )
         elif "input" not in rates.steps[0].rates:
-            message = "declares no price for input, so its requests will be refused"
+            message = (
+                f"declares no price for input for {model.upstream!r} of"
+                f" {model.provider!r}, so its requests will be refused"
+            )
         else:
             continue
         warnings.append(PriceWarning(f"model {model.id}", message))
