@@ -227,6 +227,17 @@ def test_a_missing_provider_key_is_told_at_the_start(folder: Path) -> None:
         assert "NO_SUCH_KEY is not set" in warning
 
 
+def test_a_missing_key_of_a_tenant_is_told_at_the_start(folder: Path) -> None:
+    """The tenant whose requests will be refused is named."""
+    own = "    provider_credentials: {local: env:NO_SUCH_KEY}\n"
+    named = CONFIGURATION.replace("tenants:\n  acme:\n", "tenants:\n  acme:\n" + own)
+    (folder / "comptroller.yaml").write_text(named)
+    with serving(folder, "--workers", "1") as served:
+        _, warning, _ = served.lines
+        assert "tenant acme: provider local has no credential" in warning
+        assert "NO_SUCH_KEY is not set" in warning
+
+
 def test_a_directory_of_another_account_is_told_as_such(tmp_path: Path) -> None:
     """Serving it would fail in every child, again and again: it is looked at first."""
     tmp_path.chmod(0o555)
