@@ -36,6 +36,11 @@ class Place(NamedTuple):
         return self.data / "rate-cards"
 
     @property
+    def policies(self) -> Path:
+        """The folder of all published policy bundles."""
+        return self.data / "policy"
+
+    @property
     def lock(self) -> Path:
         """Whose `flock` allows to write the store."""
         return self.data / "control.lock"

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from comptroller.adapters.configfile.tree import Strictness, read_tree
 from comptroller.adapters.policy.corpus import read_facts as recorded_facts
-from comptroller.adapters.policy.reading import Parts, Reader
+from comptroller.adapters.policy.reading import Parts, Reader, gather
 from comptroller.bootstrap.policy_language import join, make_language
 from comptroller.core.policy.bundle import Bundle
-from comptroller.core.problem import Problem
+from comptroller.core.problem import Place, Problem
 from comptroller.core.tree import Mapping as TreeMapping
+from comptroller.core.tree import place_at
+from comptroller.engine.policy_ports import BundleFile
 from comptroller.engine.policy_testing import Asked
 
 _EMPTY = "the reference of policies shows one to start from"
@@ -34,6 +36,18 @@ def read_facts(path: Path) -> list[Asked]:
 def policy_reader() -> Reader:
     """What reads bundles."""
     return Reader(Parts(_read_tree, make_language, join))
+
+
+def gather_files(paths: Sequence[Path]) -> tuple[list[BundleFile], list[Problem]]:
+    """The files of a bundle that is to be published, and what cannot be read."""
+    contents, problems = gather(paths)
+    return [BundleFile(one.file, one.name, one.content) for one in contents], problems
+
+
+def owner_place(file: str, content: bytes) -> Place:
+    """Where a policy file that was read before says who owns it."""
+    tree, _ = _read_tree(file, content, may_be_blank=False)
+    return Place(file, 0, 0) if tree is None else place_at(tree, ("metadata", "owner"))
 
 
 def _read_tree(

@@ -12,12 +12,14 @@ from comptroller.adapters.control.server import account_of
 from comptroller.adapters.journal.naming import journal_name
 from comptroller.adapters.journal.reader import DirectoryJournalReader
 from comptroller.adapters.journal.writer import SyncJournal
+from comptroller.adapters.policy.archive import PolicyArchive
 from comptroller.adapters.prices import compile_card
 from comptroller.adapters.prices.archive import CardArchive
 from comptroller.adapters.snapshot import FileSnapshotStore
 from comptroller.adapters.store.sqlite import SqliteStore
 from comptroller.adapters.system import SystemClock, SystemEntropy, UlidIds, boot_id
 from comptroller.bootstrap.place import Place
+from comptroller.bootstrap.policy_checking import check_apart
 from comptroller.engine import commands
 from comptroller.engine.administration import Administration, Parts
 from comptroller.engine.closing import close_dead
@@ -60,6 +62,8 @@ class Site:
                 store=self.store,
                 snapshots=FileSnapshotStore(place.snapshot),
                 cards=CardArchive(place.cards),
+                archive=PolicyArchive(place.policies),
+                check_bundle=check_apart,
                 compile_rates=lambda registry, now: compile_card(registry, now).card,
                 rates_source=_rates_source(),
                 clock=self.clock,

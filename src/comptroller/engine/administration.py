@@ -8,8 +8,7 @@ publishes it. An act that was not recorded changed nothing.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -21,7 +20,6 @@ from comptroller.core.difference import Change, RegistryValue, difference
 from comptroller.core.errors import (
     ConflictError,
     InvalidArgumentError,
-    NotFoundError,
     StoreUnavailableError,
 )
 from comptroller.core.money import usd
@@ -29,7 +27,10 @@ from comptroller.core.rates import RateCard
 from comptroller.core.registry import PersonId, Registry, ServiceId
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records, snapshot
+from comptroller.engine.arguments import one_line, require
 from comptroller.engine.batch import Batch
+from comptroller.engine.policy_life import PolicyLife, PolicyParts
+from comptroller.engine.policy_ports import BundleArchive, BundleChecker
 from comptroller.engine.ports import (
     Clock,
     DurableJournal,
@@ -46,8 +47,6 @@ from comptroller.engine.thresholds import reached_thresholds
 
 OVERLAP_DEFAULT_NS: Final = 24 * 3600 * 10**9
 OVERLAP_MAX_NS: Final = 90 * 24 * 3600 * 10**9
-REASON_CHARS_MAX: Final = 500
-_NAMES_SHOWN: Final = 12
 _PLACES: Final = 9
 
 
@@ -62,6 +61,8 @@ class Parts(NamedTuple):
     snapshots: SnapshotStore
     cards: RateCards
     """Every card is kept before a worker may price by it."""
+    archive: BundleArchive
+    check_bundle: BundleChecker
     compile_rates: Callable[[Registry, int], RateCard]
     rates_source: str
     """Where rates come from now; a card from elsewhere is compiled again."""
@@ -115,6 +116,18 @@ class Administration:
         self._sequence = 0
         self._card: tuple[int, RateCard] | None = None
         """The compiled rate card and the revision for which it was compiled."""
+        self.policies = PolicyLife(
+            PolicyParts(
+                store=parts.store,
+                archive=parts.archive,
+                check=parts.check_bundle,
+                registry=self._applied,
+                batch=self._batch,
+                take_effect=self._take_effect,
+                record=self._record,
+                publish=self.publish,
+            )
+        )
         self.reached: list[ReachedThreshold] = []
         """As last published."""
 
@@ -135,6 +148,7 @@ class Administration:
                 self._sequence = self._parts.clock.now_ns() // 1000
             else:
                 self._sequence = last.sequence
+                self.policies.take_up(last.policy)
                 if last.rate_card.source == self._parts.rates_source:
                     self._card = (last.revision, last.rate_card)
                 if self.rates_are_due():
@@ -163,6 +177,7 @@ class Administration:
             registry=registry,
             credentials=[row.credential for row in self._parts.store.credentials()],
             rate_card=self._card[1],
+            policy=self.policies.active(),
             reached=self.reached,
         )
         self._parts.snapshots.publish(snapshot.encode(document))
@@ -224,11 +239,12 @@ class Administration:
                 f" {based_on} that this plan compares with: plan again"
             )
         people = {**(before.people if before else {}), **after.people}
-        _require(actor.person, people, "person")
+        require(actor.person, people, "person")
         changes = difference(before, after)
         if not changes:
             return AppliedResult(revision, 0)
         self._check_credentials_owned(after)
+        self.policies.check_owners(after)
         batch = self._batch()
         for change in changes:
             batch.add(*_object_record(change, revision + 1, actor))
@@ -250,9 +266,9 @@ class Administration:
             ConflictError: nothing is applied yet.
         """
         registry = self._applied()
-        _require(actor.person, registry.people, "person")
-        _require(service, registry.services, "service")
-        _require(person, registry.people, "person")
+        require(actor.person, registry.people, "person")
+        require(service, registry.services, "service")
+        require(person, registry.people, "person")
         now_ns = self._parts.clock.now_ns()
         if expires_ns is not None and expires_ns <= now_ns:
             raise InvalidArgumentError(f"{rfc3339(expires_ns)} is in the past")
@@ -278,7 +294,7 @@ class Administration:
             ConflictError: it is revoked or expired.
             InvalidArgumentError: the overlap is not between 0 and 90 days.
         """
-        _require(actor.person, self._applied().people, "person")
+        require(actor.person, self._applied().people, "person")
         if not 0 <= overlap_ns <= OVERLAP_MAX_NS:
             raise InvalidArgumentError("an overlap is between 0 and 90 days long")
         now_ns = self._parts.clock.now_ns()
@@ -309,8 +325,8 @@ class Administration:
             ConflictError: it is revoked already.
             InvalidArgumentError: there is no reason, or it is too long.
         """
-        _require(actor.person, self._applied().people, "person")
-        why = _reason(reason)
+        require(actor.person, self._applied().people, "person")
+        why = one_line(reason, "--reason TEXT")
         found = self._find(credential_id)
         if found.revoked_ns is not None:
             raise ConflictError(
@@ -337,8 +353,8 @@ class Administration:
         """
         if actor.person is None:
             raise InvalidArgumentError("say who settles this: --by PERSON")
-        _require(actor.person, self._applied().people, "person")
-        why = _reason(reason)
+        require(actor.person, self._applied().people, "person")
+        why = one_line(reason, "--reason TEXT")
         leases = self._parts.store.leases(holder=holder, account=account)
         held = sum(lease.suspense for lease in leases)
         if not held:
@@ -365,7 +381,7 @@ class Administration:
         )
         batch = self._batch()
         batch.add(records.SUSPENSE_SETTLED, f"account/{account}", settled)
-        self._parts.project(batch.commit())
+        self._record(batch)
         freed = held - spent_nano_usd
         return SuspenseEnded(holder, account, spent_nano_usd, freed)
 
@@ -377,9 +393,11 @@ class Administration:
     def _batch(self) -> Batch:
         return Batch(self._parts.journal, self._parts.clock, self._parts.ids)
 
+    def _record(self, batch: Batch) -> None:
+        self._parts.project(batch.commit())
+
     def _take_effect(self, batch: Batch) -> None:
-        source = batch.commit()
-        self._parts.project(source)
+        self._record(batch)
         self.publish()
 
     def _applied(self) -> Registry:
@@ -414,7 +432,7 @@ class Administration:
         known = {
             row.credential.id: row.credential for row in self._parts.store.credentials()
         }
-        _require(credential_id, known, "credential")
+        require(credential_id, known, "credential")
         return known[CredentialId(credential_id)]
 
     def _active(self, credential_id: str, now_ns: int) -> Credential:
@@ -462,33 +480,3 @@ def _object_record(
 
 def _raw(value: RegistryValue | None) -> msgspec.Raw:
     return records.NULL if value is None else msgspec.Raw(encode_object(value))
-
-
-def _reason(text: str) -> str:
-    """A reason on one line.
-
-    Raises:
-        InvalidArgumentError: it is empty or too long.
-    """
-    why = " ".join(text.split())
-    if not 0 < len(why) <= REASON_CHARS_MAX:
-        raise InvalidArgumentError(
-            f"say why, in at most {REASON_CHARS_MAX} characters: --reason TEXT"
-        )
-    return why
-
-
-def _require(name: str | None, known: Iterable[str], noun: str) -> None:
-    """Refuses a name that is not known, with the nearest that is; None passes."""
-    names = list(known)
-    if name is None or name in names:
-        return
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = ""
-    if near:
-        hint = f"; did you mean {near[0]}?"
-    elif noun == "credential":
-        hint = "; comptroller key list shows those there are"
-    elif 0 < len(names) <= _NAMES_SHOWN:
-        hint = f"; there are: {', '.join(sorted(names))}"
-    raise NotFoundError(f"there is no {noun} {name!r}{hint}")

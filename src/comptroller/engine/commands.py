@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias, TypeVar
 
 import msgspec
@@ -25,6 +25,9 @@ from comptroller.engine.leasing import (
     LeasesReturned,
     Recall,
 )
+from comptroller.engine.objects import Owners, Whose
+from comptroller.engine.policy_life import ActivatedPolicy, PolicyLife, PublishedPolicy
+from comptroller.engine.policy_ports import BundleFile, CheckedBundle
 from comptroller.engine.records import Actor
 
 
@@ -85,9 +88,36 @@ class SettleSuspense(msgspec.Struct, frozen=True, tag="settle_suspense"):
     """A declared person: nobody settles this unnamed."""
 
 
-Act: TypeAlias = Apply | Issue | Rotate | Revoke | SettleSuspense
+class PublishPolicy(msgspec.Struct, frozen=True, tag="publish_policy"):
+    """Asks that a bundle be checked, tested, kept and recorded."""
+
+    files: list[BundleFile]
+    note: str
+    by: str
+    """Its author."""
+
+
+class ActivatePolicy(msgspec.Struct, frozen=True, tag="activate_policy"):
+    """Asks that a published bundle decide from now on."""
+
+    revision: str
+    by: str
+    """Who approves it."""
+
+
+class DeactivatePolicy(msgspec.Struct, frozen=True, tag="deactivate_policy"):
+    """Asks that no bundle decide from now on."""
+
+    author: str
+    note: str
+    by: str
+    """Who approves it."""
+
+
+PolicyAct: TypeAlias = PublishPolicy | ActivatePolicy | DeactivatePolicy
+Act: TypeAlias = Apply | Issue | Rotate | Revoke | SettleSuspense | PolicyAct
 Leasing: TypeAlias = AskLeases | AwaitRecall | LeasesReturned
-Command: TypeAlias = Ping | Sync | AskStatus | Act | Leasing
+Command: TypeAlias = Ping | Sync | AskStatus | Act | Leasing | Whose
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -117,8 +147,11 @@ Result: TypeAlias = (
     | IssuedSecret
     | Revoked
     | SuspenseEnded
+    | PublishedPolicy
+    | ActivatedPolicy
     | Leased
     | Recall
+    | Owners
 )
 
 
@@ -131,9 +164,13 @@ RESULTS: Final[Mapping[type[Command], type[Result]]] = {
     Rotate: IssuedSecret,
     Revoke: Revoked,
     SettleSuspense: SuspenseEnded,
+    PublishPolicy: PublishedPolicy,
+    ActivatePolicy: ActivatedPolicy,
+    DeactivatePolicy: ActivatedPolicy,
     AskLeases: Leased,
     AwaitRecall: Recall,
     LeasesReturned: Done,
+    Whose: Owners,
 }
 
 _COMMANDS: Final[msgspec.json.Decoder[Command]] = msgspec.json.Decoder(Command)
@@ -161,13 +198,20 @@ def decode_reply(command: Command, line: bytes) -> Result:
     return replies.decode_as(RESULTS[type(command)], line)
 
 
-def perform(command: Act, administration: Administration, account: str) -> Result:
+def perform(
+    command: Act,
+    administration: Administration,
+    account: str,
+    checked: CheckedBundle | None = None,
+) -> Result:
     """Performs an act.
 
     Args:
         command: what to do.
         administration: of the process that holds the control lock.
         account: `user@host` of whoever asks, as the operating system has it.
+        checked: what was found of the bundle that is to be published; None: it is
+            checked here.
 
     Raises:
         ComptrollerError: nothing was done.
@@ -184,6 +228,23 @@ def perform(command: Act, administration: Administration, account: str) -> Resul
             return administration.revoke(credential_id, reason, actor)
         case SettleSuspense(holder, lease, spent, reason):
             return administration.settle_suspense(holder, lease, spent, reason, actor)
+        case PublishPolicy() | ActivatePolicy() | DeactivatePolicy():
+            return _perform_policy(command, administration.policies, actor, checked)
+
+
+def _perform_policy(
+    command: PolicyAct,
+    policies: PolicyLife,
+    actor: Actor,
+    checked: CheckedBundle | None,
+) -> PublishedPolicy | ActivatedPolicy:
+    match command:
+        case PublishPolicy(files, note):
+            return policies.publish(files, note, actor, checked)
+        case ActivatePolicy(revision):
+            return policies.activate(revision, actor)
+        case DeactivatePolicy(author, note):
+            return policies.deactivate(author, note, actor)
 
 
 class Administrator:
@@ -234,6 +295,22 @@ class Administrator:
             )
         asked = SettleSuspense(holder, account, spent_nano_usd, reason, self._by)
         return self._ask(asked, SuspenseEnded)
+
+    def publish_policy(
+        self, files: Sequence[BundleFile], note: str, author: str
+    ) -> PublishedPolicy:
+        """See `PolicyLife.publish`."""
+        return self._ask(PublishPolicy(list(files), note, author), PublishedPolicy)
+
+    def activate_policy(self, revision: str, approver: str) -> ActivatedPolicy:
+        """See `PolicyLife.activate`."""
+        return self._ask(ActivatePolicy(revision, approver), ActivatedPolicy)
+
+    def deactivate_policy(
+        self, author: str, note: str, approver: str
+    ) -> ActivatedPolicy:
+        """See `PolicyLife.deactivate`."""
+        return self._ask(DeactivatePolicy(author, note, approver), ActivatedPolicy)
 
     def _ask(self, command: Act, kind: type[_Result]) -> _Result:
         result = self._send(command)

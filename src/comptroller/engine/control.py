@@ -11,6 +11,7 @@ from comptroller.core import credential as credentials
 from comptroller.core.credential import CredentialState
 from comptroller.core.errors import (
     ComptrollerError,
+    InvalidArgumentError,
     JournalUnavailableError,
     RecordError,
     StoreUnavailableError,
@@ -23,6 +24,7 @@ from comptroller.engine.commands import (
     Done,
     Leasing,
     Ping,
+    PublishPolicy,
     Result,
     Status,
     Sync,
@@ -35,6 +37,14 @@ from comptroller.engine.leasing import (
     Recall,
 )
 from comptroller.engine.ledger import Ledger
+from comptroller.engine.objects import (
+    IDS_MAX,
+    Owners,
+    Whose,
+    is_answered,
+    owned_of,
+)
+from comptroller.engine.policy_ports import CheckedBundle
 from comptroller.engine.ports import Clock, JournalReader, Store
 from comptroller.engine.projection import Projector, is_administrative
 from comptroller.engine.thresholds import reached_thresholds
@@ -140,7 +150,12 @@ class Control:
             lag_bytes=parts.projector.lag(),
             credentials=len(active),
             rate_card=card.version if card is not None else None,
-            problems=sorted(self._problems.values()),
+            problems=sorted(
+                [
+                    *self._problems.values(),
+                    *filter(None, [parts.administration.policies.problem]),
+                ]
+            ),
         )
 
     async def _do(self, line: bytes, account: str) -> Result:
@@ -153,14 +168,23 @@ class Control:
                 return Done()
             case AskStatus():
                 return self.status()
-            case AskLeases() | AwaitRecall() | LeasesReturned():
-                return await self._lease(command)
+            case AskLeases() | AwaitRecall() | LeasesReturned() | Whose():
+                return await self._answer_worker(command)
+            case PublishPolicy(files):
+                # In a thread: a check takes about a second, others do not wait.
+                check = self._parts.administration.policies.check
+                return self._act(
+                    command, account, await asyncio.to_thread(check, files)
+                )
             case _:
                 return self._act(command, account)
 
-    def _act(self, command: Act, account: str) -> Result:
+    def _act(
+        self, command: Act, account: str, checked: CheckedBundle | None = None
+    ) -> Result:
+        administration = self._parts.administration
         try:
-            return commands.perform(command, self._parts.administration, account)
+            return commands.perform(command, administration, account, checked)
         except (JournalUnavailableError, StoreUnavailableError) as error:
             # What was recorded may not be projected or published yet; a process
             # that starts anew does both before anything else.
@@ -194,6 +218,23 @@ class Control:
         if found is None:
             raise StoreUnavailableError("the ledger cannot be written now: ask again")
         return found
+
+    async def _answer_worker(self, command: Leasing | Whose) -> Result:
+        if isinstance(command, Whose):
+            return await self._whose(command)
+        return await self._lease(command)
+
+    async def _whose(self, asked: Whose) -> Owners:
+        """Tells whose objects are; of one that may be new, after all was projected."""
+        ids = [one.id for one in asked.objects]
+        if len(ids) > IDS_MAX:
+            raise InvalidArgumentError(f"at most {IDS_MAX} objects can be asked for")
+        owned = owned_of(asked, self._parts.store.objects(ids))
+        if not is_answered(asked, owned):
+            for _ in self._parts.projector.catch_up():
+                await asyncio.sleep(0)
+            owned = owned_of(asked, self._parts.store.objects(ids))
+        return Owners(owned)
 
     def _end_with_ledger(self) -> None:
         """Stops when only a new process can go on with the ledger."""

@@ -30,6 +30,7 @@ from comptroller.engine.recovery import recover
 from comptroller.engine.snapshot import Snapshot, decode
 from comptroller.testing.cards import InMemoryCards
 from comptroller.testing.journal import InMemoryJournal, InMemoryJournals
+from comptroller.testing.policy_life import InMemoryArchive, check_plainly
 from comptroller.testing.snapshot import InMemorySnapshots
 from comptroller.testing.store import InMemoryStore
 from comptroller.testing.system import FakeClock, SeededEntropy, SequentialIds
@@ -89,6 +90,7 @@ class FakeSite:
             before.published if before else InMemorySnapshots()
         )
         self.cards: InMemoryCards = before.cards if before else InMemoryCards()
+        self.archive: InMemoryArchive = before.archive if before else InMemoryArchive()
         self.projector = Projector(self.journals, self.store)
         self.price_pico_usd = 7
         self.prices_change_ns: int | None = None
@@ -109,6 +111,8 @@ class FakeSite:
                 store=self.store,
                 snapshots=self.published.reader(),
                 cards=self.cards,
+                archive=self.archive,
+                check_bundle=check_plainly,
                 compile_rates=self._compile,
                 rates_source=RATES_SOURCE,
                 clock=self.clock,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from comptroller.adapters.policy.cases import read_cases
 from comptroller.adapters.policy.language import LanguageMaker
+from comptroller.adapters.policy.revision import POLICY_SUFFIX, revision_of
 from comptroller.adapters.policy.sets import Source, read_set
 from comptroller.adapters.policy.tokens import normal_form
 from comptroller.core.policy.bundle import Bundle
@@ -18,7 +18,6 @@ from comptroller.core.policy.rules import Joiner, Policy, PolicySet
 from comptroller.core.problem import Place, Problem
 from comptroller.core.tree import Mapping
 
-POLICY_SUFFIX: Final = ".policy.yaml"
 CASES_SUFFIX: Final = ".policy_test.yaml"
 FILE_BYTES_MAX: Final = 2**20
 
@@ -61,19 +60,7 @@ class Reader:
         Never raises for what is in the files or for files that are not there: both
         are problems of the bundle.
         """
-        problems: list[Problem] = []
-        files = [file for path in paths for file in _files(path, problems)]
-        contents: list[Content] = []
-        for file in dict.fromkeys(files):
-            try:
-                with file.open("rb") as opened:
-                    content = opened.read(FILE_BYTES_MAX + 1)
-            except OSError as error:
-                what = f"the file cannot be read: {error.strerror}"
-                problems.append(Problem(Place(str(file), 0, 0), what))
-                continue
-            contents.append(Content(str(file), file.name, content))
-        return self.read_contents(contents, problems)
+        return self.read_contents(*gather(paths))
 
     def read_contents(
         self, contents: Sequence[Content], found: Sequence[Problem] = ()
@@ -96,7 +83,7 @@ class Reader:
             problems += check_sets(sets, normal_form)
         cases = self._cases(contents, problems)
         return Bundle(
-            revision=revision_of(contents),
+            revision=revision_of((one.name, one.content) for one in contents),
             files=tuple(one.file for one in policies),
             policy=Policy.of(sets, self._parts.join) if not problems else None,
             cases=tuple(cases),
@@ -150,30 +137,27 @@ class Reader:
         return Source(one.file, tree, text.replace("\r\n", "\n").split("\n"))
 
 
-def revision_of(contents: Sequence[Content]) -> str:
-    """`sha256:` over the names and bytes of the policy files; tests do not count.
-
-    Bytes are taken with LF and without a byte order mark, so that a checkout on
-    another system is the same revision; the order of the files does not matter.
-    """
-    listing = "".join(
-        sorted(
-            f"{hashlib.sha256(_canonical(one.content)).hexdigest()}  {one.name}\n"
-            for one in contents
-            if one.name.endswith(POLICY_SUFFIX)
-        )
-    )
-    return f"sha256:{hashlib.sha256(listing.encode()).hexdigest()}"
+def gather(paths: Sequence[Path]) -> tuple[list[Content], list[Problem]]:
+    """The bytes of the files that paths stand for, and what cannot be read."""
+    problems: list[Problem] = []
+    files = [file for path in paths for file in _files(path, problems)]
+    contents: list[Content] = []
+    for file in dict.fromkeys(files):
+        try:
+            with file.open("rb") as opened:
+                content = opened.read(FILE_BYTES_MAX + 1)
+        except OSError as error:
+            what = f"the file cannot be read: {error.strerror}"
+            problems.append(Problem(Place(str(file), 0, 0), what))
+            continue
+        contents.append(Content(str(file), file.name, content))
+    return contents, problems
 
 
 def _elsewhere(met: Sequence[Problem], before: Sequence[Problem]) -> list[Problem]:
     """What stands at a place that was complained of is not complained of again."""
     spoiled = {one.place for one in before}
     return [one for one in met if one.place not in spoiled]
-
-
-def _canonical(content: bytes) -> bytes:
-    return content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n")
 
 
 def _files(path: Path, problems: list[Problem]) -> list[Path]:

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Column, Connection, Row, func, select
 
 from comptroller.adapters.store import schema
-from comptroller.adapters.store.reading import SqliteReads
+from comptroller.adapters.store.policies import SqlitePolicies
 from comptroller.adapters.store.spending import HOUR_NS
 from comptroller.core.credential import Credential, CredentialId, Secret
 from comptroller.core.usage import USAGE_CLASSES, Usage
@@ -52,10 +52,10 @@ _SPEND_BY: Final = {
 }
 
 
-class SqliteReports(SqliteReads):
+class SqliteReports(SqlitePolicies):
     """Reads of the database.
 
-    Satisfies `engine.ports.Reports`.
+    Satisfies `engine.ports.Reports` and `engine.policy_ports.PolicyReports`.
     """
 
     def requests(self, query: RequestQuery) -> Sequence[RequestRow]:

@@ -12,7 +12,7 @@ from comptroller.adapters.store import schema
 from comptroller.adapters.store.acts import project_acts
 from comptroller.adapters.store.connecting import translated, writing_engine
 from comptroller.adapters.store.ledger import SqliteLedger
-from comptroller.adapters.store.policies import SqlitePolicies, project_policies
+from comptroller.adapters.store.policies import project_policies
 from comptroller.adapters.store.reports import SqliteReports
 from comptroller.adapters.store.requests import Writing, project_requests
 from comptroller.adapters.store.shelf import SqliteShelf
@@ -58,7 +58,6 @@ class SqliteStore:
         self._identity = _identity(path)
         self._reports = SqliteReports(self._engine, path)
         self._ledger = SqliteLedger(self._engine, path)
-        self._policies = SqlitePolicies(self._engine, path)
         # We alone write them, and they are asked for all the time.
         self._positions: dict[str, int] | None = None
         self._shelf = SqliteShelf()
@@ -202,15 +201,15 @@ class SqliteStore:
 
     def policies(self) -> Sequence[PolicyRow]:
         """See `SqlitePolicies.policies`."""
-        return self._policies.policies()
+        return self._reports.policies()
 
     def policy_activations(self) -> Sequence[ActivationRow]:
         """See `SqlitePolicies.policy_activations`."""
-        return self._policies.policy_activations()
+        return self._reports.policy_activations()
 
     def policy_loads(self) -> Sequence[PolicyLoadRow]:
         """See `SqlitePolicies.policy_loads`."""
-        return self._policies.policy_loads()
+        return self._reports.policy_loads()
 
     def accounts(self, ids: Sequence[str]) -> dict[str, AccountState]:
         """See `SqliteLedger.accounts`."""
