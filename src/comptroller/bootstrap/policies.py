@@ -8,6 +8,7 @@ from pathlib import Path
 from comptroller.adapters.configfile.tree import Strictness, read_tree
 from comptroller.adapters.policy.corpus import read_facts as recorded_facts
 from comptroller.adapters.policy.reading import Parts, Reader, gather
+from comptroller.adapters.scanner import RE2Scanner
 from comptroller.bootstrap.policy_language import join, make_language
 from comptroller.core.policy.bundle import Bundle
 from comptroller.core.problem import Place, Problem
@@ -35,7 +36,7 @@ def read_facts(path: Path) -> list[Asked]:
 
 def policy_reader() -> Reader:
     """What reads bundles."""
-    return Reader(Parts(_read_tree, make_language, join))
+    return Reader(Parts(_read_tree, make_language, join, _patterns))
 
 
 def gather_files(paths: Sequence[Path]) -> tuple[list[BundleFile], list[Problem]]:
@@ -48,6 +49,10 @@ def owner_place(file: str, content: bytes) -> Place:
     """Where a policy file that was read before says who owns it."""
     tree, _ = _read_tree(file, content, may_be_blank=False)
     return Place(file, 0, 0) if tree is None else place_at(tree, ("metadata", "owner"))
+
+
+def _patterns() -> Sequence[str]:
+    return RE2Scanner().rules
 
 
 def _read_tree(

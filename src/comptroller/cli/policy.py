@@ -287,6 +287,7 @@ def _contents(policy: Policy) -> str:
         "ceiling": len(policy.ceilings),
         "environment table": len(policy.environments),
         "rule": rules,
+        "prompt restriction": len(policy.prompts),
     }
     return ", ".join(
         f"{count} {name}{'s' if count != 1 else ''}" for name, count in counted.items()

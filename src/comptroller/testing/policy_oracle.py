@@ -53,11 +53,17 @@ def expected(facts: Mapping[str, Any], zone: tzinfo = BERLIN) -> Expected:
     would_deny = ["ceil.smaller-next-quarter"] if asked > 6000 else []
     if principal["kind"] == "external" and request["system_digest"] not in PROMPTS:
         would_deny.append("prompt.approved-system-prompt")
+    denied += _prompt(facts)
+    warnings = ["request.many-choices"] if request["choices"] > 4 else []
+    if _is_personal(facts["prompt"]):
+        warnings.append("prompts.personal-data")
+    if principal["kind"] == "automation" and not _is_approved(facts["prompt"]):
+        would_deny.append("prompts.batch-system-prompt")
     return Expected(
         effect="deny" if denied else "allow",
         by=tuple(sorted(denied or allowed)),
         would_deny=tuple(sorted(would_deny)),
-        warnings=("request.many-choices",) if request["choices"] > 4 else (),
+        warnings=tuple(sorted(warnings)),
         max_output_tokens=limit,
         is_clamped=asked > limit and is_clamp,
     )
@@ -146,3 +152,37 @@ def _night(facts: Mapping[str, Any], zone: tzinfo) -> list[str]:
     if is_batch and facts["model"]["tier"] == "premium" and is_day and not is_excused:
         return ["time.batch-premium-at-night"]
     return []
+
+
+def _prompt(facts: Mapping[str, Any]) -> list[str]:
+    kind, prompt = facts["principal"]["kind"], facts["prompt"]
+    elsewhere = set(prompt["elsewhere"])
+    found = []
+    is_secret = any(rule.startswith("secret.") for rule, _ in prompt["matches"])
+    if kind in {"external", "agent"} and (is_secret or elsewhere):
+        found.append("prompts.no-secrets")
+    if kind == "agent" and (prompt["bytes"] > 400_000 or elsewhere - {"file"}):
+        found.append("prompts.agent-size")
+    if (
+        any(one.startswith(("computer", "bash")) for one in prompt["builtin_tools"])
+        or "mcp" in prompt["builtin_tools"]
+        or any(one == "shell" or one[:4] == "run_" for one in prompt["tools"])
+        or elsewhere - {"file", "container"}
+    ):
+        found.append("prompts.provider-tools")
+    ours = {"gpt-4o", "gpt-4o-mini", "claude-opus", "claude-haiku", "llama-70b"}
+    allowed = {"file", "container", "conversation", "previous_response_id"}
+    if {facts["model"]["id"], *prompt["other_models"]} - ours or elsewhere - allowed:
+        found.append("prompts.models-inside")
+    return found
+
+
+def _is_personal(prompt: Mapping[str, Any]) -> bool:
+    asked = {"personal.iban", "personal.payment-card", "personal.email"}
+    is_found = any(rule in asked for rule, _ in prompt["matches"])
+    return is_found or bool(set(prompt["elsewhere"]) - {"file"})
+
+
+def _is_approved(prompt: Mapping[str, Any]) -> bool:
+    """Whether a batch job's system text is an approved one, and all there is."""
+    return f"sha256:{prompt['system_digest']}" in PROMPTS and not prompt["elsewhere"]

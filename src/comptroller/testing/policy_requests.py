@@ -30,6 +30,18 @@ _CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "ctx.exceptions": ([], [], ["EXC-premium-day"], ["EXC-other"]),
     "agent.operator": ("", "ana", "ana"),
     "agent.sponsor": ("", "bo", "bo"),
+    "prompt.bytes": (0, 400000, 400001),
+    "prompt.system_digest": (None, *(one[7:] for one in PROMPTS), "0" * 64),
+    "prompt.tools": ([], [], ["search"], ["shell"], ["x", "run_"], ["runs", "a shell"]),
+    "prompt.builtin_tools": ([], [], ["web_search"], ["x", "mcp"], ["computer_2"]),
+    "prompt.other_models": ([], [], ["claude-haiku"], ["llama-70b", "gpt-5-pro"]),
+    "prompt.elsewhere": ([], [], [], ["file"], ["container"], ["file", "prompt"]),
+    "prompt.matches": (
+        *([], [], [], [["personal.phone", "user/last"]]),
+        [["secret.jwt", "user/last"], ["secret.jwt", "system/last"]],
+        [["personal.email", "tool/first"], ["secret.npm-access-token", "other/last"]],
+        [["personal.email", "system/middle"], ["personal.iban", "user/first"]],
+    ),
 }
 
 

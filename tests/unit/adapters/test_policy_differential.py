@@ -8,7 +8,7 @@ import cel
 import pytest
 
 from comptroller.adapters.policy.language import Language, Wanted
-from comptroller.adapters.policy.reading import Content, Parts, Reader
+from comptroller.adapters.policy.reading import Content, Reader
 from comptroller.bootstrap.policies import policy_reader, read_bundle
 from comptroller.core.policy.decide import PolicyDecision, decide
 from comptroller.core.policy.expression import (
@@ -105,7 +105,7 @@ def utc_policies() -> tuple[Policy, Policy]:
     content = text.replace("('Europe/Berlin')", "()").encode()
     files = [Content("acme.policy.yaml", "acme.policy.yaml", content)]
     ours = policy_reader()
-    other = Reader(Parts(ours._parts.read_tree, other_language, OneByOne))
+    other = Reader(ours._parts._replace(make_language=other_language, join=OneByOne))
     policies = [one.read_contents(files).policy for one in (ours, other)]
     assert policies[0] is not None
     assert policies[1] is not None

@@ -81,7 +81,7 @@ def test_test_runs_the_cases_and_counts() -> None:
     done = run("test", "--cover", "examples/policy")
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert " passed, 0 failed; 19 of 19 parts hit" in done.stdout
+    assert " passed, 0 failed; 25 of 25 parts hit" in done.stdout
 
 
 def test_a_failing_case_is_named_with_its_place(bundle: Path) -> None:
@@ -138,7 +138,7 @@ def test_diff_lists_the_decisions_that_change(bundle: Path) -> None:
     assert done.returncode == 0
     assert "newly denied: shadow rule does not block (acme)\n" in done.stdout
     assert "  after:  deny by prompt.approved-system-prompt; at most" in done.stdout
-    assert "acme: 1 newly denied\n1 of 36 decisions change.\n" in done.stdout
+    assert "acme: 1 newly denied\n1 of 51 decisions change.\n" in done.stdout
     assert run("diff", "--exit-code", EXAMPLES, bundle).returncode == 1
     assert run("diff", "--exit-code", EXAMPLES, EXAMPLES).returncode == 0
 

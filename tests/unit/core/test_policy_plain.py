@@ -46,6 +46,9 @@ def test_a_policy_decides_the_same_after_it_was_handed_on() -> None:
         ('"deny_if":', '"deny_iff":'),
         ("request.choices", "request.choicez"),
         ('"lists": {', '"lists": 5, "x": {'),
+        ('"prompts": [', '"prompt": ['),
+        ('"patterns": ["secret"]', '"patterns": null'),
+        ('"max_bytes": 400000', '"max_byte": 400000'),
     ],
 )
 def test_what_is_no_policy_is_an_error(before: str, after: str) -> None:
@@ -72,4 +75,4 @@ def test_a_worker_reads_its_policy_without_yaml() -> None:
         check=True,
         timeout=60,
     )
-    assert done.stdout == "19 ['cel_expr_python']\n"
+    assert done.stdout == "25 ['cel_expr_python']\n"

@@ -89,7 +89,10 @@ def test_what_was_missed_is_said_in_words() -> None:
 
     assert verdict.missed == (
         "decision is deny, expected allow",
-        "by is [default-deny, env.model-approved, env.table], expected [a, b]",
+        (
+            "by is [default-deny, env.model-approved, env.table,"
+            " prompts.models-inside], expected [a, b]"
+        ),
         "would_deny is [], expected [x]",
         "warnings is [], expected [y]",
         "max_output_tokens is 8192, expected 5",
@@ -97,7 +100,8 @@ def test_what_was_missed_is_said_in_words() -> None:
         "ceiling is ceil.default, expected c",
         (
             'message is "nothing allows  to acme;  is not approved for production;'
-            '  is not approved for production", expected "zz" in it'
+            "  is not approved for production; denied by the prompt restriction"
+            ' prompts.models-inside: models", expected "zz" in it'
         ),
         'errors is "", expected "e" in it',
     )
@@ -147,7 +151,7 @@ def test_a_difference_lists_the_requests_that_change() -> None:
     before = bundle_of(TEXT)
     shadow = TEXT.index("id: prompt.approved-system-prompt")
     after = bundle_of(
-        TEXT[:shadow] + TEXT[shadow:].replace("mode: audit", "mode: enforce")
+        TEXT[:shadow] + TEXT[shadow:].replace("mode: audit", "mode: enforce", 1)
     )
     assert before.policy is not None
     assert after.policy is not None

@@ -11,6 +11,7 @@ from comptroller.adapters.policy.form import Form
 from comptroller.adapters.policy.sets import Source
 from comptroller.core.policy.case import Expectation, PolicyCase
 from comptroller.core.policy.decide import Effect
+from comptroller.core.policy.prompt import FIELDS as PROMPT_FIELDS
 from comptroller.core.policy.schema import NAMES, neutral_facts
 from comptroller.core.problem import Problem, did_you_mean
 from comptroller.core.tree import Mapping, Plain, Scalar, Tree, plain
@@ -28,6 +29,7 @@ _EXPECT: Final = (
     "message_contains",
     "error_contains",
 )
+_FACTS: Final = (*NAMES, *(field.name for field in PROMPT_FIELDS))
 _EFFECTS: Final = tuple(effect.value for effect in Effect)
 
 Facts = dict[str, dict[str, Any]]
@@ -123,9 +125,9 @@ class _Reader:
         )
 
     def _is_fact(self, form: Form, path: str, tree: Tree) -> bool:
-        if path in NAMES:
+        if path in _FACTS:
             return True
-        hint = did_you_mean(path, NAMES, "facts")
+        hint = did_you_mean(path, _FACTS, "facts")
         form.report(tree.place, f'there is no fact "{path}"', hint)
         return False
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Protocol
 
 from comptroller.adapters.policy.cases import read_cases
 from comptroller.adapters.policy.language import LanguageMaker
+from comptroller.adapters.policy.prompts import Patterns
 from comptroller.adapters.policy.revision import POLICY_SUFFIX, revision_of
 from comptroller.adapters.policy.sets import Source, read_set
 from comptroller.adapters.policy.tokens import normal_form
@@ -37,6 +38,7 @@ class Parts(NamedTuple):
     read_tree: TreeReader
     make_language: LanguageMaker
     join: Joiner
+    patterns: Patterns
 
 
 class Content(NamedTuple):
@@ -97,7 +99,7 @@ class Reader:
         source = self._source(one, problems, may_be_blank=False)
         if source is None:
             return None
-        read, met = read_set(source, self._parts.make_language)
+        read, met = read_set(source, self._parts.make_language, self._parts.patterns)
         problems += _elsewhere(met, problems)
         return read
 

@@ -15,6 +15,7 @@ from comptroller.adapters.policy.language import (
     Wanted,
 )
 from comptroller.adapters.policy.placing import problem_of
+from comptroller.adapters.policy.prompts import KEYS, Patterns, PromptReader
 from comptroller.core.policy.expression import Expression, ExpressionError
 from comptroller.core.policy.rules import (
     EVERYONE,
@@ -24,6 +25,7 @@ from comptroller.core.policy.rules import (
     Mode,
     OnExceed,
     PolicySet,
+    PromptRestriction,
     Rule,
     Selector,
 )
@@ -43,6 +45,7 @@ _TOP: Final = (
     "ceilings",
     "environments",
     "rules",
+    "prompts",
 )
 _ALLOW: Final = ("id", "for", "by", "models", "when")
 _CEILING: Final = ("id", "for", "max_output_tokens", "on_exceed", "when", "mode")
@@ -67,26 +70,31 @@ class Source(NamedTuple):
 
 
 def read_set(
-    source: Source, make_language: LanguageMaker
+    source: Source, make_language: LanguageMaker, patterns: Patterns
 ) -> tuple[PolicySet, list[Problem]]:
     """Reads one policy file.
 
     Args:
         source: the file.
         make_language: makes what compiles its expressions; called only if it has any.
+        patterns: names what prompts are looked through for; called only if it asks
+            for any.
 
     Returns:
         The set, as far as it could be read, and every problem.
     """
-    reader = _Reader(source, make_language)
+    reader = _Reader(source, make_language, patterns)
     return reader.read(), reader.problems
 
 
 class _Reader:
-    def __init__(self, source: Source, make_language: LanguageMaker) -> None:
+    def __init__(
+        self, source: Source, make_language: LanguageMaker, patterns: Patterns
+    ) -> None:
         self.problems: list[Problem] = []
         self._source = source
         self._make_language = make_language
+        self._patterns = patterns
         self._language: Language | None = None
         self._lists: AnyMapping[str, tuple[str, ...]] = {}
 
@@ -109,6 +117,7 @@ class _Reader:
                 for rule in map(self._rule, form.items("rules"))
                 if rule is not None
             ),
+            prompts=tuple(map(self._prompt, form.items("prompts"))),
         )
 
     def _check_kind(self, form: Form) -> None:
@@ -220,6 +229,11 @@ class _Reader:
             controls=controls,
             place=form.place,
         )
+
+    def _prompt(self, tree: Tree) -> PromptRestriction:
+        form, id_ = self._form(tree, KEYS, "prompt restriction")
+        reader = PromptReader(self._lists, self._patterns)
+        return reader.read(form, id_, self._selector(form))
 
     def _table(self, form: Form, key: str) -> dict[str, frozenset[str]]:
         return {

@@ -14,6 +14,7 @@ from comptroller.core.policy.rules import (
     OnExceed,
     Part,
     PolicySet,
+    PromptRestriction,
     Rule,
     Selector,
 )
@@ -47,6 +48,7 @@ def check_sets(sets: Sequence[PolicySet], normal: Normal) -> list[Problem]:
         *_same_rules(sets, normal),
         *_same_allows(sets, normal),
         *_dead_ceilings(sets),
+        *_dead_prompts(sets),
     ]
 
 
@@ -163,8 +165,65 @@ def _governs(other: CeilingRule, ceiling: CeilingRule, *, is_first: bool) -> boo
     return is_first or other.selector != ceiling.selector
 
 
-def _same(one: Expression | None, other: Expression | None, normal: Normal) -> bool:
-    return _text(one, normal) == _text(other, normal)
+def _dead_prompts(sets: Sequence[PolicySet]) -> Iterator[Problem]:
+    """Restrictions that another one makes needless, and such as nothing can meet."""
+    prompts = [restriction for one in sets for restriction in one.prompts]
+    for place, restriction in enumerate(prompts):
+        for other_place, other in enumerate(prompts):
+            if other is restriction or not _restricts_no_more(restriction, other):
+                continue
+            # Of two that are the same the second is the one too many.
+            if other_place < place or not _restricts_no_more(other, restriction):
+                what = (
+                    f'prompt restriction "{restriction.id}" denies nothing that'
+                    f' "{other.id}" does not'
+                )
+                where = _line(other)
+                yield Problem(restriction.place, what, f"that is at {where}; keep one")
+                break
+        required = set(restriction.required_system_digests)
+        if required and required <= set(restriction.forbidden_system_digests):
+            what = f'prompt restriction "{restriction.id}" denies every prompt'
+            hint = "what it requires as a system text it forbids"
+            yield Problem(restriction.place, what, hint)
+
+
+def _restricts_no_more(one: PromptRestriction, other: PromptRestriction) -> bool:
+    """Whether all that breaks one restriction breaks another, with what follows."""
+    return (
+        other.mode in (one.mode, Mode.ENFORCE)
+        and other.selector.covers(one.selector)
+        and (
+            one.max_bytes is None
+            or (other.max_bytes is not None and other.max_bytes <= one.max_bytes)
+        )
+        and _is_within(other.required_system_digests, one.required_system_digests)
+        and _is_within(other.models, one.models)
+        and set(one.forbidden_system_digests) <= set(other.forbidden_system_digests)
+        and _are_met(one.forbidden_tools, other.forbidden_tools)
+        and _are_met(one.forbidden_builtin_tools, other.forbidden_builtin_tools)
+        and all(
+            pattern in other.patterns or pattern.partition(".")[0] in other.patterns
+            for pattern in one.patterns
+        )
+        and set(other.allowed_elsewhere) <= set(one.allowed_elsewhere)
+    )
+
+
+def _is_within(stricter: Sequence[str], allowed: Sequence[str]) -> bool:
+    """Whether a list of all that may be is as strict as another; empty: it is none."""
+    return not allowed or (bool(stricter) and set(stricter) <= set(allowed))
+
+
+def _are_met(words: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether whatever some words forbid is forbidden by others."""
+    return all(
+        any(
+            word.startswith(one[:-1]) if one.endswith("*") else word == one
+            for one in others
+        )
+        for word in words
+    )
 
 
 def _text(expression: Expression | None, normal: Normal) -> str | None:

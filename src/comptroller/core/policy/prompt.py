@@ -7,7 +7,7 @@ text of a prompt ever gets into a finding, so a finding can be recorded and show
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -253,7 +253,25 @@ def judge(
     Returns:
         One finding for every condition and place.
     """
-    return tuple(dict.fromkeys(_broken(one, model, facts, matches)))
+    found: list[Finding] = []
+    if one.max_bytes is not None and facts.prompt_bytes > one.max_bytes:
+        found.append(Finding("max_bytes", ""))
+    if one.required_system_digests or one.forbidden_system_digests:
+        found += _system(one, facts.system_digest)
+    if one.forbidden_tools and facts.tools:
+        hits = _hits(one.forbidden_tools, facts.tools)
+        found += [Finding("forbidden_tools", hit) for hit in hits]
+    if one.forbidden_builtin_tools and facts.builtin_tools:
+        hits = _hits(one.forbidden_builtin_tools, facts.builtin_tools)
+        found += [Finding("forbidden_builtin_tools", hit) for hit in hits]
+    if one.patterns and matches:
+        found += _patterns(one.patterns, matches)
+    if one.models and not _are_allowed(one.models, model, facts.other_models):
+        # The name is the client's own word, so it is not repeated.
+        found.append(Finding("models", ""))
+    if facts.elsewhere:
+        found += _elsewhere(one, facts.elsewhere)
+    return tuple(dict.fromkeys(found) if len(found) > 1 else found)
 
 
 def said(one: PromptRestriction, findings: Sequence[Finding]) -> str:
@@ -265,36 +283,26 @@ def said(one: PromptRestriction, findings: Sequence[Finding]) -> str:
     return f"{why}: {', '.join(named)}"
 
 
-def _broken(
-    one: PromptRestriction, model: object, facts: PromptFacts, matches: Sequence[Match]
-) -> Iterator[Finding]:
-    if one.max_bytes is not None and facts.prompt_bytes > one.max_bytes:
-        yield Finding("max_bytes", "")
-    yield from _system(one, facts.system_digest)
-    for forbidden in _hit(one.forbidden_tools, facts.tools):
-        yield Finding("forbidden_tools", forbidden)
-    for forbidden in _hit(one.forbidden_builtin_tools, facts.builtin_tools):
-        yield Finding("forbidden_builtin_tools", forbidden)
-    if one.patterns:
-        yield from _patterns(one.patterns, matches)
-    # The name is the client's own word, so it is not repeated.
-    if one.models and not {model, *facts.other_models} <= set(one.models):
-        yield Finding("models", "")
-    if facts.elsewhere and any(restricts(one) for restricts in RESTRICTS.values()):
-        yield from _elsewhere(one, facts.elsewhere)
-
-
-def _elsewhere(one: PromptRestriction, fields: tuple[str, ...]) -> Iterator[Finding]:
-    for field in fields:
-        if field not in one.allowed_elsewhere:
-            yield Finding("elsewhere", field if field in ELSEWHERE else "")
-
-
-def _system(one: PromptRestriction, digest: str | None) -> Iterator[Finding]:
+def _system(one: PromptRestriction, digest: str | None) -> list[Finding]:
+    found = []
     if one.required_system_digests and digest not in one.required_system_digests:
-        yield Finding("required_system_digests", "")
+        found.append(Finding("required_system_digests", ""))
     if digest is not None and digest in one.forbidden_system_digests:
-        yield Finding("forbidden_system_digests", digest)
+        found.append(Finding("forbidden_system_digests", digest))
+    return found
+
+
+def _are_allowed(
+    allowed: tuple[str, ...], model: object, others: tuple[str, ...]
+) -> bool:
+    return model in allowed and (not others or set(others) <= set(allowed))
+
+
+def _elsewhere(one: PromptRestriction, fields: tuple[str, ...]) -> list[Finding]:
+    unseen = [field for field in fields if field not in one.allowed_elsewhere]
+    if not unseen or not any(restricts(one) for restricts in RESTRICTS.values()):
+        return []
+    return [Finding("elsewhere", x if x in ELSEWHERE else "") for x in unseen]
 
 
 RESTRICTS: Final[Mapping[str, Callable[[PromptRestriction], object]]] = {
@@ -309,14 +317,22 @@ RESTRICTS: Final[Mapping[str, Callable[[PromptRestriction], object]]] = {
 """Conditions that what is not in the body could break unseen, by their keys."""
 
 
-def _patterns(patterns: tuple[str, ...], matches: Sequence[Match]) -> Iterator[Finding]:
-    for rule, offset_class in matches:
-        if rule in patterns or rule.partition(".")[0] in patterns:
-            yield Finding(rule, offset_class)
+def _patterns(patterns: tuple[str, ...], matches: Sequence[Match]) -> list[Finding]:
+    return [
+        Finding(rule, offset_class)
+        for rule, offset_class in matches
+        if rule in patterns or rule.partition(".")[0] in patterns
+    ]
 
 
-def _hit(forbidden: tuple[str, ...], names: tuple[str, ...]) -> Iterator[str]:
-    for one in forbidden:
-        whole = not one.endswith("*")
-        if any(n == one if whole else n.startswith(one[:-1]) for n in names):
-            yield one
+def _hits(forbidden: tuple[str, ...], names: tuple[str, ...]) -> list[str]:
+    """The words that a name meets, not the names: those are the client's own."""
+    return [
+        word
+        for word in forbidden
+        if (
+            any(name.startswith(word[:-1]) for name in names)
+            if word.endswith("*")
+            else word in names
+        )
+    ]
