@@ -148,7 +148,7 @@ class Served:
         self.publish()
 
     def _registry(
-        self, providers: Mapping[str, Provider], settings: Mapping[str, int]
+        self, providers: Mapping[str, Provider], settings: Mapping[str, Any]
     ) -> Registry:
         base = acme()
         models = {

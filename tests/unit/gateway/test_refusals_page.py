@@ -66,5 +66,7 @@ def test_every_control_is_on_the_page_with_its_codes() -> None:
             listed.setdefault(code, name)
 
     assert listed == CONTROL_OF
-    named = re.findall(r"^\| `(\w+)` \| whether|^\| `(\w+)` \| what", page, re.M)
+    named = re.findall(
+        r"^\| `(\w+)` \| whether|^\| `(\w+)` \| what", page, re.MULTILINE
+    )
     assert [one or other for one, other in named] == list(CONTROLS)
