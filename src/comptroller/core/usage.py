@@ -65,6 +65,8 @@ class Reading(NamedTuple):
     """UTF-8 bytes of generated text seen, for an estimate."""
     complete: bool
     """Whether the reply reached its dialect's own end."""
+    item_ids: tuple[str, ...] = ()
+    """Of what the reply consists of, where its dialect names the parts."""
 
 
 def total(usage: Usage, classes: tuple[str, ...]) -> int:

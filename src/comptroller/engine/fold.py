@@ -78,6 +78,7 @@ class _Ended(msgspec.Struct, frozen=True, gc=False):
     rate_card: str | None = _named("comptroller.rate_card", None)
     cost_nano_usd: int = _named("comptroller.cost.nano_usd", 0)
     duration_us: int | None = _named("comptroller.duration_us", None)
+    stored: records.Stored | None = _named("comptroller.stored", None)
 
 
 class _DecidedLine(
@@ -180,6 +181,7 @@ class End(NamedTuple):
     rate_card: str | None
     model_answered: str | None
     duration_us: int | None
+    stored: records.Stored | None
 
 
 ActData: TypeAlias = (
@@ -391,6 +393,7 @@ def _fold_end(folded: Folded, line: _EndedLine, offset: int) -> None:
         data.rate_card,
         data.model_answered,
         data.duration_us,
+        data.stored,
     )
 
 

@@ -18,6 +18,7 @@ from comptroller.engine.ledger_rows import (
     IncidentRow,
     SettlementRow,
 )
+from comptroller.engine.object_ports import ObjectReports
 from comptroller.engine.policy_ports import PolicyReports
 
 
@@ -368,7 +369,7 @@ class OpenRequest(NamedTuple):
     hold_usage: Usage
 
 
-class Store(Reports, Ledger, PolicyReports, Protocol):
+class Store(Reports, Ledger, PolicyReports, ObjectReports, Protocol):
     """The store; the control process alone writes it."""
 
     def position(self, source: str) -> int:

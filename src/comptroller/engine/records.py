@@ -115,6 +115,13 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     hold_output_tokens: int = _named("comptroller.hold.output_tokens")
     body_bytes: int = _named("http.request.body.size")
     run: str | None = msgspec.field(name="comptroller.run", default=None)
+    downgraded_from: str | None = msgspec.field(
+        name="comptroller.model.downgraded_from", default=None
+    )
+    """The id of the model asked for, where a budget had it answered by another."""
+    downgraded_by: DowngradedBy | None = msgspec.field(
+        name="comptroller.model.downgraded_by", default=None
+    )
     hold_accounts: list[str] = msgspec.field(
         name="comptroller.hold.accounts", default_factory=list
     )
@@ -160,6 +167,15 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     )
     lack: Lack | None = msgspec.field(name="comptroller.limit.lack", default=None)
     """Of a request that was denied: the account that had no room, as it stood."""
+
+
+class DowngradedBy(msgspec.Struct, frozen=True):
+    """The budget that changed a request's model, and the model that it uses."""
+
+    account: str
+    percent: int
+    """The share of it that was spent."""
+    use: str
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from comptroller.core.credential import Credential, Secret, rotated
 from comptroller.core.errors import RecordError
 from comptroller.engine import fold, records
 from comptroller.engine.bookkeeping import Bookkeeping
+from comptroller.engine.objects import Maker, Owned, made
 from comptroller.engine.ports import (
     CredentialRow,
     JournalPosition,
@@ -51,6 +52,7 @@ class InMemoryStore(InMemoryPolicies, InMemoryLedgerReads):
         self._credentials: dict[str, Credential] = {}
         self._last_used: dict[str, int] = {}
         self._conflicts = 0
+        self._made: dict[tuple[str, str], Owned] = {}
 
     def is_lost(self) -> bool:
         """Whether another store, or none, is in its place."""
@@ -142,6 +144,10 @@ class InMemoryStore(InMemoryPolicies, InMemoryLedgerReads):
         if row.state != "open":
             self._conflicts += 1
             return
+        if ending.stored is not None:
+            maker = Maker(row.tenant, row.service, row.model, row.request_id)
+            for one in made(ending.stored, maker):
+                self._made.setdefault((one.id, one.provider), one)
         self._requests[ending.request_id] = row._replace(
             state=ending.state,
             cost_nano_usd=ending.cost_nano_usd,
@@ -265,6 +271,10 @@ class InMemoryStore(InMemoryPolicies, InMemoryLedgerReads):
             cost = before.cost_nano_usd + row.cost_nano_usd
             spent[key] = SpendRow(key, before.requests + 1, usage, cost)
         return sorted(spent.values(), key=lambda row: (-row.cost_nano_usd, row.key))
+
+    def objects(self, ids: Sequence[str]) -> Sequence[Owned]:
+        """The stored objects with these ids, whoever made them."""
+        return [one for one in self._made.values() if one.id in ids]
 
     def registry_objects(self) -> Sequence[RegistryObject]:
         """Everything applied, at the revision of `revision()`."""

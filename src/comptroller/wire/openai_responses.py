@@ -16,6 +16,8 @@ _NOTHING_BYTES: Final = len(b"null")
 _ENDS: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed"}
 )
+ITEMS_MAX: Final = 64
+"""Ids of items that are read of one response."""
 _RUNNING: Final = frozenset({"queued", "in_progress"})
 
 
@@ -25,6 +27,7 @@ class _Content(msgspec.Struct, gc=False):
 
 
 class _Item(msgspec.Struct, gc=False):
+    id: Any = None
     type: str | None = None
     content: list[_Content] | None = None
     summary: list[_Content] | None = None
@@ -78,6 +81,7 @@ class ResponsesReader:
         "_delta_bytes",
         "_id",
         "_is_complete",
+        "_items",
         "_model",
         "_output_bytes",
         "_raw",
@@ -89,6 +93,7 @@ class ResponsesReader:
         self._id: str | None = None
         self._model: str | None = None
         self._tier: str | None = None
+        self._items: tuple[str, ...] = ()
         self._raw = b""
         self._delta_bytes = 0
         self._output_bytes = 0
@@ -136,6 +141,7 @@ class ResponsesReader:
             cost,
             max(self._output_bytes, self._delta_bytes),
             self._is_complete,
+            self._items,
         )
 
     def _take(self, data: bytes) -> str | None:
@@ -154,6 +160,8 @@ class ResponsesReader:
             items = response.output or ()
             self._output_bytes = sum(map(_item_bytes, items))
             self._searches = sum(map(_is_search, items))
+            named = [one.id for one in items if type(one.id) is str]
+            self._items = tuple(named[:ITEMS_MAX])
         return text_or_none(response.status) or ""
 
 

@@ -13,9 +13,12 @@ from comptroller.engine.commands import Issue
 from comptroller.engine.control import Control, ControlParts
 from comptroller.engine.leasing import AskLeases
 from comptroller.engine.ledger import Ledger
+from comptroller.engine.objects import IDS_MAX, AskedObject, Whose
 from comptroller.engine.projection import Projector
 from comptroller.engine.records import Actor
 from comptroller.testing.administration import FakeSite, small_registry
+from comptroller.testing.ledger_script import LedgerScript
+from comptroller.testing.system import SequentialIds
 from comptroller.testing.timers import FakeTimers
 
 ADA = Actor(person="ada", account="root@test")
@@ -165,3 +168,31 @@ def test_a_store_that_was_replaced_ends_the_control_process(site: FakeSite) -> N
     assert isinstance(control.failed, StoreUnavailableError)
     lease = AskLeases("/n/w0/1", 1, "boot", "disk", [], [], [])
     assert ask(control, lease)["error"]["code"] == "store_unavailable"
+
+
+def test_whose_objects_are_is_told_of_what_was_just_recorded(site: FakeSite) -> None:
+    """All that is recorded is projected before an id is called nobody's."""
+    control = control_of(site)
+    worker = site.journals.open("/node/w0/01B")
+    script = LedgerScript(worker, site.clock, SequentialIds())
+    script.decided("R1")
+    made = {"provider": "openai", "response": "resp_1"}
+    script.settled("R1", 1, {"input": 1}, {"comptroller.stored": made})
+    asked = [AskedObject("acme", "resp_1"), AskedObject("umbrella", "resp_1")]
+
+    theirs = ask(control, Whose(asked[1:]))
+    ours = ask(control, Whose(asked))
+
+    assert theirs == {"ok": {"objects": []}}
+    assert [(one["tenant"], one["id"]) for one in ours["ok"]["objects"]] == [
+        ("acme", "resp_1")
+    ]
+
+
+def test_so_many_objects_are_asked_for_and_no_more(site: FakeSite) -> None:
+    """A line is bounded, and so is what it asks for."""
+    asked = [AskedObject("acme", f"resp_{n}") for n in range(IDS_MAX + 1)]
+    control = control_of(site)
+
+    assert "ok" in ask(control, Whose(asked[1:]))
+    assert ask(control, Whose(asked))["error"]["code"] == "invalid_argument"

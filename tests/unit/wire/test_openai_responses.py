@@ -6,6 +6,7 @@ import pytest
 
 from comptroller.core.usage import Pass, Reading
 from comptroller.wire.meters import meter_for
+from comptroller.wire.openai_responses import ITEMS_MAX
 from comptroller.wire.routes import match
 
 RESPONSES = match(b"POST", b"/v1/responses")
@@ -123,3 +124,21 @@ def test_odd_output_does_not_cost_the_usage() -> None:
     assert reading.output_bytes > 0
     assert meter_reading(b"data: nonsense\n\ndata: [DONE]\n\n", b"").passes == ()
     assert meter_reading(b"nonsense", b"application/json").complete is False
+
+
+def test_the_items_of_a_response_are_named() -> None:
+    """Their ids are read, a bounded number of them; an odd one is passed over."""
+    items: list[dict[str, object]] = [{"type": "reasoning", "id": "rs_1"}, {"id": 5}]
+    assert read_response(output=[*items, {"id": "msg_1"}], usage=USAGE).item_ids == (
+        "rs_1",
+        "msg_1",
+    )
+    many: list[dict[str, object]] = [{"id": f"m{number}"} for number in range(99)]
+    assert len(read_response(output=many, usage=USAGE).item_ids) == ITEMS_MAX
+
+
+def test_a_stream_names_its_response_at_once() -> None:
+    """The first event does, so that the id of a stream that is cut is known."""
+    reading = read_events({"type": "response.created", "response": {"id": "resp_1"}})
+    assert reading.response_id == "resp_1"
+    assert not reading.complete

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects import sqlite
 
 from comptroller.adapters.store import schema
+from comptroller.adapters.store.objects import project_objects
 from comptroller.adapters.store.shelf import SqliteShelf
 from comptroller.adapters.store.spending import HOUR_NS
 from comptroller.adapters.store.statements import adding, compiled
@@ -23,6 +24,7 @@ from comptroller.core.errors import RecordError
 from comptroller.core.usage import USAGE_CLASSES
 from comptroller.engine.bookkeeping import Bookkeeping
 from comptroller.engine.fold import Conflict, Decision, End, Folded, held_accounts
+from comptroller.engine.objects import Maker, Owned, made
 
 LOOK_UP: Final = 100
 """Ids in one look-up; the statement is compiled for so many."""
@@ -136,6 +138,7 @@ def project_requests(writing: Writing, folded: Folded) -> list[Conflict]:
     earlier, conflicts = _ends_of_earlier(writing, folded, spent)
     rows: list[_Tuple] = []
     uses: dict[str, int] = {}
+    objects: list[Owned] = []
     ends, slices = folded.ends, folded.slices
     for request_id, decision in folded.decisions.items():
         end = ends.get(request_id)
@@ -157,6 +160,9 @@ def project_requests(writing: Writing, folded: Folded) -> list[Conflict]:
             key = (hour, tenant, unit, service, billing, model, credential)
             _add(spent, key, end)
             where = Where("", tenant, unit, service, credential, facts.run)
+            if end.stored is not None:
+                maker = Maker(tenant, service, facts.model, request_id)
+                objects += made(end.stored, maker)
             held = path.held(facts.hold_nano_usd, a_slice)
             writing.keeping.end(
                 Ending(writing.source, where, time_ns, end.cost_nano_usd, held)
@@ -169,6 +175,7 @@ def project_requests(writing: Writing, folded: Folded) -> list[Conflict]:
     if earlier:
         updates = [_update(writing.journal, end) for end in earlier]
         connection.exec_driver_sql(_END, updates)
+    project_objects(connection, objects)
     if spent:
         sums = [(*key, *counts) for key, counts in spent.items()]
         connection.exec_driver_sql(_SPEND, sums)
@@ -186,6 +193,7 @@ def _ends_of_earlier(
         _extend(writing.connection, folded, known)
     ends: list[End] = []
     conflicts: list[Conflict] = []
+    objects: list[Owned] = []
     for request_id in ids:
         end = folded.ends[request_id]
         found = known.get(request_id)
@@ -201,6 +209,10 @@ def _ends_of_earlier(
         key = (found.time_ns // HOUR_NS, *found[3:7], found.model or "", found[8])
         _add(spent, key, end)
         _book(writing.keeping, found, end, slices.get(request_id))
+        if end.stored is not None:
+            maker = Maker(found.tenant, found.service, found.model, request_id)
+            objects += made(end.stored, maker)
+    project_objects(writing.connection, objects)
     return ends, conflicts
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from comptroller.core.usage import USAGE_CLASSES
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The newest migration; a database that says so needs no Alembic to open."""
 
 metadata: Final = MetaData()
@@ -365,3 +365,18 @@ policy_loads: Final = Table(
     sqlite_with_rowid=False,
 )
 """Workers' own; they may be projected before the records of the bundle."""
+
+objects: Final = Table(
+    "objects",
+    metadata,
+    # As `engine.objects.Owned`.
+    Column("id", Text, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    _required("kind"),
+    _required("tenant"),
+    _required("service"),
+    Column("model", Text),
+    _required("request_id"),
+    sqlite_with_rowid=False,
+)
+"""What providers have stored; two may give the same id."""

@@ -12,6 +12,7 @@ from comptroller.adapters.store import schema
 from comptroller.adapters.store.acts import project_acts
 from comptroller.adapters.store.connecting import translated, writing_engine
 from comptroller.adapters.store.ledger import SqliteLedger
+from comptroller.adapters.store.objects import SqliteObjects
 from comptroller.adapters.store.policies import project_policies
 from comptroller.adapters.store.reports import SqliteReports
 from comptroller.adapters.store.requests import Writing, project_requests
@@ -28,6 +29,7 @@ from comptroller.engine.ledger_rows import (
     IncidentRow,
     SettlementRow,
 )
+from comptroller.engine.objects import Owned
 from comptroller.engine.policy_ports import ActivationRow, PolicyLoadRow, PolicyRow
 from comptroller.engine.ports import (
     CredentialRow,
@@ -58,6 +60,7 @@ class SqliteStore:
         self._identity = _identity(path)
         self._reports = SqliteReports(self._engine, path)
         self._ledger = SqliteLedger(self._engine, path)
+        self._objects = SqliteObjects(self._engine, path)
         # We alone write them, and they are asked for all the time.
         self._positions: dict[str, int] | None = None
         self._shelf = SqliteShelf()
@@ -198,6 +201,10 @@ class SqliteStore:
     def credentials(self) -> Sequence[CredentialRow]:
         """See `SqliteReports.credentials`."""
         return self._reports.credentials()
+
+    def objects(self, ids: Sequence[str]) -> Sequence[Owned]:
+        """See `SqliteObjects.objects`."""
+        return self._objects.objects(ids)
 
     def policies(self) -> Sequence[PolicyRow]:
         """See `SqlitePolicies.policies`."""
