@@ -153,6 +153,7 @@ class Exchange:
         """What was missing is known."""
         self._waiting = None
         self._floor.waiting.discard(self)
+        self.stage = Stage.NEW
         self._decide(ask)
 
     def _waited(self, verdict: Admitted | Refused, now_ns: int) -> None:

@@ -35,12 +35,13 @@ class Scans:
         self._scanner = scanner
         self._threads = ThreadPoolExecutor(1, "scan")
         self._loop = asyncio.get_running_loop()
-        self._count = 0
+        self.count = 0
+        """Long prompts that are scanned now, or wait for it."""
 
     @property
     def is_full(self) -> bool:
         """Whether a further long prompt is one too many."""
-        return self._count >= SCANS_MAX
+        return self.count >= SCANS_MAX
 
     def scan(
         self,
@@ -54,11 +55,11 @@ class Scans:
             on_done: called on the event loop, later: with the matches, or why there
                 are none.
         """
-        self._count += 1
+        self.count += 1
         future = self._loop.run_in_executor(self._threads, self.scan_now, texts)
 
         def done(future: asyncio.Future[Sequence[Match] | str]) -> None:
-            self._count -= 1
+            self.count -= 1
             if not future.cancelled():
                 on_done(future.result())
 

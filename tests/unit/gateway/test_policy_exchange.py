@@ -1,0 +1,196 @@
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
+from comptroller.core.policy.plain import plain_set
+from comptroller.core.policy.rules import (
+    AllowTable,
+    Mode,
+    Policy,
+    PolicySet,
+    PromptRestriction,
+)
+from comptroller.engine.desk import Desk
+from comptroller.engine.judging import Judge
+from comptroller.engine.snapshot import ActivePolicy, Snapshot
+from comptroller.gateway.exchange import Exchange, Stage
+from comptroller.gateway.floor import Floor
+from comptroller.gateway.gathering import INLINE_CHARACTERS_MAX, SCANS_MAX
+from comptroller.gateway.inbound import Inbound
+from comptroller.testing.answered import CARD, acme
+from comptroller.testing.both_ends import Calling, Listening
+from comptroller.testing.journal import InMemoryJournal
+from comptroller.testing.scanner import WordScanner
+from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
+from comptroller.testing.upstream import CHAT
+
+SCAN_BYTES_MAX = 200_000
+RESTRICTION = PromptRestriction("p.secrets", patterns=("secret",))
+SET = PolicySet(
+    "test",
+    "ada",
+    allow=(AllowTable("allow.all", {"*": frozenset({"*"})}),),
+    prompts=(RESTRICTION,),
+)
+
+
+class Place:
+    """A worker with a policy that asks for patterns."""
+
+    def __init__(self, declared: PolicySet = SET) -> None:
+        self.journal = InMemoryJournal("/n/w0/1")
+        self.upstreams = Calling()
+        self.floor = Floor(
+            self.journal,
+            self.upstreams,
+            FakeClock(),
+            SequentialIds(),
+            scanner=WordScanner(
+                {"secret.word": "hunter2"}, scan_bytes_max=SCAN_BYTES_MAX
+            ),
+            plain=True,
+        )
+        secret = Secret(hash_secret("good"), 0)
+        held = Credential(CredentialId("c1"), "checkout-assistant", "ada", 0, (secret,))
+        judge = Judge(
+            ActivePolicy("sha256:1", [plain_set(declared)]), Policy.of([declared])
+        )
+        snapshot = Snapshot(1, 1, acme(), [held], CARD)
+        self.floor.take(Desk(snapshot, FixedSecrets({}), judge))
+
+    def ask(self, text: str) -> tuple[Exchange, Listening]:
+        """Begins a request with this prompt."""
+        client = Listening()
+        messages = [{"role": "user", "content": text}]
+        inbound = Inbound(
+            method=b"POST",
+            path=b"/v1/chat/completions",
+            query=b"",
+            lines=[],
+            secrets=[b"good"],
+            coding=b"",
+            body=msgspec.json.encode({"model": "gpt-5-mini", "messages": messages}),
+            keep_alive=True,
+            chunked_allowed=True,
+            has_host=True,
+            is_head=False,
+        )
+        exchange = Exchange(self.floor, client, inbound)
+        exchange.begin()
+        return exchange, client
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if is_so():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come to that")
+
+
+LONG = "word " * (INLINE_CHARACTERS_MAX // 4)
+
+
+@pytest.mark.parametrize("filling", ["", LONG])
+def test_a_secret_is_refused_and_never_sent(filling: str) -> None:
+    """Whether a prompt is scanned at once or in a thread, a match denies it."""
+
+    async def play() -> None:
+        place = Place()
+        exchange, client = place.ask(filling + " hunter2")
+        await until(lambda: bool(client.said))
+        assert b" 400 " in client.said
+        assert b"policy_denied" in client.said
+        assert exchange.stage is not Stage.WAITING
+        assert place.upstreams.calls == []
+        assert not place.floor.waiting
+        (record,) = [one for one in place.journal.records if b"decided" in one.line]
+        assert b"secret.word" in record.line
+        assert b"hunter2" not in record.line
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("filling", ["", LONG])
+def test_what_holds_no_secret_goes_on(filling: str) -> None:
+    """A scan that finds nothing lets the request go on, once."""
+
+    async def play() -> None:
+        place = Place()
+        exchange, client = place.ask(filling + " nothing")
+        await until(lambda: bool(place.upstreams.calls))
+        assert (exchange in place.floor.waiting, len(place.upstreams.calls)) == (
+            False,
+            1,
+        )
+        assert client.said == b""
+
+    asyncio.run(play())
+
+
+def test_more_than_is_scanned_is_denied() -> None:
+    """A prompt beyond the scanner's bound is refused, not passed unscanned."""
+
+    async def play() -> None:
+        place = Place()
+        _, client = place.ask("x" * (SCAN_BYTES_MAX + 1))
+        await until(lambda: bool(client.said))
+        assert b"policy_error" in client.said
+        assert place.upstreams.calls == []
+
+    asyncio.run(play())
+
+
+def test_long_prompts_wait_in_a_bounded_queue() -> None:
+    """One too many long prompts are refused at once, in words that say so."""
+
+    async def play() -> None:
+        place = Place()
+        asked = [place.ask(LONG) for _ in range(SCANS_MAX + 1)]
+        _, last = asked[-1]
+        assert b"policy_error" in last.said
+        assert b"try again" in last.said
+        await until(lambda: len(place.upstreams.calls) == SCANS_MAX)
+
+    asyncio.run(play())
+
+
+def test_a_client_that_leaves_during_a_scan_is_forgotten() -> None:
+    """Nothing is decided or sent for nobody."""
+
+    async def play() -> None:
+        place = Place()
+        exchange, _ = place.ask(LONG)
+        assert exchange.stage is Stage.WAITING
+        exchange.client_left()
+        assert place.floor.scans.count == 1
+        await until(lambda: place.floor.scans.count == 0)
+        assert place.upstreams.calls == []
+        assert [one for one in place.journal.records if b"decided" in one.line] == []
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_warning_stands_in_the_replys_head(is_stream: bool) -> None:
+    """A rule in `warn` reaches the client with the reply, whole or streamed."""
+
+    async def play() -> None:
+        warned = replace(RESTRICTION, mode=Mode.WARN)
+        place = Place(replace(SET, prompts=(warned,)))
+        _, client = place.ask("hunter2")
+        _, sink = place.upstreams.calls[0]
+        kind = b"text/event-stream" if is_stream else b"application/json"
+        sink.on_head(200, [(b"content-type", kind)])
+        if not is_stream:
+            sink.on_data(CHAT)
+            sink.on_end()
+        head = client.said.partition(b"\r\n\r\n")[0]
+        assert b"\r\nx-comptroller-policy-warning: p.secrets: " in head
+        assert b"hunter2" not in head
+
+    asyncio.run(play())
