@@ -75,7 +75,7 @@ class BudgetEntry(Entry):
     on_threshold: dict[PercentText, UseText] = Field(
         default={},
         description=(
-            "Another model for requests once a share of the limit is spent or held: "
+            "Another model for requests once a share of the limit is spent: "
             "`{80%: use cheap-model}`."
         ),
     )
