@@ -114,12 +114,21 @@ def _what(found: Document) -> Iterator[str]:
     at = f" (as {upstream})" if upstream not in {None, asked} else ""
     provider = f" of {model['provider']}" if model["provider"] else ""
     yield _fact("asked", f"{asked}{at}{provider}")
+    if model["downgraded"]:
+        yield _fact("", _downgrade(model["downgraded"]))
     yield _fact("answered", model["answered"] or "-")
     if model["service_tier"]:
         yield _fact("service tier", model["service_tier"])
     for name, count in found["usage"].items():
         yield _fact(name, f"{count:,}")
     yield _fact("source", found["usage_source"] or "-")
+
+
+def _downgrade(said: Document) -> str:
+    return (
+        f"{said['to']} instead of {said['from']}: {said['percent']}% of"
+        f" {said['account']} were spent"
+    )
 
 
 def _money(found: Document) -> Iterator[str]:

@@ -19,9 +19,10 @@ from comptroller.engine.bounding import (
 from comptroller.engine.controls import NOTHING_SEEN, Seen
 from comptroller.engine.decision_data import Case, DecisionData, Known
 from comptroller.engine.desk import Desk, Entitlement
+from comptroller.engine.downgrading import Downgrading
 from comptroller.engine.hold_path import NO_LIMITS, HoldPath, Need
 from comptroller.engine.holding import Holding
-from comptroller.engine.judging import Judge, Unscanned
+from comptroller.engine.judging import Judge, Judgement, Unscanned
 from comptroller.engine.leasing import Lack
 from comptroller.engine.limit_refusals import Asker
 from comptroller.engine.ports import TokenCounter
@@ -65,6 +66,7 @@ class Admission:
         self._buckets = buckets if buckets is not None else UpstreamBuckets()
         self._counter = counter
         self._data = DecisionData(desk)
+        self._downgrading = Downgrading(desk)
 
     def identify(
         self, secret: bytes | None, now_ns: int, route: Route
@@ -103,6 +105,8 @@ class Admission:
             return facts
         credential, service = known
         found = self.desk.entitlements(credential, service, facts.model, ask.route)
+        if not self._downgrading.is_idle:
+            found = self._downgrading.apply(found, facts, now_ns)
         turned_away: Refused | None = None
         for entitlement in self.desk.in_turn(found):
             if entitlement.deployment in ask.tried:
@@ -139,7 +143,7 @@ class Admission:
             holding,
             path,
             need,
-            judgement.notes if judgement is not None else b"",
+            _notes(entitlement, judgement),
         )
 
     def deny(
@@ -300,6 +304,13 @@ class Admission:
     def _turned_away(self, case: Case, refusal: Refusal) -> Refused:
         """Turns a request away before its limits are asked."""
         return Refused(refusal, self._data.turned_away(case, refusal))
+
+
+def _notes(entitlement: Entitlement, judgement: Judgement | None) -> bytes:
+    """The header lines that tell the client what was changed or warned of."""
+    notes = judgement.notes if judgement is not None else b""
+    downgraded = entitlement.downgraded
+    return notes if downgraded is None else notes + downgraded.note()
 
 
 def _need(path: HoldPath, facts: RequestFacts, bound: Bounded, hold: Hold) -> Need:

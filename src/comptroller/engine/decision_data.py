@@ -6,7 +6,7 @@ What is the same for many requests is encoded once; see engine/recording.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -59,14 +59,16 @@ class _Verdict(NamedTuple):
     has_budget: bool = False
 
 
+_Passing: TypeAlias = tuple[bool, bool, bool, bool, str | None, frozenset[str], Seen]
+"""All that the controls of a request that passes depend on, but for values."""
+
+
 class DecisionData:
     """Writes the members of decision records by one desk."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._passed: dict[
-            tuple[bool, bool, bool, bool, str | None, frozenset[str]], _Verdict
-        ] = {}
+        self._passed: dict[_Passing, _Verdict] = {}
 
     def allowed(self, candidate: Candidate) -> bytes:
         """Of a request that goes on."""
@@ -75,7 +77,9 @@ class DecisionData:
     def denied(self, candidate: Candidate, refusal: Refusal, seen: Seen) -> bytes:
         """Of a request whose limits have no room."""
         declared = _declared(candidate)
-        verdict = self._denies(refusal, _denials(refusal, seen), declared)
+        model = _model_seen(candidate.entitlement)
+        denials = _denials(refusal, seen)
+        verdict = self._denies(refusal, denials, declared, model=model)
         return self._of_candidate(candidate, verdict)
 
     def turned_away(self, case: Case, refusal: Refusal) -> bytes:
@@ -86,7 +90,8 @@ class DecisionData:
         if judgement is not None:
             denials = judgement.denied or denials
             would_deny = judgement.would_deny
-        verdict = self._denies(refusal, denials, (), would_deny)
+        model = _model_seen(entitlement)
+        verdict = self._denies(refusal, denials, (), would_deny, model)
         shared = _shared(entitlement, judgement, ask)
         return self._members(shared, facts, verdict, (NO_HOLD, len(ask.body)))
 
@@ -116,6 +121,7 @@ class DecisionData:
         has_budget = bool(path.money) or bool(path.progressive)
         has_ceiling = candidate.entitlement.output.is_always
         would_deny: frozenset[str] = frozenset()
+        model = _model_seen(candidate.entitlement)
         if judgement is not None:
             would_deny = judgement.would_deny
         key = (
@@ -125,10 +131,12 @@ class DecisionData:
             has_budget,
             clamped_by,
             would_deny,
+            model,
         )
         passed = self._passed.get(key)
         if passed is None:
-            seen: dict[str, Seen] = {}
+            # No model's id has a percent sign, which would be one of the form.
+            seen = {"model_selection": model}
             if has_ceiling:
                 seen["token_ceiling"] = Seen("%d", "%d")
             if has_budget:
@@ -170,8 +178,10 @@ class DecisionData:
         denials: Mapping[str, Seen],
         declared: tuple[str, ...] = (),
         would_deny: frozenset[str] = frozenset(),
+        model: Seen = NOTHING_SEEN,
     ) -> _Verdict:
-        listed = controls(self._bearing(declared, would_deny), denials)
+        bearing = self._bearing(declared, would_deny)
+        listed = controls(bearing, denials, {"model_selection": model})
         return _Verdict(b"deny", refusal.code.encode(), listed)
 
     def _of_candidate(self, candidate: Candidate, verdict: _Verdict) -> bytes:
@@ -222,6 +232,14 @@ def _shared(entitlement: Entitlement, judgement: Judgement | None, ask: Ask) -> 
     if ask.first_id is not None:
         shared = b'%b,"comptroller.attempt.of":%b' % (shared, json(ask.first_id))
     return shared
+
+
+def _model_seen(entitlement: Entitlement) -> Seen:
+    """The model asked for and the one used, where a budget changed it."""
+    downgraded = entitlement.downgraded
+    if downgraded is None:
+        return NOTHING_SEEN
+    return Seen(downgraded.asked, downgraded.step.use)
 
 
 def _denials(refusal: Refusal, seen: Seen = NOTHING_SEEN) -> dict[str, Seen]:

@@ -37,6 +37,7 @@ from comptroller.engine import refusals
 from comptroller.engine.judging import Judge
 from comptroller.engine.policy_facts import Standing, standing
 from comptroller.engine.ports import SecretResolver, UpstreamTarget
+from comptroller.engine.reached import Downgraded
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.snapshot import Snapshot
 from comptroller.engine.turns import Turns
@@ -108,6 +109,8 @@ class Entitlement(msgspec.Struct, frozen=True):
     """The facts for the active policy; None: none is active."""
     capped: dict[int, Entitlement]
     """The same with lower ceilings on output, by what a policy allows."""
+    downgraded: Downgraded | None = None
+    """How a budget had it stand in for what was asked for; None: it is just that."""
 
     def ceilings_for(self, tier: str | None) -> tuple[Ceiling, ...]:
         """What bounds the cost of a request that asks for a service tier.

@@ -71,6 +71,7 @@ def explain(case: Case) -> Document:
             "provider": decided.provider,
             "dialect": decided.dialect,
             "service_tier": settled.service_tier if settled else None,
+            "downgraded": _downgraded(decided),
         },
         "run": decided.run,
         "hold": {
@@ -118,6 +119,19 @@ def named(registry: Registry | None, person: str) -> Document:
         "id": person,
         "name": known.name if known else None,
         "email": known.email if known else None,
+    }
+
+
+def _downgraded(decided: records.Decided) -> Document | None:
+    """How a budget changed the model; None: none did."""
+    by = decided.downgraded_by
+    if by is None:
+        return None
+    return {
+        "from": decided.downgraded_from,
+        "to": by.use,
+        "account": by.account,
+        "percent": by.percent,
     }
 
 

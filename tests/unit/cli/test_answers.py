@@ -219,6 +219,33 @@ def test_explain_points_out_what_is_wrong() -> None:
     assert "policy owner      ada (no longer declared)" in page
 
 
+def test_explain_says_which_budget_changed_the_model() -> None:
+    """Which one was asked for, which one was used, and what was spent of what."""
+    day = RecordedDay()
+    account = "service:checkout-assistant/month@2025-11"
+    day.decide(
+        SETTLED,
+        model="gpt-5",
+        model_upstream="gpt-5-mini",
+        downgraded_from="gpt-5",
+        downgraded_by=records.DowngradedBy(account, 80, "gpt-5-mini"),
+    )
+    day.settle(SETTLED)
+    day.decide(OPEN)
+
+    assert day.reporting.explain(SETTLED)["model"]["downgraded"] == {
+        "from": "gpt-5",
+        "to": "gpt-5-mini",
+        "account": account,
+        "percent": 80,
+    }
+    assert f"gpt-5-mini instead of gpt-5: 80% of {account} were spent" in page_of(
+        day, SETTLED
+    )
+    assert day.reporting.explain(OPEN)["model"]["downgraded"] is None
+    assert "instead of" not in page_of(day, OPEN)
+
+
 def test_explain_says_where_a_cost_comes_from() -> None:
     """A cost that the provider stated has its note on the page."""
     day = RecordedDay()
