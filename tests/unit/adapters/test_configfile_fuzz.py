@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from comptroller.adapters.configfile.reading import Configuration, read_contents
 
-PRINTED = (Path(__file__).parent / "printed.yaml").read_text()
+HERE = Path(__file__).parent
+FILES = [(HERE / name).read_text() for name in ("printed.yaml", "full.yaml")]
 SNIPPETS = [
     "no", "~", "null", "010", "0", "-1", "1e9", ".nan", "2026-11-21", "[]", "{}",
     "[[]]", "{a: 1}", "<<", "*x", "&x ", "!!int ", "!x ", "|", ">", "- ", "? ",
@@ -28,22 +29,24 @@ def check(found: Configuration) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(
+    text=st.sampled_from(FILES),
     edits=st.lists(
         st.tuples(
-            st.integers(0, len(PRINTED) - 1),
+            st.integers(0, 10**6),
             st.integers(0, 12),
             st.one_of(st.sampled_from(SNIPPETS), st.text(max_size=3)),
         ),
         min_size=1,
         max_size=4,
-    )
+    ),
 )
 def test_an_edited_file_gives_a_registry_or_problems(
+    text: str,
     edits: list[tuple[int, int, str]],
 ) -> None:
-    """No edit of the printed file makes reading it crash."""
-    text = PRINTED
-    for start, length, inserted in edits:
+    """No edit of the printed or the full file makes reading it crash."""
+    for anywhere, length, inserted in edits:
+        start = anywhere % len(text)
         text = text[:start] + inserted + text[start + length :]
 
     check(read_contents([("c.yaml", text.encode("utf-8", "surrogatepass"))]))
@@ -51,16 +54,17 @@ def test_an_edited_file_gives_a_registry_or_problems(
 
 @settings(max_examples=150, deadline=None)
 @given(
+    text=st.sampled_from(FILES),
     token=st.integers(0, 10**6),
     replacement=st.sampled_from(
         [*(one for one in SNIPPETS if one.strip()), "sk-s3cr3ts3cr3ts3cr3t"]
     ),
 )
 def test_a_replaced_value_gives_a_registry_or_problems(
-    token: int, replacement: str
+    text: str, token: int, replacement: str
 ) -> None:
     """No value in place of another makes reading crash."""
-    words = PRINTED.split(" ")
+    words = text.split(" ")
     places = [at for at, word in enumerate(words) if word.strip()]
     words[places[token % len(places)]] = replacement
 
