@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from comptroller.core.errors import BadRequestError
+from comptroller.core.errors import BadRequestError, ScanLimitError
 from comptroller.core.policy.decide import Effect, PolicyDecision, decide
 from comptroller.core.policy.prompt import Match, PromptText, needs_scan
 from comptroller.core.policy.rules import POLICY_ERROR, Policy
@@ -16,11 +16,15 @@ from comptroller.engine.controls import Seen
 from comptroller.engine.policy_facts import Asked, Standing, digests_in, sections_of
 from comptroller.engine.recording import Stamp
 from comptroller.engine.refusals import Refusal, ask_owner
+from comptroller.engine.scanning import PromptScanner
 from comptroller.engine.snapshot import ActivePolicy
 from comptroller.wire.prompt_facts import read_prompt, read_prompt_and_texts
 from comptroller.wire.request import RequestFacts
 from comptroller.wire.routes import Route
 
+SCANNED_BYTES_MAX: Final = 64 * 1024
+"""A larger body is scanned in a thread; so much takes a fifth of a millisecond
+(bench/prompt_scan.py)."""
 REMEMBERED_MAX: Final = 2_000
 """Decisions whose members are remembered as JSON; nearly all requests share a few."""
 MESSAGE_CHARACTERS_MAX: Final = 600
@@ -83,11 +87,18 @@ class Judge:
     Args:
         active: the bundle.
         policy: the same, compiled; None: it could not be, and nothing is allowed.
+        scanner: looks for patterns in short prompts; None: somebody else does.
     """
 
-    def __init__(self, active: ActivePolicy, policy: Policy | None) -> None:
+    def __init__(
+        self,
+        active: ActivePolicy,
+        policy: Policy | None,
+        scanner: PromptScanner | None = None,
+    ) -> None:
         self.revision = active.revision
         self.policy = policy
+        self._scanner = scanner
         self._applying = frozenset(policy.controls.values()) if policy else frozenset()
         self._listed = digests_in(active.sets)
         self._stamp = Stamp()
@@ -111,22 +122,12 @@ class Judge:
         if asked.unscanned is not None:
             return unreadable(asked.unscanned)
         try:
-            if (
-                asked.matches is None
-                and policy.scans
-                and _scans(policy, standing, asked)
-            ):
-                _, texts = read_prompt_and_texts(asked.route, asked.body)
-                return Unscanned(texts)
-            prompt = read_prompt(asked.route, asked.body)
+            read = self._read(policy, standing, asked)
+            if isinstance(read, Unscanned):
+                return read
             time = self._stamp.text(now_ns).decode()
-            sections, encoded = sections_of(
-                standing,
-                Asked(asked.route, asked.facts, prompt, asked.matches),
-                self._listed,
-                time,
-            )
-        except BadRequestError as error:
+            sections, encoded = sections_of(standing, read, self._listed, time)
+        except (BadRequestError, ScanLimitError) as error:
             return unreadable(error.message)
         decision = decide(policy, sections)
         outcome = self._remembered.get(decision)
@@ -141,6 +142,23 @@ class Judge:
         softer = (*decision.would_deny, *decision.warnings)
         would_deny = frozenset([policy.control_of(one) for one in softer])
         return Judgement(decision, data, denied, would_deny)
+
+    def _read(
+        self, policy: Policy, standing: Standing, asked: Body
+    ) -> Asked | Unscanned:
+        """What the prompt is like; and patterns in it, where the policy asks.
+
+        Raises:
+            BadRequestError: the body cannot be read for certain.
+            ScanLimitError: it is too much to scan.
+        """
+        route, facts, body, matches = asked[:4]
+        if matches is None and _scans(policy, standing, asked):
+            prompt, texts = read_prompt_and_texts(route, body)
+            if self._scanner is None or len(body) > SCANNED_BYTES_MAX:
+                return Unscanned(texts)
+            return Asked(route, facts, prompt, self._scanner.scan(texts))
+        return Asked(route, facts, read_prompt(route, body), matches)
 
 
 def _scans(policy: Policy, standing: Standing, asked: Body) -> bool:

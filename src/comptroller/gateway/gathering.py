@@ -1,7 +1,7 @@
 """Gathering: what has to be found out before a request can be decided on.
 
-Short prompts are scanned at once; a long one in a thread, for the scanner lets
-others run while it searches.
+Long prompts are scanned in a thread, for the scanner lets others run while it
+searches; short ones were scanned on the spot (engine/judging.py).
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from comptroller.core.policy.prompt import Match, PromptText
 from comptroller.engine.scanning import PromptScanner
 from comptroller.engine.verdicts import Ask, Missing
 
-INLINE_CHARACTERS_MAX: Final = 64 * 1024
-"""A scan of so much takes a fifth of a millisecond (bench/prompt_scan.py)."""
 SCANS_MAX: Final = 64
 """Long prompts that are scanned or wait for it; each may have a megabyte."""
 
@@ -56,7 +54,7 @@ class Scans:
                 are none.
         """
         self.count += 1
-        future = self._loop.run_in_executor(self._threads, self.scan_now, texts)
+        future = self._loop.run_in_executor(self._threads, self._scan, texts)
 
         def done(future: asyncio.Future[Sequence[Match] | str]) -> None:
             self.count -= 1
@@ -65,8 +63,7 @@ class Scans:
 
         future.add_done_callback(done)
 
-    def scan_now(self, texts: tuple[PromptText, ...]) -> Sequence[Match] | str:
-        """Scans; returns the matches, or why there are none."""
+    def _scan(self, texts: tuple[PromptText, ...]) -> Sequence[Match] | str:
         try:
             return self._scanner.scan(texts)
         except ScanLimitError as error:
@@ -103,9 +100,7 @@ class Gathering:
     def begin(self) -> None:
         """Looks."""
         texts, self._texts = self._texts, ()
-        if sum(len(one.text) for one in texts) <= INLINE_CHARACTERS_MAX:
-            self._scanned(self._scans.scan_now(texts))
-        elif self._scans.is_full:
+        if self._scans.is_full:
             self._scanned("too many long prompts are scanned at present; try again")
         else:
             self._scans.scan(texts, self._scanned)

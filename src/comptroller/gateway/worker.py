@@ -223,7 +223,7 @@ def _judge(
     elif before is not None and before.revision == active.revision:
         return before
     else:
-        judge = Judge(active, _compiled(parts, active))
+        judge = Judge(active, _compiled(parts, active), parts.scanner)
         if judge.policy is None and before is not None and before.policy is not None:
             return before
     was = before.revision if before is not None else None

@@ -15,11 +15,11 @@ from comptroller.core.policy.rules import (
     PromptRestriction,
 )
 from comptroller.engine.desk import Desk
-from comptroller.engine.judging import Judge
+from comptroller.engine.judging import SCANNED_BYTES_MAX, Judge
 from comptroller.engine.snapshot import ActivePolicy, Snapshot
 from comptroller.gateway.exchange import Exchange, Stage
 from comptroller.gateway.floor import Floor
-from comptroller.gateway.gathering import INLINE_CHARACTERS_MAX, SCANS_MAX
+from comptroller.gateway.gathering import SCANS_MAX
 from comptroller.gateway.inbound import Inbound
 from comptroller.testing.answered import CARD, acme
 from comptroller.testing.both_ends import Calling, Listening
@@ -44,21 +44,19 @@ class Place:
     def __init__(self, declared: PolicySet = SET) -> None:
         self.journal = InMemoryJournal("/n/w0/1")
         self.upstreams = Calling()
+        scanner = WordScanner({"secret.word": "hunter2"}, scan_bytes_max=SCAN_BYTES_MAX)
         self.floor = Floor(
             self.journal,
             self.upstreams,
             FakeClock(),
             SequentialIds(),
-            scanner=WordScanner(
-                {"secret.word": "hunter2"}, scan_bytes_max=SCAN_BYTES_MAX
-            ),
+            scanner=scanner,
             plain=True,
         )
         secret = Secret(hash_secret("good"), 0)
         held = Credential(CredentialId("c1"), "checkout-assistant", "ada", 0, (secret,))
-        judge = Judge(
-            ActivePolicy("sha256:1", [plain_set(declared)]), Policy.of([declared])
-        )
+        active = ActivePolicy("sha256:1", [plain_set(declared)])
+        judge = Judge(active, Policy.of([declared]), scanner)
         snapshot = Snapshot(1, 1, acme(), [held], CARD)
         self.floor.take(Desk(snapshot, FixedSecrets({}), judge))
 
@@ -92,7 +90,7 @@ async def until(is_so: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to that")
 
 
-LONG = "word " * (INLINE_CHARACTERS_MAX // 4)
+LONG = "word " * (SCANNED_BYTES_MAX // 4)
 
 
 @pytest.mark.parametrize("filling", ["", LONG])
