@@ -32,7 +32,7 @@ _ALGORITHM: Final = "sha256:"
 UNLISTED_DIGEST: Final = _ALGORITHM + "0" * 64
 """In place of a system prompt's digest that the policy does not speak of: whoever
 reads the record could else try prompts until one fits."""
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGEST: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 Sections = dict[str, dict[str, Any]]
 json = msgspec.json.Encoder().encode
@@ -192,8 +192,12 @@ def restored(recorded: Sections) -> Sections:
 
 
 def digests_in(document: object) -> frozenset[str]:
-    """Every digest of a system prompt that a policy names, wherever it does."""
-    return frozenset(_DIGEST.findall(json(document).decode()))
+    """Every digest of a system prompt that a policy names, wherever it does.
+
+    Conditions name digests with `sha256:`, restrictions hold them without it.
+    """
+    found = _DIGEST.findall(json(document).decode())
+    return frozenset(_ALGORITHM + one for one in found)
 
 
 def _running(standing_: Standing, time: str) -> list[str]:

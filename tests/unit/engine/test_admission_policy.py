@@ -316,6 +316,17 @@ def test_digests_of_other_system_prompts_are_not_recorded() -> None:
     assert request["system_digest"] == UNLISTED_DIGEST
 
 
+def test_a_system_prompt_that_a_restriction_alone_names_is_denied() -> None:
+    """A digest need not stand in a condition, too, to be compared."""
+    messages = [{"role": "system", "content": "You are secret."}]
+    digest = hashlib.sha256(b"You are secret.").hexdigest()
+    forbids = PromptRestriction("p", forbidden_system_digests=(digest,))
+
+    refused = admit(policy_set(prompts=(forbids,)), body_of(messages=messages))
+
+    assert recorded(refused).policy_by == ["p"]
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.text(min_size=12, max_size=40), st.integers(1, 3))
 def test_no_words_of_a_prompt_get_into_a_record(text: str, choices: int) -> None:
