@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 from typing import Any
 
