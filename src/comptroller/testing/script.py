@@ -16,7 +16,7 @@ from comptroller.engine.policy_records import (
 from comptroller.engine.ports import Clock, Ids, Journal
 
 _ACTOR: Final = {"person": "ada", "account": "ada@host"}
-_DECIDED: Final[dict[str, Any]] = {
+DECIDED: Final[dict[str, Any]] = {
     "path": "/v1/chat/completions",
     "gen_ai.operation.name": "chat",
     "comptroller.dialect": "openai",
@@ -83,7 +83,7 @@ class Script:
 
     def decided(self, request_id: str, members: dict[str, Any] | None = None) -> None:
         """A decision; allowed unless members say otherwise."""
-        data = {"decision_id": request_id, **_DECIDED, **(members or {})}
+        data = {"decision_id": request_id, **DECIDED, **(members or {})}
         self.append(records.DECIDED, f"request/{request_id}", data)
 
     def settled(

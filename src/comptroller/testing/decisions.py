@@ -1,0 +1,76 @@
+"""Decisions by a policy, recorded as a worker records them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from comptroller.core.policy.decide import Effect, PolicyDecision, decide
+from comptroller.core.policy.rules import POLICY_ERROR, Policy
+from comptroller.engine.ports import Clock, Ids, Journal
+from comptroller.engine.recording import Recorder
+from comptroller.testing.script import DECIDED
+
+_json = msgspec.json.Encoder().encode
+
+
+def members_of(decision: PolicyDecision) -> dict[str, Any]:
+    """What a decision record says of what the policy decided."""
+    reason = "policy_error" if POLICY_ERROR in decision.by else "policy_denied"
+    is_allowed = decision.effect is Effect.ALLOW
+    return {
+        "result": "allow" if is_allowed else "deny",
+        "reason": "allowed" if is_allowed else reason,
+        "comptroller.policy.effect": decision.effect.value,
+        "comptroller.policy.by": decision.by,
+        "comptroller.policy.would_deny": decision.would_deny,
+        "comptroller.policy.warnings": decision.warnings,
+        "comptroller.policy.errors": decision.errors,
+        "comptroller.policy.max_output_tokens": decision.max_output_tokens,
+        "comptroller.policy.ceiling": decision.ceiling,
+    }
+
+
+class DecisionScript:
+    """Decides requests and records the decisions."""
+
+    def __init__(
+        self, journal: Journal, clock: Clock, ids: Ids, policy: Policy, revision: str
+    ) -> None:
+        self._recorder = Recorder(journal, clock)
+        self._clock = clock
+        self._ids = ids
+        self._policy = policy
+        bundles = {"registry": {"revision": "1"}, "policy": {"revision": revision}}
+        said = {"result", "reason"}
+        members = {key: DECIDED[key] for key in DECIDED if key not in said}
+        self._standing = _json({**members, "bundles": bundles})[1:-1]
+
+    def decided(
+        self, facts: Mapping[str, object], members: Mapping[str, object] | None = None
+    ) -> str:
+        """Decides on facts and records it.
+
+        Args:
+            facts: sections, as a decision gets them.
+            members: what the record is to say otherwise; the last of a name counts.
+
+        Returns:
+            The decision's id.
+        """
+        said = members_of(decide(self._policy, facts))
+        own = _json({"comptroller.policy.input": facts, **said, **(members or {})})
+        id_ = self._ids.new()
+        data = b"%b,%b" % (self._standing, own[1:-1])
+        self._recorder.decided(id_, data, None, self._clock.now_ns())
+        return id_
+
+    def refused_before(self, reason: str) -> str:
+        """Records a refusal that no policy was asked about."""
+        id_ = self._ids.new()
+        own = _json({"result": "deny", "reason": reason})
+        data = b"%b,%b" % (self._standing, own[1:-1])
+        self._recorder.decided(id_, data, None, self._clock.now_ns())
+        return id_
