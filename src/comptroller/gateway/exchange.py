@@ -17,20 +17,18 @@ from comptroller.core.usage import Reading
 from comptroller.engine import refusals
 from comptroller.engine.ports import UpstreamCall, UpstreamFailure, UpstreamRequest
 from comptroller.engine.refusals import Refusal
-from comptroller.engine.reservation import Reservation
 from comptroller.engine.settlement import NOTHING_READ, Reply, settle
-from comptroller.engine.verdicts import Admitted, Ask, Missing, Refused
+from comptroller.engine.verdicts import Admitted, Ask, Refused
 from comptroller.engine.waiting import Shortfall
 from comptroller.gateway import heads, local
-from comptroller.gateway.coding import CodingError, decoding
+from comptroller.gateway.coding import CodingError
+from comptroller.gateway.deciding import Deciding
 from comptroller.gateway.floor import Floor
-from comptroller.gateway.gathering import Gathering
 from comptroller.gateway.inbound import Inbound, decoded, one_secret
+from comptroller.gateway.incoming import incoming
 from comptroller.gateway.outward import Client, Outward, without
 from comptroller.gateway.progress import Progress
 from comptroller.wire.meter import Meter
-from comptroller.wire.meters import is_event_stream, meter_for
-from comptroller.wire.rate_headers import rate_headers
 from comptroller.wire.routes import LOCAL_OPERATIONS, Route, match
 from comptroller.wire.streams import StreamMeter
 
@@ -79,7 +77,8 @@ class Exchange:
     _takes_events = False
     """Whether the reply is made of events, so that one more can end it."""
     _cut: Refusal | None = None
-    _waiting: Reservation | Gathering | None = None
+    _deciding: Deciding | None = None
+    """Set while the request waits."""
     _progress: Progress | None = None
 
     def __init__(self, floor: Floor, client: Client, inbound: Inbound) -> None:
@@ -141,35 +140,13 @@ class Exchange:
             return
         self.stage = Stage.WAITING
         floor.waiting.add(self)
-        if isinstance(verdict, Missing):
-            self._waiting = Gathering(floor.scans, verdict, self._gathered)
-        else:
-            self._waiting = Reservation(
-                floor.admission, verdict, floor.clock, self._waited
-            )
-        self._waiting.begin()
-
-    def _gathered(self, ask: Ask) -> None:
-        """What was missing is known."""
-        self._waiting = None
-        self._floor.waiting.discard(self)
-        self.stage = Stage.NEW
-        self._decide(ask)
+        self._deciding = Deciding(floor, ask, self._waited)
+        self._deciding.find_out(verdict)
 
     def _waited(self, verdict: Admitted | Refused, now_ns: int) -> None:
-        """A limit had room for the request in the end, or had none."""
-        waiting = self._waiting
-        floor = self._floor
-        self._waiting = None
-        floor.waiting.discard(self)
-        assert isinstance(waiting, Reservation)  # noqa: S101
-        assert self._route is not None  # noqa: S101
-        if waiting.admission is not floor.admission:
-            # What is applied, or who may ask, has changed meanwhile.
-            if isinstance(verdict, Admitted):
-                verdict.let_go()
-            self._admit(self._route)
-            return
+        """What was missing is known, or there is room; or it will not be."""
+        self._deciding = None
+        self._floor.waiting.discard(self)
         self._decided(verdict, now_ns)
 
     def _decided(self, verdict: Admitted | Refused, now_ns: int) -> None:
@@ -178,6 +155,7 @@ class Exchange:
         recorder = floor.recorder
         try:
             if isinstance(verdict, Refused):
+                self.stage = Stage.ENDED
                 if verdict.data is not None:
                     recorder.decided(self.request_id, verdict.data, None, now_ns)
                 self._refuse(verdict.refusal)
@@ -223,38 +201,20 @@ class Exchange:
 
     def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Chooses the meter; a stream's head goes out at once."""
-        assert self.admitted is not None  # noqa: S101
+        admitted, floor = self.admitted, self._floor
+        assert admitted is not None  # noqa: S101
         self._status = status
         self._first_byte_us = self._elapsed_us()
-        head = heads.reply_head(headers)
-        content_type, coding = head.content_type, head.coding
-        route = self.admitted.entitlement.route
-        # Some providers do not label their streams; what is asked for tells, too.
-        is_stream = is_event_stream(content_type) or (
-            self.admitted.facts.stream and status < 400
-        )
-        strip = self.admitted.strip_usage
-        meter = meter_for(
-            route, streaming=is_stream, content_type=content_type, strip_usage=strip
-        )
-        if coding:
-            meter, coding = decoding(coding, meter, undo=strip and is_stream)
-            head = heads.reply_head(headers, keep_coding=bool(coding))
-        self._meter = meter
-        self._takes_events = is_stream and not coding and b"json" not in content_type
-        self._head = without(self.admitted.entitlement.key, head.lines)
+        reply = incoming(admitted, status, headers, floor.clock.now_ns())
+        self._meter = reply.meter
+        self._head = reply.head
+        self._takes_events = reply.takes_events
         if status == 429:
-            self._floor.refused_by_provider(self.admitted, headers)
-        stands = self.admitted.rates()
-        if stands:
-            ours = rate_headers(route.dialect, stands, self._floor.clock.now_ns())
-            self._head = heads.with_rates(self._head, ours)
-        if self.admitted.notes:
-            self._head = self.admitted.notes + self._head
+            floor.refused_by_provider(admitted, headers)
         self.stage = Stage.HOLDING
-        if is_stream and self.admitted.path.progressive:
-            self._progress = Progress(self.admitted, self._extended, self._progressed)
-        if is_stream:
+        if reply.is_stream and admitted.path.progressive:
+            self._progress = Progress(admitted, self._extended, self._progressed)
+        if reply.is_stream:
             self._send_head()
 
     def on_data(self, data: bytes) -> None:
@@ -439,10 +399,10 @@ class Exchange:
         return int((self._floor.now_s() - self._began_s) * 1e6)
 
     def _stop_waiting(self) -> None:
-        """Waits for room no more; nothing was decided or held."""
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+        """Waits no more; nothing was decided or held."""
+        if self._deciding is not None:
+            self._deciding.cancel()
+            self._deciding = None
         self._floor.waiting.discard(self)
         self.stage = Stage.ENDED
 
