@@ -29,12 +29,16 @@ from comptroller.adapters.system import (
 )
 from comptroller.adapters.upstreams.connection import UpstreamConnection
 from comptroller.adapters.upstreams.pool import Lane
+from comptroller.bootstrap.policies import read_bundle
+from comptroller.bootstrap.policy_language import policy_of
 from comptroller.core.credential import Credential, CredentialId, Secret
+from comptroller.core.policy.plain import plain_set
 from comptroller.core.rates import ModelRates, Step, rate_card
 from comptroller.core.registry import Budget, Limits, ModelId, ServiceId, Window
 from comptroller.engine.asking import Holder
 from comptroller.engine.desk import Desk
 from comptroller.engine.holding import Holding, Ports
+from comptroller.engine.judging import Judge
 from comptroller.engine.leasing import AskLeases, Granted, Leased
 from comptroller.engine.ports import (
     ReplySink,
@@ -42,15 +46,18 @@ from comptroller.engine.ports import (
     UpstreamRequest,
     UpstreamTarget,
 )
-from comptroller.engine.snapshot import Snapshot, decode, encode
+from comptroller.engine.snapshot import ActivePolicy, Snapshot, decode, encode
 from comptroller.gateway.client import ClientConnection
 from comptroller.gateway.floor import Floor
 from comptroller.testing.administration import small_registry
 
+ROOT = Path(__file__).parent.parent
 SECRET = "ctl_bench"  # noqa: S105  known to this bench alone
 LIMITED = "ctl_limited"
+MODEL = "gpt-4o-mini"
+"""One that examples/policy allows."""
 ASK = (
-    b'{"model":"small","messages":[{"role":"system","content":"You are a helpful '
+    b'{"model":"gpt-4o-mini","messages":[{"role":"system","content":"You are a helpful '
     b'assistant."},{"role":"user","content":"Say hello and explain in two sentences '
     b'what an AI gateway does for a team that shares models."}],"max_tokens":64%b}'
 )
@@ -155,17 +162,23 @@ class OneConnection:
 def snapshot() -> bytes:
     """Two services, one of them with budgets, and a credential of each."""
     base = small_registry(("ada",), ("s", "limited"))
-    name, model = ServiceId("limited"), ModelId("small")
+    name, small, model = ServiceId("limited"), ModelId("small"), ModelId(MODEL)
     # By its provider's name of it: no body is rewritten for that.
-    models = {model: replace(base.models[model], upstream=model)}
+    declared = replace(
+        base.models[small], id=model, upstream=model, environments=("prod",)
+    )
+    models = {model: declared}
     budget = Budget((Window(10**15, "day"), Window(10**15, "month")))
-    limited = replace(
-        base.services[name],
+    services = {
+        one.id: replace(one, models=(model,), environment="prod")
+        for one in base.services.values()
+    }
+    services[name] = replace(
+        services[name],
         budget=budget,
         credential_budget=budget,
         limits=Limits(concurrency=1000),
     )
-    services = {**base.services, name: limited}
     registry = replace(base, models=models, services=services)
     rates = ModelRates(model, (Step(0, {"input": 150_000, "output": 600_000}),))
     card = rate_card("declared", {"local": {model: rates}})
@@ -264,6 +277,7 @@ async def main() -> None:
         else "compiled"
     )
     print(f"request path, {module}:")
+    plain_us = 0.0
     for name, request, replies, times in (
         ("JSON request", ask(b""), whole, 20),
         ("JSON request, 4 budgets and a permit", ask(b"", LIMITED), whole, 20),
@@ -271,7 +285,27 @@ async def main() -> None:
         ("50-chunk stream, usage injected", ask(b',"stream":true'), chunks, 5),
     ):
         us = least_us(lambda r=request, p=replies: play(r, p), times, 400)  # type: ignore[misc]
+        plain_us = plain_us or us
         print(f"  {name}: {us:.1f} µs")
+    floor.take(Desk(decode(snapshot()), NoSecrets(), judge()))
+    play(ask(b""), whole)
+    if not client_wire.last.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(client_wire.last.decode())
+    us = least_us(lambda: play(ask(b""), whole), 20, 400)
+    print(
+        f"  JSON request, by examples/policy, prompt scanned: {us:.1f} µs "
+        f"({us - plain_us:.1f} µs more, {us / plain_us:.1f} x)"
+    )
+
+
+def judge() -> Judge:
+    """Decides by the example, as a worker would that was told of it."""
+    policy = read_bundle([ROOT / "examples" / "policy"]).policy
+    if policy is None:
+        raise SystemExit("examples/policy cannot be read")
+    plain = [plain_set(one) for one in policy.sets]
+    active = ActivePolicy("sha256:bench", plain)
+    return Judge(active, policy_of(plain), RE2Scanner())
 
 
 if __name__ == "__main__":
