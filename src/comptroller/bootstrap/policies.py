@@ -10,6 +10,7 @@ from comptroller.adapters.policy.corpus import read_facts as recorded_facts
 from comptroller.adapters.policy.reading import Parts, Reader, gather
 from comptroller.adapters.scanner import RE2Scanner
 from comptroller.bootstrap.policy_language import join, make_language
+from comptroller.core.errors import ConflictError
 from comptroller.core.policy.bundle import Bundle
 from comptroller.core.problem import Place, Problem
 from comptroller.core.tree import Mapping as TreeMapping
@@ -43,6 +44,18 @@ def gather_files(paths: Sequence[Path]) -> tuple[list[BundleFile], list[Problem]
     """The files of a bundle that is to be published, and what cannot be read."""
     contents, problems = gather(paths)
     return [BundleFile(one.file, one.name, one.content) for one in contents], problems
+
+
+def policy_tree(file: str, content: bytes) -> TreeMapping:
+    """A policy file with the place of every value.
+
+    Raises:
+        ConflictError: it cannot be read; of a bundle without problems every file can.
+    """
+    tree, problems = _read_tree(file, content, may_be_blank=False)
+    if tree is None:
+        raise ConflictError("\n".join(map(str, problems)))
+    return tree
 
 
 def owner_place(file: str, content: bytes) -> Place:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from comptroller.adapters.policy.language import FaultsError, Language, Wanted
 from comptroller.core.policy.expression import Conditions, Expression, OneByOne
 from comptroller.core.policy.plain import Lists, PlainSet, set_of
-from comptroller.core.policy.rules import Policy
+from comptroller.core.policy.rules import Policy, PolicySet
 
 
 def policy_of(plain: Sequence[PlainSet]) -> Policy:
@@ -20,7 +20,16 @@ def policy_of(plain: Sequence[PlainSet]) -> Policy:
         KeyError, TypeError, ValueError, AttributeError: they are of no policy, and
             nothing may be decided by them.
     """
-    return Policy.of([set_of(one, _compile) for one in plain], join)
+    return Policy.of([policy_set(one) for one in plain], join)
+
+
+def policy_set(plain: PlainSet) -> PolicySet:
+    """One set of such a bundle.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: as `policy_of`.
+    """
+    return set_of(plain, _compile)
 
 
 def make_language(lists: Mapping[str, tuple[str, ...]]) -> Language:
