@@ -10,6 +10,7 @@ from comptroller.core.policy.schema import neutral_facts
 from comptroller.testing.policy_oracle import PROMPTS
 
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_MOSTLY: Final[tuple[Any, ...]] = ([],) * 12
 _CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "principal.kind": ("internal", "external", "automation", "agent"),
     "principal.tenant": ("acme", "acme", "umbrella", "wayne", "nobody", "é"),
@@ -32,12 +33,13 @@ _CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "agent.sponsor": ("", "bo", "bo"),
     "prompt.bytes": (0, 400000, 400001),
     "prompt.system_digest": (None, *(one[7:] for one in PROMPTS), "0" * 64),
-    "prompt.tools": ([], [], ["search"], ["shell"], ["x", "run_"], ["runs", "a shell"]),
-    "prompt.builtin_tools": ([], [], ["web_search"], ["x", "mcp"], ["computer_2"]),
-    "prompt.other_models": ([], [], ["claude-haiku"], ["llama-70b", "gpt-5-pro"]),
-    "prompt.elsewhere": ([], [], [], ["file"], ["container"], ["file", "prompt"]),
+    "prompt.tools": (*_MOSTLY, ["search"], ["shell"], ["x", "run_"], ["runs", "a"]),
+    "prompt.builtin_tools": (*_MOSTLY, ["web_search"], ["x", "mcp"], ["computer_2"]),
+    "prompt.other_models": (*_MOSTLY, ["claude-haiku"], ["llama-70b", "gpt-5-pro"]),
+    "prompt.elsewhere": (*_MOSTLY, ["file"], ["container"], ["file", "prompt"]),
     "prompt.matches": (
-        *([], [], [], [["personal.phone", "user/last"]]),
+        *_MOSTLY,
+        [["personal.phone", "user/last"]],
         [["secret.jwt", "user/last"], ["secret.jwt", "system/last"]],
         [["personal.email", "tool/first"], ["secret.npm-access-token", "other/last"]],
         [["personal.email", "system/middle"], ["personal.iban", "user/first"]],
