@@ -19,7 +19,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 HOT := $(addprefix comptroller/,$(addsuffix .py, \
   adapters/journal/segments adapters/journal/writer adapters/store/requests \
   adapters/store/shelf adapters/upstreams/connection adapters/upstreams/pool \
-  core/books core/bound core/leasebook core/usage engine/admission \
+  core/books core/bound core/leasebook core/policy/decide core/policy/expression \
+  core/policy/prompt core/policy/rules core/policy/schema core/usage engine/admission \
   engine/bookkeeping engine/bounding engine/desk engine/hold_path engine/holding \
   engine/rate_slots engine/recording engine/refusals engine/safe_names \
   engine/settlement engine/standing engine/supply engine/waiting \
