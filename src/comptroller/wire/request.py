@@ -55,6 +55,8 @@ class RequestFacts(NamedTuple):
     cached content. Then the body's size bounds no tokens."""
     stream_options: bytes | None = None
     """The field as written; None: absent."""
+    is_model_repeated: bool = False
+    """Whether the body names the model that the path names, too."""
     ceiling_fields: tuple[str, ...] = ()
     """The names at the top level under which the body has a ceiling, null or not."""
 
@@ -266,6 +268,7 @@ def _gemini(route: Route, found: _Members) -> RequestFacts:
         max_output_tokens=ceiling,
         choices=choices,
         has_context_elsewhere=_is_given(found, "cachedContent", "cached_content"),
+        is_model_repeated=stated is not None,
     )
 
 
