@@ -9,7 +9,8 @@ STORED = "comptroller.stored"
 
 
 def stored(response: str, *items: str, provider: str = "openai") -> dict[str, object]:
-    return {STORED: {"provider": provider, "response": response, "items": list(items)}}
+    at = {"provider": provider, "model": "gpt-5-mini"}
+    return {STORED: {**at, "response": response, "items": list(items)}}
 
 
 def made(object_id: str, kind: str = "response", request_id: str = "R1") -> Owned:

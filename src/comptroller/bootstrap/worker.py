@@ -14,6 +14,7 @@ import msgspec
 import uvloop
 
 from comptroller.adapters.control.leasing import LeaseDeskClient
+from comptroller.adapters.control.objects import ObjectDeskClient
 from comptroller.adapters.journal.naming import journal_name
 from comptroller.adapters.journal.writer import GroupCommitJournal
 from comptroller.adapters.processes import HOPELESS, Lifeline
@@ -35,6 +36,7 @@ from comptroller.bootstrap.tls import tls_context
 from comptroller.core.errors import ComptrollerError, ConfigurationError
 from comptroller.engine.asking import Holder
 from comptroller.engine.holding import Holding, Ports
+from comptroller.engine.ownership import Ownership
 from comptroller.engine.ports import Clock
 from comptroller.engine.recording import Recorder
 from comptroller.gateway.bounds import ClientBounds
@@ -110,9 +112,15 @@ def _leases(
         holding.recall(accounts)
 
     desk = LeaseDeskClient(place.socket, source, recalled)
+    objects = ObjectDeskClient(place.socket)
+    timers = LoopTimers()
     holding = Holding(
-        Ports(desk, recorder, clock, LoopTimers()),
-        Holder(source, boot_id(), durability),
+        Ports(desk, recorder, clock, timers), Holder(source, boot_id(), durability)
     )
     desk.start()
-    return Leases(holding, desk.close)
+
+    async def close() -> None:
+        await objects.close()
+        await desk.close()
+
+    return Leases(holding, Ownership(objects, timers), close)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from comptroller.core.bound import demand_bound
 from comptroller.core.errors import BadRequestError, UnpricedError
-from comptroller.engine import judging, limit_refusals, refusals, safe_names
+from comptroller.engine import isolation, judging, limit_refusals, refusals, safe_names
 from comptroller.engine.bounding import (
     Bounded,
     Hold,
@@ -28,10 +28,19 @@ from comptroller.engine.limit_refusals import Asker
 from comptroller.engine.ports import TokenCounter
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.upstream_buckets import UpstreamBuckets
-from comptroller.engine.verdicts import Admitted, Ask, Candidate, Missing, Refused
+from comptroller.engine.verdicts import (
+    Admitted,
+    Ask,
+    Candidate,
+    Missing,
+    NamedObjects,
+    Refused,
+)
 from comptroller.wire.preparing import prepare
+from comptroller.wire.references import ObjectKind, Reference, references
 from comptroller.wire.request import RequestFacts, read_facts, refuse_other_forms
 from comptroller.wire.routes import Route
+from comptroller.wire.stored import refuse_other_requests
 
 json = msgspec.json.Encoder().encode
 
@@ -67,6 +76,7 @@ class Admission:
         self._counter = counter
         self._data = DecisionData(desk)
         self._downgrading = Downgrading(desk)
+        self._isolates = len(desk.registry.tenants) > 1
 
     def identify(
         self, secret: bytes | None, now_ns: int, route: Route
@@ -100,6 +110,8 @@ class Admission:
         known = self.identify(ask.secret, now_ns, ask.route)
         if isinstance(known, Refused):
             return known
+        if ask.route.object_id is not None:
+            return self._admit_object(known, ask, now_ns)
         facts = self._read(known, ask)
         if isinstance(facts, Refused):
             return facts
@@ -121,8 +133,10 @@ class Admission:
         """Lets a request go on that is held, or that has no limits."""
         entitlement, facts, ask = candidate.entitlement, candidate.facts, candidate.ask
         bound, hold = candidate.bounded, candidate.hold
-        upstream = entitlement.model.upstream
-        body, strip = prepare(ask.route, facts, ask.body, upstream, bound.ceiling)
+        body, strip = b"", False
+        if ask.route.object_id is None:
+            upstream = entitlement.model.upstream
+            body, strip = prepare(ask.route, facts, ask.body, upstream, bound.ceiling)
         path, need, judgement = candidate.path, candidate.need, candidate.judgement
         data = self._data.allowed(candidate)
         holding = None if path.is_empty else self.holding
@@ -201,6 +215,62 @@ class Admission:
             return self._refused(known, ask.route, refusal, facts, ask.body)
         return facts
 
+    def _admit_object(
+        self, known: Known, ask: Ask, now_ns: int
+    ) -> Admitted | Refused | Candidate | Missing:
+        """Decides on a request for a stored object, by the model that made it."""
+        route, (credential, service) = ask.route, known
+        assert route.object_id is not None  # noqa: S101  who calls has looked
+        try:
+            refuse_other_requests(route, ask.query, ask.body)
+        except BadRequestError as error:
+            refusal = refusals.bad_request(error.message)
+            return self._refused(known, route, refusal, body=ask.body)
+        named = Reference(ObjectKind.RESPONSE, route.object_id, isolation.PATH)
+        if ask.is_owner_unknown:
+            return self._refused(known, route, isolation.OWNERSHIP_UNAVAILABLE)
+        if ask.owned is None:
+            return Missing(ask, objects=NamedObjects(service.tenant, (named,)))
+        template = route._replace(object_id=None, tail="")
+        for one in ask.owned:
+            if one.tenant != service.tenant or one.kind != named.kind:
+                continue
+            for entitlement in self.desk.entitlements(
+                credential, service, one.model, template
+            ):
+                is_there = entitlement.model.provider == one.provider
+                if is_there and entitlement.deployment not in ask.tried:
+                    facts = RequestFacts(one.model, stream=False)
+                    return self._held(Case(entitlement, facts, ask, None), now_ns)
+        refusal = isolation.not_found(named)
+        read = None, len(ask.body)
+        data = self._data.refused(known, route, refusal, read, Seen(1, 0))
+        return Refused(refusal, data)
+
+    def _isolated(self, case: Case) -> Refused | Missing | None:
+        """Makes sure that a request names no stored object of another tenant."""
+        entitlement, _, ask, _ = case
+        tenant, provider = entitlement.service.tenant, entitlement.model.provider
+        named: tuple[Reference, ...] = ()
+        try:
+            named = references(ask.route, ask.body)
+        except BadRequestError as error:
+            if self._isolates:
+                return self._turned_away(case, refusals.bad_request(error.message))
+        if not named or (ask.is_owner_unknown and not self._isolates):
+            return None
+        if ask.is_owner_unknown:
+            return self._turned_away(case, isolation.OWNERSHIP_UNAVAILABLE)
+        if ask.owned is None:
+            return Missing(ask, objects=NamedObjects(tenant, named))
+        if self._isolates:
+            foreign = isolation.not_its_own(tenant, provider, named, ask.owned)
+        else:
+            foreign = isolation.elsewhere(provider, named, ask.owned)
+        refusal = isolation.not_found(foreign[0]) if foreign else None
+        seen = Seen(len(foreign), 0)
+        return self._turned_away(case, refusal, seen) if refusal else None
+
     def _entitled(
         self, entitlement: Entitlement, facts: RequestFacts, ask: Ask, now_ns: int
     ) -> Admitted | Refused | Candidate | Missing:
@@ -213,15 +283,26 @@ class Admission:
         case = Case(entitlement, facts, ask, None)
         if entitlement.refusal is not None:
             return self._turned_away(case, entitlement.refusal)
+        if self._isolates or self.desk.is_one_of_many(entitlement):
+            stopped = self._isolated(case)
+            if stopped is not None:
+                return stopped
         if self.desk.judge is not None:
             judged = self._judged(self.desk.judge, case, now_ns)
             if not isinstance(judged, Case):
                 return judged
             case = judged
+        return self._held(case, now_ns)
+
+    def _held(self, case: Case, now_ns: int) -> Admitted | Refused | Candidate:
+        """Holds what a request may cost, or says that it has to wait for room."""
+        entitlement = case.entitlement
+        if entitlement.refusal is not None:
+            return self._turned_away(case, entitlement.refusal)
         try:
             candidate = self._candidate(case, now_ns)
         except UnpricedError:
-            asker = Asker(service, self.desk.registry)
+            asker = Asker(entitlement.service, self.desk.registry)
             candidate = refusals.unpriced(entitlement.model.id, *asker)
         if isinstance(candidate, Refusal):
             return self._turned_away(case, candidate)
@@ -301,9 +382,11 @@ class Admission:
         data = self._data.refused(known, route, refusal, (facts, len(body)))
         return Refused(refusal, data)
 
-    def _turned_away(self, case: Case, refusal: Refusal) -> Refused:
+    def _turned_away(
+        self, case: Case, refusal: Refusal, seen: Seen = NOTHING_SEEN
+    ) -> Refused:
         """Turns a request away before its limits are asked."""
-        return Refused(refusal, self._data.turned_away(case, refusal))
+        return Refused(refusal, self._data.turned_away(case, refusal, seen))
 
 
 def _notes(entitlement: Entitlement, judgement: Judgement | None) -> bytes:

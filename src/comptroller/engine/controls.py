@@ -49,6 +49,8 @@ CONTROL_OF: Final = {
     "dialect_not_spoken": "dialect",
     "unpriced_model": "price",
     "provider_credential_missing": "provider_credential",
+    "object_not_found": "tenant_isolation",
+    "ownership_unavailable": "tenant_isolation",
     "policy_denied": "entitlement",
     "policy_error": "entitlement",
     "policy_unavailable": "entitlement",

@@ -59,7 +59,9 @@ class _Verdict(NamedTuple):
     has_budget: bool = False
 
 
-_Passing: TypeAlias = tuple[bool, bool, bool, bool, str | None, frozenset[str], Seen]
+_Passing: TypeAlias = tuple[
+    bool, bool, bool, bool, bool, str | None, frozenset[str] | None, Seen
+]
 """All that the controls of a request that passes depend on, but for values."""
 
 
@@ -79,19 +81,23 @@ class DecisionData:
         declared = _declared(candidate)
         model = _model_seen(candidate.entitlement)
         denials = _denials(refusal, seen)
-        verdict = self._denies(refusal, denials, declared, model=model)
+        would_deny = _would_deny(candidate)
+        verdict = self._denies(refusal, denials, declared, would_deny, model)
         return self._of_candidate(candidate, verdict)
 
-    def turned_away(self, case: Case, refusal: Refusal) -> bytes:
+    def turned_away(
+        self, case: Case, refusal: Refusal, seen: Seen = NOTHING_SEEN
+    ) -> bytes:
         """Of a request that is refused before its limits are asked."""
         entitlement, facts, ask, judgement = case
-        denials: Mapping[str, Seen] = _denials(refusal)
+        denials: Mapping[str, Seen] = _denials(refusal, seen)
         would_deny: frozenset[str] = frozenset()
         if judgement is not None:
             denials = judgement.denied or denials
             would_deny = judgement.would_deny
         model = _model_seen(entitlement)
-        verdict = self._denies(refusal, denials, (), would_deny, model)
+        declared = () if ask.owned is None else ("tenant_isolation",)
+        verdict = self._denies(refusal, denials, declared, would_deny, model)
         shared = _shared(entitlement, judgement, ask)
         return self._members(shared, facts, verdict, (NO_HOLD, len(ask.body)))
 
@@ -101,6 +107,7 @@ class DecisionData:
         route: Route,
         refusal: Refusal,
         read: tuple[RequestFacts | None, int],
+        seen: Seen = NOTHING_SEEN,
     ) -> bytes:
         """Of a request for which no declared model was found.
 
@@ -109,22 +116,21 @@ class DecisionData:
             route: what they ask.
             refusal: why it goes no further.
             read: what the body says, as far as it could be read; its size in bytes.
+            seen: what the control saw that denies.
         """
         facts, body_bytes = read
         shared = refused_data(known.credential, known.service, self._desk, route)
-        verdict = self._denies(refusal, _denials(refusal))
+        verdict = self._denies(refusal, _denials(refusal, seen))
         return self._members(shared, facts, verdict, (NO_HOLD, body_bytes))
 
     def _passes(self, candidate: Candidate) -> _Verdict:
         path, clamped_by = candidate.path, candidate.bounded.clamped_by
-        judgement = candidate.judgement
+        would_deny = _would_deny(candidate)
         has_budget = bool(path.money) or bool(path.progressive)
         has_ceiling = candidate.entitlement.output.is_always
-        would_deny: frozenset[str] = frozenset()
         model = _model_seen(candidate.entitlement)
-        if judgement is not None:
-            would_deny = judgement.would_deny
         key = (
+            candidate.ask.owned is not None,
             has_ceiling,
             bool(path.rates),
             bool(path.permits),
@@ -160,24 +166,27 @@ class DecisionData:
     def _bearing(
         self,
         declared: tuple[str, ...],
-        would_deny: frozenset[str] = frozenset(),
+        would_deny: frozenset[str] | None,
         clamped_by: str | None = None,
     ) -> Bearing:
+        """How the controls bear; would_deny None: the policy was not asked."""
         desk = self._desk
         judge = desk.judge
         applying = frozenset(declared)
-        if judge is not None:
+        if judge is not None and would_deny is not None:
             applying |= judge.applying
         policy = judge.revision if judge is not None else None
         revision = desk.snapshot.revision
-        return Bearing(revision, policy, applying, clamped_by, would_deny)
+        return Bearing(
+            revision, policy, applying, clamped_by, would_deny or frozenset()
+        )
 
     def _denies(
         self,
         refusal: Refusal,
         denials: Mapping[str, Seen],
         declared: tuple[str, ...] = (),
-        would_deny: frozenset[str] = frozenset(),
+        would_deny: frozenset[str] | None = frozenset(),
         model: Seen = NOTHING_SEEN,
     ) -> _Verdict:
         bearing = self._bearing(declared, would_deny)
@@ -234,6 +243,12 @@ def _shared(entitlement: Entitlement, judgement: Judgement | None, ask: Ask) -> 
     return shared
 
 
+def _would_deny(candidate: Candidate) -> frozenset[str] | None:
+    """The controls that would have denied; None: the policy was not asked."""
+    judgement = candidate.judgement
+    return None if judgement is None else judgement.would_deny
+
+
 def _model_seen(entitlement: Entitlement) -> Seen:
     """The model asked for and the one used, where a budget changed it."""
     downgraded = entitlement.downgraded
@@ -252,6 +267,7 @@ def _declared(candidate: Candidate) -> tuple[str, ...]:
     """The controls for which a limit is declared."""
     path = candidate.path
     found = {
+        "tenant_isolation": candidate.ask.owned is not None,
         "token_ceiling": candidate.entitlement.output.is_always,
         "rate_limit": bool(path.rates),
         "concurrency": bool(path.permits),

@@ -221,6 +221,11 @@ class Desk:
                 self._entitlements[key] = found
         return found
 
+    def is_one_of_many(self, entitlement: Entitlement) -> bool:
+        """Whether the model runs in other places, too."""
+        declared = self.registry.models.get(entitlement.model.id)
+        return declared is not None and len(declared.deployments) > 1
+
     def in_turn(self, found: tuple[Entitlement, ...]) -> Sequence[Entitlement]:
         """The same in the order in which to try them: by weight, each in its turn."""
         if len(found) <= 1:

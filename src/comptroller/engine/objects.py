@@ -29,8 +29,8 @@ class Owned(msgspec.Struct, frozen=True):
     """See `wire.references.ObjectKind`."""
     tenant: str
     service: str
-    model: str | None
-    """The model that was asked for when it was made, as the registry names it."""
+    model: str
+    """The model that made it, as the registry names it."""
     request_id: str
     """Of the request that made it."""
 
@@ -40,7 +40,6 @@ class Maker(NamedTuple):
 
     tenant: str
     service: str
-    model: str | None
     request_id: str
 
 
@@ -76,7 +75,7 @@ def made(stored: Stored, maker: Maker) -> list[Owned]:
             kind,
             maker.tenant,
             maker.service,
-            maker.model,
+            stored.model,
             maker.request_id,
         )
         for object_id, kind in kinds

@@ -17,7 +17,7 @@ from comptroller.engine.objects import IDS_MAX, AskedObject, Owned, Owners, Whos
 from comptroller.engine.ports import Timers
 from comptroller.wire.references import Reference, is_plain_id
 
-REMEMBERED_MAX: Final = 20_000
+REMEMBERED_MAX: Final = 10_000
 WAITING_MAX: Final = 1024
 """Requests that wait for an answer."""
 ASKS_MAX: Final = 3

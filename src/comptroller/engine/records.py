@@ -213,6 +213,8 @@ class Stored(msgspec.Struct, frozen=True):
     """What a provider may have stored of a request, by the ids in its reply."""
 
     provider: str
+    model: str
+    """The model that ran, as the registry names it."""
     response: str
     items: list[str] = []
 

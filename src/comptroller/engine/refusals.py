@@ -34,7 +34,8 @@ UNKNOWN_ROUTE = Refusal(
     "This gateway does not serve this route. It serves POST /v1/chat/completions, "
     "/v1/responses, /v1/embeddings, /v1/messages, /v1/messages/count_tokens, "
     "/v1beta/models/{model}:generateContent, :streamGenerateContent and :countTokens, "
-    "and GET /v1/models and /v1/models/{id}.",
+    "GET /v1/models and /v1/models/{id}, GET and DELETE /v1/responses/{id}, its "
+    "/input_items and POST /cancel.",
 )
 MISSING_CREDENTIAL = Refusal(
     401,

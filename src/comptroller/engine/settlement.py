@@ -24,6 +24,8 @@ from comptroller.engine.desk import Entitlement
 from comptroller.engine.recording import raw_usage
 from comptroller.engine.verdicts import Admitted
 from comptroller.wire.estimate import estimate_usage
+from comptroller.wire.references import is_plain_id
+from comptroller.wire.routes import Operation
 
 NOTHING_READ: Final = Reading((), None, None, None, (), None, 0, complete=False)
 """The reading of a reply that never began."""
@@ -100,7 +102,20 @@ def settle(admitted: Admitted, reply: Reply) -> records.Settled:
         hold_exceeded=bill.cost_nano_usd > admitted.hold.nano_usd,
         duration_us=reply.duration_us,
         first_byte_us=reply.first_byte_us,
+        stored=_stored(admitted, reply),
     )
+
+
+def _stored(admitted: Admitted, reply: Reply) -> records.Stored | msgspec.UnsetType:
+    """What the provider may have stored, where the reply names it."""
+    model, route = admitted.entitlement.model, admitted.entitlement.route
+    named = reply.reading.response_id
+    if route.operation is not Operation.RESPONSES or named is None:
+        return msgspec.UNSET
+    if not is_plain_id(named) or (reply.status or 400) >= 400:
+        return msgspec.UNSET
+    items = [one for one in reply.reading.item_ids if is_plain_id(one)]
+    return records.Stored(model.provider, model.id, named, items)
 
 
 def _shortened(name: str | None) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from comptroller.core.policy.prompt import Match, PromptText
@@ -10,8 +12,10 @@ from comptroller.engine.desk import Entitlement
 from comptroller.engine.hold_path import HoldPath, Need
 from comptroller.engine.holding import Holding
 from comptroller.engine.judging import Judgement
+from comptroller.engine.objects import Owned
 from comptroller.engine.refusals import Refusal
 from comptroller.wire.rate_headers import RateState
+from comptroller.wire.references import Reference
 from comptroller.wire.request import RequestFacts
 from comptroller.wire.routes import Route
 
@@ -33,6 +37,11 @@ class Ask(msgspec.Struct, frozen=True):
     """Why they could not be looked for; None: they could."""
     tried: tuple[tuple[str, str], ...] = ()
     """Deployments that failed it, as provider and upstream."""
+    owned: tuple[Owned, ...] | None = None
+    """Of the stored objects that it names, those that its tenant made; None: they
+    were not asked for yet."""
+    is_owner_unknown: bool = False
+    """Whether nobody could say whose they are."""
     first_id: str | None = None
     """The decision of its first attempt, where this is a later one."""
 
@@ -106,9 +115,19 @@ class Refused(msgspec.Struct, frozen=True):
     """The members of its decision record; None: no known credential."""
 
 
+class NamedObjects(NamedTuple):
+    """The stored objects that a request names."""
+
+    tenant: str
+    """Whose they should be."""
+    named: tuple[Reference, ...]
+
+
 class Missing(msgspec.Struct, frozen=True):
     """What has to be found out before a request can be decided on."""
 
     ask: Ask
-    texts: tuple[PromptText, ...]
+    texts: tuple[PromptText, ...] = ()
     """To be scanned for patterns, and dropped."""
+    objects: NamedObjects | None = None
+    """Whose these are; the texts are not missing then, or not yet."""

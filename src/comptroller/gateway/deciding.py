@@ -36,7 +36,9 @@ class Deciding:
         """Waits for room on the limits, or looks for what is missing."""
         floor = self._floor
         if isinstance(verdict, Missing):
-            self._waiting = Gathering(floor.scans, verdict, self._gathered)
+            self._waiting = Gathering(
+                floor.scans, floor.ownership, verdict, self._gathered
+            )
         else:
             assert floor.admission is not None  # noqa: S101  it gave the verdict
             self._waiting = Reservation(

@@ -183,7 +183,10 @@ class Exchange:
             return
         self.stage = Stage.SENT
         entitlement = admitted.entitlement
-        head = heads.upstream_head(self._inbound, entitlement, admitted.body_bytes)
+        tail = self._route.tail if self._route is not None else ""
+        head = heads.upstream_head(
+            self._inbound, entitlement, admitted.body_bytes, tail
+        )
         settings = floor.settings
         request = UpstreamRequest(
             entitlement.target,
@@ -444,6 +447,7 @@ class Exchange:
             self._floor.recorder.settled(settled)
         except JournalUnavailableError:
             return None
+        self._floor.remember(admitted, settled)
         admitted.settle(
             settled.cost_nano_usd, settled.input_tokens + settled.output_tokens
         )

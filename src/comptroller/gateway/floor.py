@@ -13,8 +13,11 @@ from comptroller.engine.admission import Admission
 from comptroller.engine.desk import Desk
 from comptroller.engine.holding import Holding
 from comptroller.engine.limit_refusals import Asker
+from comptroller.engine.objects import Maker, made
+from comptroller.engine.ownership import Ownership
 from comptroller.engine.ports import Clock, Ids, Journal, TokenCounter, Upstreams
 from comptroller.engine.recording import Recorder
+from comptroller.engine.records import Settled, Stored
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.scanning import PromptScanner
 from comptroller.engine.upstream_buckets import UpstreamBuckets
@@ -95,6 +98,8 @@ class Floor:
         """Requests that wait for room on a limit; nothing is decided yet."""
         self.holding: Holding | None = None
         """The worker's leases; the worker puts its own here."""
+        self.ownership: Ownership | None = None
+        """Whose stored objects are; the worker puts its own here."""
         self.counter: TokenCounter | None = None
         """Counts prompts whose bytes do not fit; the worker puts its own here."""
         self.buckets = UpstreamBuckets()
@@ -141,6 +146,13 @@ class Floor:
             is_declared = entitlement.service.id in desk.registry.services
             if entitlement.credential.id not in live or not is_declared:
                 exchange.cut(refusals.CUT_REVOKED)
+
+    def remember(self, admitted: Admitted, settled: Settled) -> None:
+        """Remembers whose the objects are that a reply has named."""
+        if self.ownership is not None and isinstance(settled.stored, Stored):
+            service = admitted.entitlement.service
+            maker = Maker(service.tenant, service.id, settled.decision_id)
+            self.ownership.made(made(settled.stored, maker))
 
     def refused_by_provider(
         self, admitted: Admitted, headers: list[tuple[bytes, bytes]]

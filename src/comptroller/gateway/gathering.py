@@ -15,8 +15,10 @@ from msgspec.structs import replace
 
 from comptroller.core.errors import ScanLimitError
 from comptroller.core.policy.prompt import Match, PromptText
+from comptroller.engine.objects import Owned
+from comptroller.engine.ownership import Ownership
 from comptroller.engine.scanning import PromptScanner
-from comptroller.engine.verdicts import Ask, Missing
+from comptroller.engine.verdicts import Ask, Missing, NamedObjects
 
 SCANS_MAX: Final = 64
 """Long prompts that are scanned or wait for it; each may have a megabyte."""
@@ -83,15 +85,22 @@ class Gathering:
 
     Args:
         scans: the worker's.
+        ownership: the worker's; None: nobody can say whose objects are.
         missing: what is.
         on_done: called once with the request as it is known then, unless it is
             cancelled before; perhaps before `begin` returns.
     """
 
     def __init__(
-        self, scans: Scans, missing: Missing, on_done: Callable[[Ask], None]
+        self,
+        scans: Scans,
+        ownership: Ownership | None,
+        missing: Missing,
+        on_done: Callable[[Ask], None],
     ) -> None:
         self._scans = scans
+        self._ownership = ownership
+        self._objects = missing.objects
         self._ask = missing.ask
         self._texts = missing.texts
         self._on_done = on_done
@@ -99,6 +108,9 @@ class Gathering:
 
     def begin(self) -> None:
         """Looks."""
+        if self._objects is not None:
+            self._look_for(self._objects)
+            return
         texts, self._texts = self._texts, ()
         if self._scans.is_full:
             self._scanned("too many long prompts are scanned at present; try again")
@@ -108,6 +120,25 @@ class Gathering:
     def cancel(self) -> None:
         """Says nothing any more."""
         self._is_cancelled = True
+
+    def _look_for(self, objects: NamedObjects) -> None:
+        ownership = self._ownership
+        if ownership is None:
+            self._owned(None)
+            return
+        known = ownership.known(*objects)
+        if known is not None:
+            self._owned(known)
+        else:
+            ownership.whose(*objects, self._owned)
+
+    def _owned(self, owned: tuple[Owned, ...] | None) -> None:
+        if self._is_cancelled:
+            return
+        if owned is None:
+            self._on_done(replace(self._ask, is_owner_unknown=True))
+        else:
+            self._on_done(replace(self._ask, owned=owned))
 
     def _scanned(self, found: Sequence[Match] | str) -> None:
         if self._is_cancelled:

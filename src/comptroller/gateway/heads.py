@@ -30,8 +30,17 @@ def status_line(status: int) -> bytes:
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
-def upstream_head(inbound: Inbound, entitlement: Entitlement, body_bytes: int) -> bytes:
-    """The head of the request to the provider: theirs passed on, ours put in."""
+def upstream_head(
+    inbound: Inbound, entitlement: Entitlement, body_bytes: int, tail: str = ""
+) -> bytes:
+    """The head of the request to the provider: theirs passed on, ours put in.
+
+    Args:
+        inbound: the request as the client sent it.
+        entitlement: where it goes.
+        body_bytes: how large a body follows.
+        tail: what its route has behind the entitlement's path.
+    """
     query = b"?" + inbound.query if inbound.query else b""
     lines = b"\r\n".join(inbound.lines)
     secret = inbound.secrets[0]
@@ -40,8 +49,10 @@ def upstream_head(inbound: Inbound, entitlement: Entitlement, body_bytes: int) -
         lines = b"\r\n".join([one for one in inbound.lines if secret not in one])
         parts = inbound.query.split(b"&")
         query = b"?" + b"&".join([one for one in parts if secret not in one])
-    return b"POST %b%b HTTP/1.1\r\n%b%b%bcontent-length: %d\r\n\r\n" % (
+    return b"%b %b%b%b HTTP/1.1\r\n%b%b%bcontent-length: %d\r\n\r\n" % (
+        inbound.method,
         entitlement.path,
+        tail.encode(),
         query,
         entitlement.head,
         lines,

@@ -22,6 +22,7 @@ from comptroller.engine import refusals
 from comptroller.engine.desk import Desk
 from comptroller.engine.holding import Holding
 from comptroller.engine.judging import Judge
+from comptroller.engine.ownership import Ownership
 from comptroller.engine.ports import (
     Clock,
     Ids,
@@ -47,9 +48,11 @@ BACKLOG: Final = 4096
 
 
 class Leases(NamedTuple):
-    """A worker's leases, and how its conversation with the centre is ended."""
+    """What a worker has of the centre, and how its conversations are ended."""
 
     holding: Holding
+    ownership: Ownership
+    """Whose stored objects are."""
     close: Callable[[], Awaitable[None]]
 
 
@@ -106,6 +109,7 @@ async def run_worker(parts: WorkerParts) -> None:
     floor.counter = parts.counter
     leases = parts.leases(journal.source, floor.recorder)
     holding = floor.holding = leases.holding
+    floor.ownership = leases.ownership
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -145,7 +145,7 @@ class InMemoryStore(InMemoryPolicies, InMemoryLedgerReads):
             self._conflicts += 1
             return
         if ending.stored is not None:
-            maker = Maker(row.tenant, row.service, row.model, row.request_id)
+            maker = Maker(row.tenant, row.service, row.request_id)
             for one in made(ending.stored, maker):
                 self._made.setdefault((one.id, one.provider), one)
         self._requests[ending.request_id] = row._replace(

@@ -5,6 +5,7 @@ A route that is not here does not exist: nothing is forwarded blindly.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -28,6 +29,10 @@ class Operation(StrEnum):
     GENERATE_CONTENT = "generate_content"
     STREAM_GENERATE_CONTENT = "stream_generate_content"
     GEMINI_COUNT_TOKENS = "gemini_count_tokens"
+    GET_RESPONSE = "get_response"
+    DELETE_RESPONSE = "delete_response"
+    CANCEL_RESPONSE = "cancel_response"
+    RESPONSE_INPUT_ITEMS = "response_input_items"
     MODELS = "models"
     MODEL = "model"
     ROOT = "root"
@@ -45,6 +50,16 @@ LOCAL_OPERATIONS: Final = frozenset(
     }
 )
 """Operations that the gateway answers itself; nothing goes upstream."""
+
+OBJECT_OPERATIONS: Final = frozenset(
+    {
+        Operation.GET_RESPONSE,
+        Operation.DELETE_RESPONSE,
+        Operation.CANCEL_RESPONSE,
+        Operation.RESPONSE_INPUT_ITEMS,
+    }
+)
+"""Operations on one stored object, which the path names; free of charge."""
 
 DEFAULT_PREFIXES: Final[dict[str, str]] = {
     Dialect.OPENAI: "/v1",
@@ -67,6 +82,10 @@ class Route(NamedTuple):
     """Whether its reply consumes tokens."""
     label: str
     """The path for records: no query, no model."""
+    object_id: str | None = None
+    """The stored object that the path names."""
+    tail: str = ""
+    """What follows the suffix for this request alone: it names the object."""
 
 
 def _fixed(
@@ -107,6 +126,15 @@ _GEMINI_ACTIONS: Final = {
     "countTokens": (Operation.GEMINI_COUNT_TOKENS, False),
 }
 
+_RESPONSE_ACTIONS: Final = {
+    (b"GET", ""): Operation.GET_RESPONSE,
+    (b"DELETE", ""): Operation.DELETE_RESPONSE,
+    (b"POST", "/cancel"): Operation.CANCEL_RESPONSE,
+    (b"GET", "/input_items"): Operation.RESPONSE_INPUT_ITEMS,
+}
+
+_RESPONSES: Final = b"/v1/responses/"
+_OBJECT_ID: Final = re.compile(rb"([A-Za-z0-9][A-Za-z0-9_.:=+-]{0,255})(/[a-z_]+)?")
 _OPENAI_MODELS: Final = b"/v1/models/"
 _GEMINI_MODELS: Final = b"/v1beta/models/"
 _MODEL_BYTES: Final = (
@@ -131,6 +159,8 @@ def match(method: bytes, path: bytes) -> Route | None:
         return exact
     if method == b"POST" and path.startswith(_GEMINI_MODELS):
         return _gemini_action(path[len(_GEMINI_MODELS) :])
+    if path.startswith(_RESPONSES):
+        return _response(method, path[len(_RESPONSES) :])
     if method == b"GET" and path.startswith(_OPENAI_MODELS):
         return _model(Dialect.OPENAI, path[len(_OPENAI_MODELS) :])
     if method == b"GET" and path.startswith(_GEMINI_MODELS):
@@ -188,6 +218,26 @@ def _model(dialect: Dialect, name: bytes) -> Route | None:
     label = f"{DEFAULT_PREFIXES[dialect]}/models/{{model}}"
     suffix = f"/models/{model}"
     return Route(dialect, Operation.MODEL, suffix, model, metered=False, label=label)
+
+
+def _response(method: bytes, rest: bytes) -> Route | None:
+    named = _OBJECT_ID.fullmatch(rest)
+    if named is None:
+        return None
+    object_id, action = named[1].decode("ascii"), (named[2] or b"").decode("ascii")
+    operation = _RESPONSE_ACTIONS.get((method, action))
+    if operation is None:
+        return None
+    return Route(
+        Dialect.OPENAI,
+        operation,
+        "/responses",
+        path_model=None,
+        metered=False,
+        label=f"/v1/responses/{{id}}{action}",
+        object_id=object_id,
+        tail=f"/{object_id}{action}",
+    )
 
 
 def _plain(name: bytes) -> bool:

@@ -176,7 +176,7 @@ def test_whose_objects_are_is_told_of_what_was_just_recorded(site: FakeSite) -> 
     worker = site.journals.open("/node/w0/01B")
     script = LedgerScript(worker, site.clock, SequentialIds())
     script.decided("R1")
-    made = {"provider": "openai", "response": "resp_1"}
+    made = {"provider": "openai", "model": "m", "response": "resp_1"}
     script.settled("R1", 1, {"input": 1}, {"comptroller.stored": made})
     asked = [AskedObject("acme", "resp_1"), AskedObject("umbrella", "resp_1")]
 

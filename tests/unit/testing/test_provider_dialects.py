@@ -345,3 +345,31 @@ def test_one_seed_gives_the_same_answer_to_the_same_request() -> None:
             lengths.append(reply.usage.completion_tokens)
 
     assert lengths[0] == lengths[1] != lengths[2]
+
+
+def test_openai_responses_are_stored(origin: str, openai_client: openai.OpenAI) -> None:
+    """A response can be read, gone on from and deleted; none of that is billed."""
+    first = openai_client.responses.create(model="stored", input="Hello")
+    second = openai_client.responses.create(
+        model="stored", input="Go on", previous_response_id=first.id
+    )
+    assert first.usage is not None
+    assert second.usage is not None
+    assert second.usage.input_tokens > first.usage.total_tokens
+    before = bill(origin, "stored")
+
+    assert openai_client.responses.retrieve(first.id).output == first.output
+    items = openai_client.responses.input_items.list(first.id).data
+    assert [one.type for one in items] == ["message"]
+    openai_client.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError, match="not found"):
+        openai_client.responses.retrieve(first.id)
+    with pytest.raises(openai.BadRequestError, match="not found"):
+        openai_client.responses.create(
+            model="stored", input="Go on", previous_response_id=first.id
+        )
+    unstored = openai_client.responses.create(model="s", input="Hello", store=False)
+    with pytest.raises(openai.NotFoundError):
+        openai_client.responses.retrieve(unstored.id)
+
+    assert bill(origin, "stored") == before

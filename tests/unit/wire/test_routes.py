@@ -151,3 +151,58 @@ def test_unknown_paths_are_refused_in_their_dialect(
 ) -> None:
     """The path tells in whose error shape to say that it is not served."""
     assert dialect_of(path) is dialect
+
+
+@pytest.mark.parametrize(
+    ("method", "tail", "operation", "label"),
+    [
+        ("GET", "", Operation.GET_RESPONSE, "/v1/responses/{id}"),
+        ("DELETE", "", Operation.DELETE_RESPONSE, "/v1/responses/{id}"),
+        (
+            "POST",
+            "/cancel",
+            Operation.CANCEL_RESPONSE,
+            "/v1/responses/{id}/cancel",
+        ),
+        (
+            "GET",
+            "/input_items",
+            Operation.RESPONSE_INPUT_ITEMS,
+            "/v1/responses/{id}/input_items",
+        ),
+    ],
+)
+def test_a_stored_response_is_named_by_its_path(
+    method: str, tail: str, operation: Operation, label: str
+) -> None:
+    """Its id is in no label; the provider's path is the suffix and the tail."""
+    route = match(method.encode(), f"/v1/responses/resp_1{tail}".encode())
+
+    assert route is not None
+    assert (route.operation, route.label) == (operation, label)
+    assert (route.object_id, route.metered) == ("resp_1", False)
+    path = upstream_path(route, "/openai/v1", "m") + route.tail
+    assert path == f"/openai/v1/responses/resp_1{tail}"
+
+
+@pytest.mark.parametrize(
+    ("method", "rest"),
+    [
+        ("GET", ""),
+        ("GET", "."),
+        ("GET", ".."),
+        ("GET", "resp_1/"),
+        ("GET", "resp_1/cancel"),
+        ("POST", "resp_1"),
+        ("PUT", "resp_1"),
+        ("DELETE", "resp_1/input_items"),
+        ("GET", "../files"),
+        ("GET", "resp_1/../resp_2"),
+        ("GET", "resp%5F1"),
+        ("GET", "resp_1\n"),
+        ("GET", "x" * 257),
+    ],
+)
+def test_nothing_else_of_a_response_is_served(method: str, rest: str) -> None:
+    """No listing, no other action, no path that another server reads otherwise."""
+    assert match(method.encode(), f"/v1/responses/{rest}".encode()) is None

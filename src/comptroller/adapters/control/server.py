@@ -17,8 +17,8 @@ from comptroller.core.errors import ControlUnavailableError
 
 LINE_BYTES_MAX: Final = 32 * 1024 * 1024
 """A whole configuration fits in one line."""
-CONNECTIONS_MAX: Final = 320
-"""Three of each of 64 workers, and as many again for those that just died and for
+CONNECTIONS_MAX: Final = 448
+"""Four of each of 64 workers, and as many again for those that just died and for
 commands."""
 IDLE_TIMEOUT_S: Final = 60.0
 """Between an answer and the next line; not while an answer is waited for."""

@@ -161,7 +161,7 @@ def project_requests(writing: Writing, folded: Folded) -> list[Conflict]:
             _add(spent, key, end)
             where = Where("", tenant, unit, service, credential, facts.run)
             if end.stored is not None:
-                maker = Maker(tenant, service, facts.model, request_id)
+                maker = Maker(tenant, service, request_id)
                 objects += made(end.stored, maker)
             held = path.held(facts.hold_nano_usd, a_slice)
             writing.keeping.end(
@@ -210,7 +210,7 @@ def _ends_of_earlier(
         _add(spent, key, end)
         _book(writing.keeping, found, end, slices.get(request_id))
         if end.stored is not None:
-            maker = Maker(found.tenant, found.service, found.model, request_id)
+            maker = Maker(found.tenant, found.service, request_id)
             objects += made(end.stored, maker)
     project_objects(writing.connection, objects)
     return ends, conflicts

@@ -375,7 +375,7 @@ objects: Final = Table(
     _required("kind"),
     _required("tenant"),
     _required("service"),
-    Column("model", Text),
+    _required("model"),
     _required("request_id"),
     sqlite_with_rowid=False,
 )

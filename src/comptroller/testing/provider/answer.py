@@ -8,6 +8,7 @@ import msgspec
 
 from comptroller.core.usage import Usage
 from comptroller.testing.provider.behaviour import Behaviour
+from comptroller.testing.provider.stored import StoredResponses
 from comptroller.testing.provider.tokens import (
     CACHE_TOKENS_MIN,
     Draw,
@@ -37,6 +38,7 @@ class Ask(NamedTuple):
     serial: int
     """Of the request, from 1."""
     prefixes: PrefixCache
+    stored: StoredResponses
 
     @property
     def model(self) -> str:

@@ -11,10 +11,12 @@ from comptroller.testing.provider.answer import (
     JSON,
     Answer,
     Ask,
+    RefusedError,
     encode,
     whole,
 )
 from comptroller.testing.provider.openai_chat import disjoint, prompt
+from comptroller.testing.provider.stored import StoredResponse
 from comptroller.testing.provider.tokens import Length, pieces
 
 
@@ -105,14 +107,58 @@ def responses(ask: Ask) -> Answer:
         given[0] if isinstance(given, list) and given else given
     )
     tokens, cached = prompt(ask, "input", prefix)
+    previous = ask.body.get("previous_response_id")
+    if previous is not None:
+        tokens += _found(ask, previous, "Previous response").context_tokens
     length = ask.length(ask.model, whole(ask.body.get("max_output_tokens")))
     usage = disjoint(tokens, cached, length)
     model = ask.answered_as(ask.model)
     done = finished(ask, model, length, usage)
+    if done["store"]:
+        ask.stored.keep(done, given)
     if ask.body.get("stream"):
         parts = responses_stream(ask, done, pieces(length.output, ask.serial))
         return Answer(EVENT_STREAM, parts, model, usage)
     return Answer(JSON, [encode(done)], model, usage)
+
+
+def get_response(ask: Ask) -> Answer:
+    """`GET /v1/responses/{id}`; nothing is billed for it."""
+    return Answer(JSON, [encode(_found(ask, _named(ask)).response)])
+
+
+def delete_response(ask: Ask) -> Answer:
+    """`DELETE /v1/responses/{id}`."""
+    name = _named(ask)
+    _found(ask, name)
+    ask.stored.delete(name)
+    gone = {"id": name, "object": "response.deleted", "deleted": True}
+    return Answer(JSON, [encode(gone)])
+
+
+def cancel_response(ask: Ask) -> Answer:
+    """`POST /v1/responses/{id}/cancel`; none of them runs in the background."""
+    _found(ask, _named(ask))
+    raise RefusedError(400, "Cannot cancel a synchronous response.")
+
+
+def input_items(ask: Ask) -> Answer:
+    """`GET /v1/responses/{id}/input_items`."""
+    items = _found(ask, _named(ask)).input_items
+    listed = {"object": "list", "data": items, "has_more": False}
+    return Answer(JSON, [encode({**listed, "first_id": None, "last_id": None})])
+
+
+def _named(ask: Ask) -> str:
+    return ask.path.rpartition("/responses/")[2].partition("/")[0]
+
+
+def _found(ask: Ask, name: object, what: str = "Response") -> StoredResponse:
+    found = ask.stored.find(name)
+    if found is None:
+        status = 404 if what == "Response" else 400
+        raise RefusedError(status, f"{what} with id '{name}' not found.")
+    return found
 
 
 def responses_stream(ask: Ask, done: dict[str, Any], text: list[str]) -> list[bytes]:

@@ -39,6 +39,13 @@ POSTED: Final[Mapping[str, Route]] = {
     ":streamGenerateContent": Route(gemini_content.stream, _GEMINI),
     ":countTokens": Route(gemini_content.count_tokens, _GEMINI),
 }
+STORED: Final[Mapping[tuple[str, str], Route]] = {
+    ("GET", ""): Route(openai_responses.get_response, _OPENAI),
+    ("DELETE", ""): Route(openai_responses.delete_response, _OPENAI),
+    ("POST", "cancel"): Route(openai_responses.cancel_response, _OPENAI),
+    ("GET", "input_items"): Route(openai_responses.input_items, _OPENAI),
+}
+"""What is done with one stored response."""
 MODELS: Final = Route(openai_chat.models, _OPENAI)
 
 
@@ -49,6 +56,10 @@ def _unknown(ask: Ask) -> Answer:
 def match(request: Request) -> Route:
     """The route of a request; an unknown one answers 404."""
     path = request.path
+    _, is_stored, rest = path.rpartition("/responses/")
+    if is_stored:
+        action = rest.partition("/")[2]
+        return STORED.get((request.method, action), Route(_unknown, _OPENAI))
     if request.method == "GET" and "/models" in path:
         return MODELS
     if request.method == "POST":

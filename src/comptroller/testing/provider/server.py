@@ -29,6 +29,7 @@ from comptroller.testing.provider.framing import (
 )
 from comptroller.testing.provider.openai_chat import error as openai_error
 from comptroller.testing.provider.routing import Route, credential, decode, match
+from comptroller.testing.provider.stored import StoredResponses
 from comptroller.testing.provider.tokens import Draw, PrefixCache
 
 STALL_S_MAX: Final = 900.0
@@ -54,6 +55,7 @@ class SimulatedProvider:
         self.books = Books()
         self.behaviours = Behaviours(settings.behaviour)
         self.prefixes = PrefixCache()
+        self.stored = StoredResponses()
         self._server: asyncio.Server | None = None
 
     async def start(
@@ -92,6 +94,7 @@ class SimulatedProvider:
             Draw(self.settings.seed, request.body),
             self.books.counts["requests"],
             self.prefixes,
+            self.stored,
         )
 
 

@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("tenant", sa.Text, nullable=False),
         sa.Column("service", sa.Text, nullable=False),
-        sa.Column("model", sa.Text),
+        sa.Column("model", sa.Text, nullable=False),
         sa.Column("request_id", sa.Text, nullable=False),
         sqlite_with_rowid=False,
     )
