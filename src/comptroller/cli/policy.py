@@ -1,4 +1,4 @@
-"""`comptroller policy …`: check, test and compare policy bundles."""
+"""`comptroller policy check`, `test` and `diff`: bundles before they are published."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from comptroller.cli import options
+from comptroller.cli import options, policy_life
 from comptroller.cli.tables import json_text, printable
 
 if TYPE_CHECKING:
@@ -40,13 +40,14 @@ Paths: TypeAlias = Annotated[
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     policy = typer.Typer(
-        help="Check, test and compare policy bundles.",
+        help="Check, test, compare, publish and activate policy bundles.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
     policy.command("check")(check)
     policy.command("test")(run_tests)
     policy.command("diff")(diff)
+    policy_life.register(policy)
     app.add_typer(policy, name="policy")
 
 

@@ -44,6 +44,8 @@ BUNDLE_BYTES_MAX: Final = 4 * 1024 * 1024
 FILES_MAX: Final = 100
 NAME_BYTES_MAX: Final = 100
 PREFIX: Final = "sha256:"
+UNAVAILABLE: Final = "unavailable"
+"""What stands for a revision where the content of the active one is lost."""
 _PREFIX_CHARS_MIN: Final = 4
 _PARTS_BYTES_MAX: Final = 16 * 1024
 """Of a record, which has 64 KiB at most; the rest is in what was kept."""
@@ -117,7 +119,8 @@ class PolicyLife:
         """The policy that workers have to decide by; None: none is active.
 
         Where its content is lost or changed, that of the last publication goes on,
-        and where there is none either, a policy without sets: it denies everything.
+        and where there is none either, a policy without sets: it denies everything,
+        and goes by a name of its own, for it is not what was activated.
         """
         row = active_policy(self._parts.store)
         if row is None:
@@ -134,7 +137,7 @@ class PolicyLife:
             self.problem = f"policy: {error.message}"
             last = self._last
             if last is None or _digest(encode_sets(last.sets)) != row.sets_digest:
-                return ActivePolicy(row.revision, [])
+                return ActivePolicy(UNAVAILABLE, [])
             sets = last.sets
         policy = ActivePolicy(row.revision, sets)
         self._held = row.sets_digest, policy

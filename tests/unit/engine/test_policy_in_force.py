@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from comptroller.engine import commands, replies
 from comptroller.engine.commands import Act, Administrator, Result
 from comptroller.engine.policy_history import policy_history
+from comptroller.engine.policy_life import UNAVAILABLE
 from comptroller.engine.policy_ports import BundleFile, active_policy
 from comptroller.engine.records import Actor
 from comptroller.testing.administration import FakeSite, small_registry
@@ -101,7 +102,7 @@ def test_without_any_content_everything_is_denied(site: FakeSite) -> None:
     site = site.again()
     policy = site.snapshot().policy
     assert policy is not None
-    assert (policy.revision, policy.sets) == (revision, [])
+    assert (policy.revision, policy.sets) == (UNAVAILABLE, [])
     site.administration.policies.publish((ONE,), "", ADA)
     assert site.snapshot().policy == before
 
