@@ -99,6 +99,10 @@ class Replayed:
 
     decided: int = 0
     """Decisions that were decided once more."""
+    changed: int = 0
+    """Of these, decisions that would be another."""
+    undecidable: int = 0
+    """Of these, decisions of which nobody knows whether they would."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Decisions that no policy made, by their recorded reason."""
     differing: int = 0
@@ -128,6 +132,8 @@ class Replayed:
     def add(self, other: Replayed) -> None:
         """Adds what was found elsewhere."""
         self.decided += other.decided
+        self.changed += other.changed
+        self.undecidable += other.undecidable
         self.left_out.update(other.left_out)
         self.differing += other.differing
         free = DIFFERENCES_MAX - len(self.differences)

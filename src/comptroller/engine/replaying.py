@@ -180,9 +180,11 @@ class WhatIf:
             said = self._before.decide(facts, listed)
             before = None if said is None else _said(said)
         if after is None or before is None:
+            found.undecidable += 1
             self._count(one, Kind.UNDECIDABLE, found)
             return
         kinds = list(_changes(before, _said(after)))
+        found.changed += bool(kinds)
         for kind in kinds:
             if kind is Kind.REFUSED and one.result != "allow":
                 kind = Kind.REFUSED_ANYWAY  # noqa: PLW2901  another control did

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 
 from comptroller.core.policy.decide import Effect, PolicyDecision, decide
 from comptroller.core.policy.rules import POLICY_ERROR, Policy
-from comptroller.engine.ports import Clock, Ids, Journal
+from comptroller.engine.ports import Clock, DurableJournal, Ids, Journal
 from comptroller.engine.recording import Recorder
 from comptroller.testing.script import DECIDED
 
+BATCH: Final = 1000
 _json = msgspec.json.Encoder().encode
 
 
@@ -31,6 +32,35 @@ def members_of(decision: PolicyDecision) -> dict[str, Any]:
         "comptroller.policy.max_output_tokens": decision.max_output_tokens,
         "comptroller.policy.ceiling": decision.ceiling,
     }
+
+
+class BatchedJournal:
+    """The Journal port on a durable one: a thousand records are written at a time."""
+
+    def __init__(self, journal: DurableJournal) -> None:
+        self.source = journal.source
+        self.failed = False
+        self.sequence = 1
+        self._journal = journal
+        self._batch: list[bytes] = []
+
+    def append(
+        self, record: bytes, on_durable: Callable[[bool], None] | None = None
+    ) -> None:
+        """Appends a record; nobody may wait for it."""
+        assert on_durable is None  # noqa: S101  it would wait for the batch
+        self._batch.append(record)
+        if len(self._batch) == BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is left."""
+        self._journal.append_all(self._batch)
+        self._batch.clear()
+
+    def close(self) -> None:
+        """Writes what is left; the journal itself stays open."""
+        self.flush()
 
 
 class DecisionScript:

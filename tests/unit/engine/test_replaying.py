@@ -12,7 +12,7 @@ import pytest
 
 from comptroller.adapters.journal.naming import journal_name
 from comptroller.adapters.journal.reader import DirectoryJournalReader
-from comptroller.adapters.journal.writer import OnDurable, SyncJournal
+from comptroller.adapters.journal.writer import SyncJournal
 from comptroller.adapters.policy.archive import PolicyArchive
 from comptroller.adapters.processes.hands import ProcessHands
 from comptroller.bootstrap.policies import read_bundle
@@ -24,7 +24,7 @@ from comptroller.engine.policy_facts import UNLISTED_DIGEST
 from comptroller.engine.policy_ports import BundleFile, encode_sets
 from comptroller.engine.replay_tally import Kind, Replayed
 from comptroller.engine.replaying import Replaying, Scope
-from comptroller.testing.decisions import DecisionScript
+from comptroller.testing.decisions import BatchedJournal, DecisionScript
 from comptroller.testing.policy_requests import RandomRequests
 from comptroller.testing.system import FakeClock, SequentialIds
 
@@ -32,29 +32,6 @@ ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "policy" / "acme.policy.yaml"
 DECISIONS = 100_000
 Facts = dict[str, dict[str, Any]]
-
-
-class Batched:
-    """A journal that writes a thousand records at a time."""
-
-    def __init__(self, journal: SyncJournal) -> None:
-        self.source = journal.source
-        self.failed = False
-        self.sequence = 1
-        self._journal = journal
-        self._batch: list[bytes] = []
-
-    def append(self, record: bytes, on_durable: OnDurable | None = None) -> None:
-        """Appends a record; nobody waits for it."""
-        assert on_durable is None
-        self._batch.append(record)
-        if len(self._batch) == 1000:
-            self.close()
-
-    def close(self) -> None:
-        """Writes what is left; the journal stays open."""
-        self._journal.append_all(self._batch)
-        self._batch.clear()
 
 
 class Store:
@@ -65,8 +42,8 @@ class Store:
         raise AssertionError(since_ns)
 
     def ended_costs(self, ids: Sequence[str]) -> dict[str, int]:
-        """What requests cost."""
-        return dict.fromkeys(ids, 10**9)
+        """What requests cost; that of the last one is not known yet."""
+        return dict.fromkeys(ids[:2], 10**9)
 
 
 class Past:
@@ -83,7 +60,7 @@ class Past:
             self.clock,
             SequentialIds(),
         )
-        self._journal = Batched(self._sync)
+        self._journal = BatchedJournal(self._sync)
         assert self.bundle.policy is not None
         self.script = DecisionScript(
             self._journal,
@@ -113,7 +90,7 @@ class Past:
         processes: int = 0,
     ) -> Replayed:
         """Replays it all; without `after` each by its own bundle."""
-        self._journal.close()
+        self._journal.flush()
         asked = Asked(
             str(self.folder / "policy"),
             self.kept,
@@ -269,6 +246,9 @@ def test_what_another_bundle_would_change_is_told_by_service_and_owner(
         {"service.name": "a", "comptroller.attempt.of": refused},
     )
     past.script.decided(
+        allowed_facts({"request.max_tokens": 8000}), {"service.name": "a"}
+    )
+    past.script.decided(
         allowed_facts({"request.max_tokens": 8000}),
         {"service.name": "a", "result": "deny", "reason": "rate_limited"},
     )
@@ -293,12 +273,13 @@ def test_what_another_bundle_would_change_is_told_by_service_and_owner(
     found = past.replay(after=after)
 
     a, b = found.lines["a", "ada"], found.lines["b", "grace"]
-    assert a.counts == {Kind.REFUSED: 1, Kind.REFUSED_ANYWAY: 1}
+    assert a.counts == {Kind.REFUSED: 2, Kind.REFUSED_ANYWAY: 1}
     assert a.examples[Kind.REFUSED][0] == refused
-    assert (a.cost_nano_usd, a.unpriced) == (2 * 10**9, 0)
+    assert (a.cost_nano_usd, a.unpriced) == (2 * 10**9, 1)
     assert b.counts == {Kind.ALLOWED: 1}
     assert b.examples == {Kind.ALLOWED: [allowed]}
     assert count(found, Kind.OTHERWISE) == 1
+    assert (found.decided, found.changed, found.undecidable) == (6, 6, 0)
 
 
 def test_a_clamp_and_a_warning_are_told_where_they_are_new(past: Past) -> None:
