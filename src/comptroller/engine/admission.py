@@ -125,6 +125,9 @@ class Admission:
                 continue
             verdict = self._entitled(entitlement, facts, ask, now_ns)
             if not isinstance(verdict, Refused):
+                # Who is asked for more comes again, and a later attempt has had it.
+                if not ask.tried and not isinstance(verdict, Missing):
+                    self.desk.take_turn(found)
                 return verdict
             turned_away = turned_away or verdict
         return turned_away or self._not_allowed(known, facts.model, facts, ask)

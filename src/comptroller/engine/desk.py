@@ -230,11 +230,18 @@ class Desk:
         """The same in the order in which to try them: by weight, each in its turn."""
         if len(found) <= 1:
             return found
-        model = found[0].model.id
+        return [found[place] for place in self._turns_of(found[0].model.id).order()]
+
+    def take_turn(self, found: tuple[Entitlement, ...]) -> None:
+        """Ends the turn of the first: once for a request, however often it is asked."""
+        if len(found) > 1:
+            self._turns_of(found[0].model.id).take()
+
+    def _turns_of(self, model: ModelId) -> Turns:
         turns = self._turns.get(model)
         if turns is None:
             turns = self._turns[model] = Turns(weights(self.registry.models[model]))
-        return [found[place] for place in turns.next()]
+        return turns
 
     def capped(self, entitlement: Entitlement, tokens: int) -> Entitlement:
         """The same, with no more output than a policy allows a request."""

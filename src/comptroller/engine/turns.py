@@ -6,7 +6,7 @@ its share, and a heavy one is not asked many times in a row. Nothing is random.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 
 class Turns:
@@ -21,11 +21,19 @@ class Turns:
         self._total = sum(weights)
         self._credit = [0] * len(self._weights)
 
-    def next(self) -> list[int]:
-        """The places in the order in which to try them; counts as the first's turn."""
-        credit = self._credit
-        for place, weight in enumerate(self._weights):
-            credit[place] += weight
-        order = sorted(range(len(credit)), key=lambda place: -credit[place])
-        credit[order[0]] -= self._total
-        return order
+    def order(self) -> list[int]:
+        """The places in the order in which to try them; whoever is first has the turn.
+
+        Equal ones stand as declared. Asking changes nothing.
+        """
+        due = [was + weight for was, weight in self._due()]
+        return sorted(range(len(due)), key=lambda place: -due[place])
+
+    def take(self) -> None:
+        """Ends the turn of the first, whether or not it was the one that served."""
+        first = self.order()[0]
+        self._credit = [was + weight for was, weight in self._due()]
+        self._credit[first] -= self._total
+
+    def _due(self) -> Iterator[tuple[int, int]]:
+        return zip(self._credit, self._weights, strict=True)
