@@ -24,8 +24,8 @@ HOT := $(addprefix comptroller/,$(addsuffix .py, \
   engine/bookkeeping engine/bounding engine/desk engine/hold_path engine/holding \
   engine/rate_slots engine/recording engine/refusals engine/safe_names \
   engine/settlement engine/standing engine/supply engine/waiting \
-  gateway/client gateway/exchange gateway/floor gateway/heads gateway/inbound \
-  gateway/incoming gateway/outward wire/bodies wire/ceiling wire/counts wire/demand wire/extras \
+  gateway/client gateway/deciding gateway/exchange gateway/failover gateway/floor \
+  gateway/heads gateway/inbound gateway/incoming gateway/outward wire/bodies wire/ceiling wire/counts wire/demand wire/extras \
   wire/meters wire/openai_chat wire/openai_usage wire/preparing wire/raw \
   wire/reader wire/request wire/routes wire/splice wire/streams))
 

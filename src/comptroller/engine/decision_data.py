@@ -239,7 +239,11 @@ def _shared(entitlement: Entitlement, judgement: Judgement | None, ask: Ask) -> 
     if judgement is not None:
         shared = b"%b,%b" % (shared, judgement.data)
     if ask.first_id is not None:
-        shared = b'%b,"comptroller.attempt.of":%b' % (shared, json(ask.first_id))
+        shared = b'%b,"comptroller.attempt.of":%b,"comptroller.attempt.after":%b' % (
+            shared,
+            json(ask.first_id),
+            json(ask.previous_id or ask.first_id),
+        )
     return shared
 
 

@@ -139,6 +139,10 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     )
     attempt_of: str | None = msgspec.field(name="comptroller.attempt.of", default=None)
     """The decision of the first attempt, where another deployment failed it."""
+    attempt_after: str | None = msgspec.field(
+        name="comptroller.attempt.after", default=None
+    )
+    """The decision of the attempt right before this one."""
     policy_input: msgspec.Raw = msgspec.field(
         name="comptroller.policy.input", default=NULL
     )

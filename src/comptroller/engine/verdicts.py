@@ -44,6 +44,8 @@ class Ask(msgspec.Struct, frozen=True):
     """Whether nobody could say whose they are."""
     first_id: str | None = None
     """The decision of its first attempt, where this is a later one."""
+    previous_id: str | None = None
+    """The decision of the attempt before this one."""
 
 
 class Candidate(msgspec.Struct, frozen=True):

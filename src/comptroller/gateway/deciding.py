@@ -4,10 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from comptroller.engine import refusals
+from comptroller.engine.refusals import Refusal
 from comptroller.engine.reservation import Reservation
 from comptroller.engine.verdicts import Admitted, Ask, Candidate, Missing, Refused
 from comptroller.gateway.floor import Floor
 from comptroller.gateway.gathering import Gathering
+from comptroller.gateway.inbound import Inbound, decoded, one_secret
+from comptroller.wire.routes import Route
+
+
+def read_ask(floor: Floor, inbound: Inbound, route: Route) -> Ask | Refusal:
+    """Reads what a client asks of a model, or says why that cannot be decided on."""
+    if floor.admission is None:
+        return refusals.NOT_READY
+    if len(floor.exchanges) >= floor.exchanges_max:
+        return refusals.OVERLOADED
+    secret = one_secret(inbound.secrets)
+    if isinstance(secret, Refusal):
+        return secret
+    body: bytes | Refusal = inbound.body
+    if inbound.coding:
+        known = floor.admission.identify(secret, floor.clock.now_ns(), route)
+        if not isinstance(known, Refused):  # strangers inflate nothing
+            body = decoded(inbound, floor.body_bytes_max)
+    if isinstance(body, Refusal):
+        return body
+    return Ask(route, secret, body, inbound.query, inbound.run)
 
 
 class Deciding:

@@ -15,30 +15,33 @@ from msgspec.structs import replace
 from comptroller.core.errors import JournalUnavailableError
 from comptroller.core.usage import Reading
 from comptroller.engine import refusals
-from comptroller.engine.ports import UpstreamCall, UpstreamFailure, UpstreamRequest
+from comptroller.engine.ports import UpstreamCall, UpstreamFailure
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.settlement import NOTHING_READ, Reply, settle
 from comptroller.engine.verdicts import Admitted, Ask, Refused
 from comptroller.engine.waiting import Shortfall
 from comptroller.gateway import heads, local
 from comptroller.gateway.coding import CodingError
-from comptroller.gateway.deciding import Deciding
+from comptroller.gateway.deciding import Deciding, read_ask
+from comptroller.gateway.failover import (
+    ANSWER_BYTES_MAX,
+    LARGE_BODY_BYTES,
+    Answer,
+    Attempts,
+    attempts_at,
+    unanswered,
+)
 from comptroller.gateway.floor import Floor
-from comptroller.gateway.inbound import Inbound, decoded, one_secret
+from comptroller.gateway.inbound import Inbound
 from comptroller.gateway.incoming import incoming
 from comptroller.gateway.outward import Client, Outward, without
 from comptroller.gateway.progress import Progress
 from comptroller.wire.meter import Meter
 from comptroller.wire.routes import LOCAL_OPERATIONS, Route, match
-from comptroller.wire.streams import StreamMeter
 
 WHOLE_BYTES_MAX: Final = 1024 * 1024
 """A reply that is not a stream is held back up to this size, so that its cost can
 go out with its head."""
-
-KEPT_BYTES_MAX: Final = 16 * 1024
-"""A larger request body is let go of when it was sent: a reply may take minutes, and
-a thousand of them together would hold gigabytes."""
 
 
 class Stage(IntEnum):
@@ -72,7 +75,6 @@ class Exchange:
     _status: int | None = None
     _head = b""
     _held_bytes = 0
-    _passed_bytes = 0
     _is_recorded = False
     _takes_events = False
     """Whether the reply is made of events, so that one more can end it."""
@@ -80,6 +82,10 @@ class Exchange:
     _deciding: Deciding | None = None
     """Set while the request waits."""
     _progress: Progress | None = None
+    _ask: Ask | None = None
+    """Until it is sent; and once an attempt has failed that another one follows."""
+    _attempts: Attempts | None = None
+    """Set where the model runs in several places."""
 
     def __init__(self, floor: Floor, client: Client, inbound: Inbound) -> None:
         self.stage = Stage.NEW
@@ -103,35 +109,17 @@ class Exchange:
             self._refuse(refusals.bad_request("HTTP/1.1 needs exactly one Host header"))
         elif route.operation in LOCAL_OPERATIONS:
             self._answer_here(route)
-        elif floor.admission is None:
-            self._refuse(refusals.NOT_READY)
-        elif len(floor.exchanges) >= floor.exchanges_max:
-            self._refuse(refusals.OVERLOADED)
         else:
-            self._admit(route)
-
-    def _admit(self, route: Route) -> None:
-        floor = self._floor
-        assert floor.admission is not None  # noqa: S101
-        inbound = self._inbound
-        secret = one_secret(inbound.secrets)
-        if isinstance(secret, Refusal):
-            self._refuse(secret)
-            return
-        now_ns = floor.clock.now_ns()
-        body: bytes | Refusal = inbound.body
-        if inbound.coding:
-            known = floor.admission.identify(secret, now_ns, route)
-            if not isinstance(known, Refused):  # strangers inflate nothing
-                body = decoded(inbound, floor.body_bytes_max)
-        if isinstance(body, Refusal):
-            self._refuse(body)
-            return
-        self._decide(Ask(route, secret, body, inbound.query, inbound.run))
+            ask = read_ask(floor, inbound, route)
+            if isinstance(ask, Refusal):
+                self._refuse(ask)
+            else:
+                self._decide(ask)
 
     def _decide(self, ask: Ask) -> None:
         """Decides by what is known, or finds out first what is missing."""
         floor = self._floor
+        self._ask = ask
         assert floor.admission is not None  # noqa: S101
         now_ns = floor.clock.now_ns()
         verdict = floor.admission.admit(ask, now_ns)
@@ -145,7 +133,9 @@ class Exchange:
 
     def _waited(self, verdict: Admitted | Refused, now_ns: int) -> None:
         """What was missing is known, or there is room; or it will not be."""
-        self._deciding = None
+        if self._deciding is not None:
+            self._ask = self._deciding.ask
+            self._deciding = None
         self._floor.waiting.discard(self)
         self._decided(verdict, now_ns)
 
@@ -158,7 +148,7 @@ class Exchange:
                 self.stage = Stage.ENDED
                 if verdict.data is not None:
                     recorder.decided(self.request_id, verdict.data, None, now_ns)
-                self._refuse(verdict.refusal)
+                self._turn_away(verdict.refusal)
             else:
                 self.admitted = verdict
                 self.stage = Stage.RECORDING
@@ -166,7 +156,7 @@ class Exchange:
                 recorder.decided(self.request_id, verdict.data, self._recorded, now_ns)
         except JournalUnavailableError:
             self._end()
-            self._refuse(refusals.JOURNAL_FAILED)
+            self._turn_away(refusals.JOURNAL_FAILED)
 
     def _recorded(self, is_durable: bool) -> None:  # noqa: FBT001  the port's signature
         """The decision is on disk: now, and not before, the provider is called."""
@@ -175,28 +165,27 @@ class Exchange:
         assert admitted is not None  # noqa: S101
         if not is_durable:
             self._end()
-            self._refuse(refusals.JOURNAL_FAILED)
+            self._turn_away(refusals.JOURNAL_FAILED)
             return
         if self._cut is not None or self._out.client is None:
             self._release(self._cut.code if self._cut else "client_left")
             self._refuse(self._cut or refusals.STOPPING)
             return
         self.stage = Stage.SENT
-        entitlement = admitted.entitlement
         tail = self._route.tail if self._route is not None else ""
-        head = heads.upstream_head(
-            self._inbound, entitlement, admitted.body_bytes, tail
-        )
-        settings = floor.settings
-        request = UpstreamRequest(
-            entitlement.target,
-            head,
-            admitted.body,
-            settings.upstream_first_byte_timeout_s,
-            settings.upstream_idle_timeout_s,
-        )
+        request = heads.upstream_request(self._inbound, admitted, floor.settings, tail)
         self._call = floor.upstreams.call(request, self)
-        if admitted.body_bytes > KEPT_BYTES_MAX:
+        self._sent(admitted)
+
+    def _sent(self, admitted: Admitted) -> None:
+        """Lets go of the body, unless another attempt may need it."""
+        ask, self._ask = self._ask, None
+        assert ask is not None  # noqa: S101
+        attempts = self._attempts = self._attempts or attempts_at(self._floor, admitted)
+        if attempts is not None:
+            attempts.sent(ask, admitted)
+            self._out.attempts = attempts.count
+        if admitted.body_bytes > LARGE_BODY_BYTES:
             self._inbound = replace(self._inbound, body=b"")
             self.admitted = replace(admitted, body=b"")
 
@@ -215,10 +204,13 @@ class Exchange:
         if status == 429:
             floor.refused_by_provider(admitted, headers)
         self.stage = Stage.HOLDING
-        if reply.is_stream and admitted.path.progressive:
+        if self._attempts is not None and self._out.client is not None:
+            self._ask = self._attempts.after(status)
+        if not reply.is_stream or self._ask is not None:
+            return
+        if admitted.path.progressive:
             self._progress = Progress(admitted, self._extended, self._progressed)
-        if reply.is_stream:
-            self._send_head()
+        self._send_head()
 
     def on_data(self, data: bytes) -> None:
         """Meters bytes as they pass."""
@@ -237,7 +229,10 @@ class Exchange:
         else:
             self._held.append(out)
             self._held_bytes += len(out)
-            if self._held_bytes > WHOLE_BYTES_MAX:
+            if self._held_bytes > WHOLE_BYTES_MAX or (
+                self._ask is not None and self._held_bytes > ANSWER_BYTES_MAX
+            ):
+                self._ask = None
                 self._send_head()
 
     def on_end(self) -> None:
@@ -261,7 +256,11 @@ class Exchange:
             self._held.append(rest)
             body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
             body = without(self.admitted.entitlement.key, body)
-            out.whole(self._status or 502, self._head, body, cost)
+            if self._ask is not None:
+                head = self._head
+                self._again(Answer(self.request_id, None, status, head, body, cost))
+            else:
+                out.whole(self._status or 502, self._head, body, cost)
 
     def on_failed(self, failure: UpstreamFailure) -> None:
         """The reply will not be whole: settle what was seen, or release."""
@@ -269,19 +268,36 @@ class Exchange:
         floor.failures[failure.code] = floor.failures.get(failure.code, 0) + 1
         was = self.stage
         if not failure.sent:
+            if self._attempts is not None and self._out.client is not None:
+                self._ask = self._attempts.unsent()
             self._release(f"upstream_{failure.code}")
         else:
+            self._ask = None
             self._settle_broken("upstream_broke")
         if was is Stage.STREAMING:
             self._out.break_off()
             return
-        status = 504 if failure.code == "timeout" else 502
-        code = f"upstream_{failure.code}"
-        admitted = self.admitted
+        assert self.admitted is not None  # noqa: S101
+        refusal = unanswered(self.admitted, failure)
+        if self._ask is not None:
+            self._again(Answer(self.request_id, refusal))
+        else:
+            self._refuse(refusal)
+
+    def _again(self, answer: Answer) -> None:
+        """Asks elsewhere, by a decision of its own; the client knows of nothing yet."""
+        attempts, admitted, ask = self._attempts, self.admitted, self._ask
+        assert attempts is not None  # noqa: S101
         assert admitted is not None  # noqa: S101
-        provider = admitted.entitlement.model.provider
-        message = f"Provider {provider} did not answer this request: {failure.detail}."
-        self._refuse(Refusal(status, code, message, retry=True))
+        assert ask is not None  # noqa: S101
+        ask = attempts.failed(answer, ask, admitted)
+        self.admitted = self._first_byte_us = self._status = None
+        self._call = self._meter = self._progress = None
+        self._held = []
+        self._held_bytes = 0
+        self._began_s = self._floor.now_s()
+        self.request_id = self._out.request_id = self._floor.new_id()
+        self._decide(ask)
 
     # -- the client's side ---------------------------------------------------
 
@@ -304,6 +320,7 @@ class Exchange:
         if self.stage not in (Stage.SENT, Stage.HOLDING, Stage.STREAMING):
             return  # nothing was sent yet, or all is done
         floor = self._floor
+        self._ask = None
         self._held.clear()
         settings = floor.settings
         if floor.draining >= settings.drain_count_max:
@@ -342,12 +359,7 @@ class Exchange:
 
     def _follow(self, progress: Progress, size: int) -> None:
         """Makes sure that what is generated is held, or stops reading it."""
-        meter = self._meter
-        self._passed_bytes += size
-        seen = self._passed_bytes
-        if isinstance(meter, StreamMeter):
-            seen = meter.output_bytes()
-        progress.saw(seen)
+        progress.passed(size, self._meter)
         if progress.is_stopped and self._call is not None:
             self._call.pause()
 
@@ -369,15 +381,25 @@ class Exchange:
     # -- inside --------------------------------------------------------------
 
     def _answer_here(self, route: Route) -> None:
-        secret = one_secret(self._inbound.secrets)
-        if isinstance(secret, Refusal):
-            self._refuse(secret)
-            return
-        answer = local.answer(self._floor, route, secret, self._inbound.lines)
+        answer = local.answer(self._floor, route, self._inbound)
         if isinstance(answer, Refusal):
             self._refuse(answer)
         else:
             self._out.answer(answer)
+
+    def _turn_away(self, refusal: Refusal) -> None:
+        """Refuses; of a later attempt the client does not know: it gets the first's.
+
+        Unless it may not be told even that any more.
+        """
+        attempts = self._attempts
+        is_told = (
+            attempts is not None
+            and refusal.status != 401
+            and attempts.answer(self._out, self._route)
+        )
+        if not is_told:
+            self._refuse(refusal)
 
     def _refuse(self, refusal: Refusal) -> None:
         if self._out.client is None:
@@ -469,6 +491,8 @@ class Exchange:
             return
         self.stage = Stage.ENDED
         self._floor.exchanges.discard(self)
+        if self._attempts is not None:
+            self._attempts.let_go()
         if self.drain_until_s is not None:
             self._floor.draining -= 1
             self.drain_until_s = None

@@ -31,6 +31,8 @@ EXCHANGES_MAX: Final = 4096
 BODY_BYTES_ALL_MAX: Final = 512 * 1024 * 1024
 SMALL_BODY_BYTES: Final = 64 * 1024
 """As many of these as there may be exchanges are no danger to memory."""
+KEPT_BYTES_ALL_MAX: Final = 64 * 1024 * 1024
+"""Of large bodies that were sent and that another provider may be sent, too."""
 _DEFAULT_BOUNDS: Final = ClientBounds()
 _DEFAULT_SETTINGS: Final = GatewaySettings(owner=PersonId(""))
 
@@ -66,6 +68,7 @@ class Floor:
 
     exchanges_max = EXCHANGES_MAX
     body_bytes_all_max = BODY_BYTES_ALL_MAX
+    kept_bytes_all_max = KEPT_BYTES_ALL_MAX
 
     def __init__(
         self,
@@ -107,6 +110,8 @@ class Floor:
         self.draining = 0
         self.body_bytes = 0
         """Bytes of request bodies that are still arriving."""
+        self.kept_bytes = 0
+        """Bytes of large request bodies that were sent and may be sent again."""
         self.admission: Admission | None = None
         self.settings = _DEFAULT_SETTINGS
         self.failures: dict[str, int] = {}
@@ -123,6 +128,16 @@ class Floor:
         if body_bytes <= SMALL_BODY_BYTES:
             return False
         return self.body_bytes + self.upstreams.unsent_bytes > self.body_bytes_all_max
+
+    def keep_body(self, body_bytes: int) -> bool:
+        """Counts a large body that is kept once it was sent; False: no room for it.
+
+        Who is told True takes the bytes off `kept_bytes` when it lets go of it.
+        """
+        if self.kept_bytes + body_bytes > self.kept_bytes_all_max:
+            return False
+        self.kept_bytes += body_bytes
+        return True
 
     @property
     def body_bytes_max(self) -> int:

@@ -7,12 +7,16 @@ from typing import Final
 
 import msgspec
 
+from comptroller.core.registry import GatewaySettings
 from comptroller.engine.desk import Entitlement
+from comptroller.engine.ports import UpstreamRequest
 from comptroller.engine.refusals import Refusal
+from comptroller.engine.verdicts import Admitted
 from comptroller.gateway.inbound import HOP_BY_HOP, HeaderNames, Inbound
 
 REQUEST_ID: Final = b"x-comptroller-request-id"
 COST: Final = b"x-comptroller-cost-nano-usd"
+ATTEMPTS: Final = b"x-comptroller-attempts"
 
 _PHRASES: Final = {s.value: s.phrase.encode() for s in HTTPStatus}
 _STATUS_LINES: Final = {
@@ -28,6 +32,11 @@ _reply_name = _REPLY_HEADERS.withheld
 def status_line(status: int) -> bytes:
     """The first line of a reply."""
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def attempts_line(count: int) -> bytes:
+    """The header line that says how many deployments were asked."""
+    return b"%b: %d\r\n" % (ATTEMPTS, count)
 
 
 def upstream_head(
@@ -58,6 +67,27 @@ def upstream_head(
         lines,
         b"\r\n" if lines else b"",
         body_bytes,
+    )
+
+
+def upstream_request(
+    inbound: Inbound, admitted: Admitted, settings: GatewaySettings, tail: str
+) -> UpstreamRequest:
+    """What is sent to the provider.
+
+    Args:
+        inbound: the request as the client sent it.
+        admitted: where it goes, with which body.
+        settings: how long the provider may take.
+        tail: what its route has behind the entitlement's path.
+    """
+    entitlement = admitted.entitlement
+    return UpstreamRequest(
+        entitlement.target,
+        upstream_head(inbound, entitlement, admitted.body_bytes, tail),
+        admitted.body,
+        settings.upstream_first_byte_timeout_s,
+        settings.upstream_idle_timeout_s,
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from comptroller.core.deployment import deployments
 from comptroller.core.registry import ModelId, Registry, Service
 from comptroller.engine import refusals
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.verdicts import Refused
 from comptroller.gateway.floor import Floor
+from comptroller.gateway.inbound import Inbound, one_secret
 from comptroller.wire import catalogue
 from comptroller.wire.routes import Dialect, Operation, Route
 
@@ -25,17 +27,17 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def answer(
-    floor: Floor, route: Route, secret: bytes | None, lines: list[bytes]
-) -> Answer | Refusal:
+def answer(floor: Floor, route: Route, inbound: Inbound) -> Answer | Refusal:
     """Answers a local route.
 
     Args:
         floor: the worker.
         route: a route of LOCAL_OPERATIONS.
-        secret: the request's credential.
-        lines: its headers; `anthropic-version` tells whose clients ask for models.
+        inbound: the request; `anthropic-version` tells whose clients ask for models.
     """
+    secret = one_secret(inbound.secrets)
+    if isinstance(secret, Refusal):
+        return secret
     operation = route.operation
     if operation is Operation.ROOT:
         return Answer(200, JSON, b"")
@@ -45,7 +47,7 @@ def answer(
         if floor.stopping or floor.admission is None or floor.recorder.is_failed:
             return Answer(503, JSON, b'{"status":"not ready"}')
         return Answer(200, JSON, b'{"status":"ready"}')
-    return _models(floor, route, secret, lines)
+    return _models(floor, route, secret, inbound.lines)
 
 
 def _models(
@@ -77,10 +79,17 @@ def _is_anthropic(lines: list[bytes]) -> bool:
 def _reachable(
     registry: Registry, service: Service, dialect: str
 ) -> list[catalogue.ModelCard]:
-    """The models that a service may use in a dialect, in the file's order."""
+    """The names that a service may ask for in a dialect, in the file's order.
+
+    Each model's id, then its aliases: a client takes what is not here for unknown.
+    """
     cards = []
     for name in service.models:
         model = registry.models[ModelId(name)]
-        if dialect in registry.providers[model.provider].speaks:
-            cards.append(catalogue.ModelCard(str(name), _CREATED_S, model.provider))
+        spoken = [registry.providers[one.provider].speaks for one in deployments(model)]
+        if any(dialect in speaks for speaks in spoken):
+            cards += [
+                catalogue.ModelCard(called, _CREATED_S, model.provider)
+                for called in (str(name), *model.aliases)
+            ]
     return cards

@@ -46,7 +46,10 @@ class Outward:
         self._is_head = inbound.is_head
         self._chunked_allowed = inbound.chunked_allowed
         self._path = inbound.path
-        self._request_id = request_id
+        self.request_id = request_id
+        """Of the attempt that is answered."""
+        self.attempts = 1
+        """How many deployments were asked."""
         self._chunked = False
 
     def answer(self, answer: Answer) -> None:
@@ -69,13 +72,16 @@ class Outward:
         if client is None:
             return
         dialect = route.dialect if route is not None else dialect_of(self._path)
-        message = f"{refusal.message} Request {self._request_id}."
+        message = f"{refusal.message} Request {self.request_id}."
         body = refusal_body(
-            dialect, refusal.status, refusal.code, message, self._request_id
+            dialect, refusal.status, refusal.code, message, self.request_id
         )
         keep_alive = self._keep_alive
+        if self.attempts > 1:
+            headers = refusal.headers + heads.attempts_line(self.attempts)
+            refusal = refusal._replace(headers=headers)
         reply = heads.refusal_reply(
-            refusal, body, self._request_id, keep_alive=keep_alive
+            refusal, body, self.request_id, keep_alive=keep_alive
         )
         if self._is_head:
             reply = reply[: len(reply) - len(body)]
@@ -92,14 +98,7 @@ class Outward:
         if not self._chunked:
             framing = b"connection: close\r\n"
         client.write(
-            b"%b%b%b: %b\r\n%b\r\n"
-            % (
-                heads.status_line(status),
-                head,
-                heads.REQUEST_ID,
-                self._request_id.encode(),
-                framing,
-            )
+            b"%b%b%b%b\r\n" % (heads.status_line(status), head, self._ours(), framing)
         )
 
     def send(self, data: bytes) -> None:
@@ -128,12 +127,11 @@ class Outward:
             said = b"%b: %d\r\n" % (heads.COST, cost)
         keep_alive = self._keep_alive
         client.write(
-            b"%b%b%b: %b\r\n%bcontent-length: %d\r\n%b\r\n%b"
+            b"%b%b%b%bcontent-length: %d\r\n%b\r\n%b"
             % (
                 heads.status_line(status),
                 head,
-                heads.REQUEST_ID,
-                self._request_id.encode(),
+                self._ours(),
                 said,
                 len(body),
                 b"" if keep_alive else b"connection: close\r\n",
@@ -152,8 +150,13 @@ class Outward:
         client = self.client
         if client is None:
             return
-        message = f"{refusal.message} Request {self._request_id}."
+        message = f"{refusal.message} Request {self.request_id}."
         self.send(cut_event(route.dialect, route.operation, refusal.code, message))
         if self._chunked:
             client.write(b"0\r\n\r\n")
         client.done(keep_alive=False)
+
+    def _ours(self) -> bytes:
+        """The header lines that every reply of a provider gets."""
+        line = b"%b: %b\r\n" % (heads.REQUEST_ID, self.request_id.encode())
+        return line + heads.attempts_line(self.attempts) if self.attempts > 1 else line

@@ -19,6 +19,8 @@ from comptroller.engine.holding import Holding
 from comptroller.engine.reservation import WAIT_S
 from comptroller.engine.verdicts import Admitted
 from comptroller.engine.waiting import Shortfall, Waiting
+from comptroller.wire.meter import Meter
+from comptroller.wire.streams import StreamMeter
 
 AHEAD_TOKENS: Final = SLICE_TOKENS // 2
 """How long before its end the next slice is asked for."""
@@ -49,10 +51,19 @@ class Progress:
         self._on_change = on_change
         self._covered = min(SLICE_TOKENS, admitted.bounded.output_tokens)
         self._seen = 0
+        self._passed_bytes = 0
         self._asked: Waiting | None = None
         self._shortfall: Shortfall | None = None
         self.is_stopped = False
         """Whether the stream waits for the next slice."""
+
+    def passed(self, size: int, meter: Meter | None) -> None:
+        """So many further bytes of the reply have passed; as `saw`."""
+        self._passed_bytes += size
+        if isinstance(meter, StreamMeter):
+            self.saw(meter.output_bytes())
+        else:
+            self.saw(self._passed_bytes)
 
     def saw(self, output_bytes: int) -> None:
         """So much was generated until now; `is_stopped` says whether to read on."""
