@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from comptroller.cli import options, policy_life
+from comptroller.cli import bundles, options, policy_life, policy_replay
 from comptroller.cli.tables import json_text, printable
 
 if TYPE_CHECKING:
@@ -23,18 +23,7 @@ if TYPE_CHECKING:
         Verdict,
     )
 
-PATH_DEFAULT: Final = Path("policy")
 _CHANGES_SHOWN: Final = 50
-
-Paths: TypeAlias = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="PATH",
-        help="Files *.policy.yaml and *.policy_test.yaml, or folders of them."
-        " [default: policy]",
-        show_default=False,
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,17 +36,18 @@ def register(app: typer.Typer) -> None:
     policy.command("check")(check)
     policy.command("test")(run_tests)
     policy.command("diff")(diff)
+    policy_replay.register(policy)
     policy_life.register(policy)
     app.add_typer(policy, name="policy")
 
 
-def check(paths: Paths = None, *, as_json: options.Json = False) -> None:
+def check(paths: bundles.Paths = None, *, as_json: options.Json = False) -> None:
     """Check a bundle: every problem with file, line and caret."""
-    bundle = _read(paths)
+    bundle = bundles.read(paths)
     if as_json:
-        _print_json(_described(bundle))
+        _print_json(bundles.described(bundle))
     elif bundle.policy is None:
-        _print_problems(bundle, err=False)
+        bundles.print_problems(bundle, err=False)
     else:
         typer.echo(f"{', '.join(bundle.files)}: valid ({_contents(bundle.policy)})")
         typer.echo(f"revision {bundle.revision}")
@@ -66,7 +56,7 @@ def check(paths: Paths = None, *, as_json: options.Json = False) -> None:
 
 
 def run_tests(
-    paths: Paths = None,
+    paths: bundles.Paths = None,
     *,
     cover: Annotated[
         bool, typer.Option("--cover", help="Fail when a part is never hit.")
@@ -76,7 +66,7 @@ def run_tests(
     """Run the tests of a bundle; name what none of them hits."""
     from comptroller.engine.policy_testing import run_cases
 
-    bundle = _valid(_read(paths), as_json=as_json)
+    bundle = bundles.valid(bundles.read(paths), as_json=as_json)
     report = run_cases(bundle)
     if as_json:
         _print_json(_test_document(bundle, report))
@@ -99,6 +89,8 @@ def diff(
             " unless given, those of both bundles' tests.",
         ),
     ] = None,
+    replay: policy_replay.Replay = None,
+    data: options.Data = options.DATA_DEFAULT,
     *,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 1 when a decision changes.")
@@ -106,15 +98,26 @@ def diff(
     as_json: options.Json = False,
 ) -> None:
     """Show which decisions change from one bundle to another."""
+    from comptroller.core.errors import InvalidArgumentError
     from comptroller.engine.policy_testing import diff as compare
 
-    bundles = [_valid(_read([path]), as_json=as_json) for path in (before, after)]
-    old, new = (bundle.policy for bundle in bundles)
+    read = [
+        bundles.valid(bundles.read([path]), as_json=as_json) for path in (before, after)
+    ]
+    old, new = (bundle.policy for bundle in read)
     if old is None or new is None:
         raise typer.Exit(1)
-    report = compare(old, new, _requests(facts, bundles))
+    if replay is not None:
+        if facts is not None:
+            raise InvalidArgumentError("--facts and --replay: name one of them")
+        found = policy_replay.replayed_diff(old.sets, new.sets, replay, data)
+        policy_replay.print_what_if(found, as_json=as_json)
+        if exit_code and (found.changed or found.undecidable):
+            raise typer.Exit(1)
+        return
+    report = compare(old, new, _requests(facts, read))
     if as_json:
-        revisions = [bundle.revision for bundle in bundles]
+        revisions = [bundle.revision for bundle in read]
         _print_json(_diff_document(report, revisions))
     else:
         _print_diff(report)
@@ -122,40 +125,13 @@ def diff(
         raise typer.Exit(1)
 
 
-def _read(paths: list[Path] | None) -> Bundle:
-    from comptroller.bootstrap.policies import read_bundle
-
-    return read_bundle(paths or [PATH_DEFAULT])
-
-
-def _valid(bundle: Bundle, *, as_json: bool) -> Bundle:
-    """The bundle, if it has no problems; else says them and exits."""
-    if bundle.policy is not None:
-        return bundle
-    if as_json:
-        message = "\n".join(str(one) for one in bundle.problems)
-        problems = _described(bundle)["problems"]
-        error = {"code": "policy_invalid", "message": message, "problems": problems}
-        typer.echo(json_text({"error": error}), err=True)
-    else:
-        _print_problems(bundle, err=True)
-    raise typer.Exit(1)
-
-
-def _requests(facts: Path | None, bundles: list[Bundle]) -> list[Asked]:
+def _requests(facts: Path | None, read: list[Bundle]) -> list[Asked]:
     from comptroller.bootstrap.policies import read_facts
     from comptroller.engine.policy_testing import corpus_of
 
     if facts is not None:
         return read_facts(facts)
-    return corpus_of([case for bundle in bundles for case in bundle.cases])
-
-
-def _print_problems(bundle: Bundle, *, err: bool) -> None:
-    for problem in bundle.problems:
-        typer.echo(str(problem), err=err)
-    count = len(bundle.problems)
-    typer.echo(f"{count} problem{'s' if count != 1 else ''}.", err=err)
+    return corpus_of([case for bundle in read for case in bundle.cases])
 
 
 def _print_report(bundle: Bundle, report: TestReport) -> None:
@@ -214,18 +190,6 @@ def _said(decision: PolicyDecision) -> str:
     if decision.max_output_tokens is not None:
         parts.append(f"at most {decision.max_output_tokens} output tokens")
     return "; ".join(parts)
-
-
-def _described(bundle: Bundle) -> dict[str, Any]:
-    return {
-        "valid": bundle.policy is not None,
-        "files": list(bundle.files),
-        "revision": bundle.revision,
-        "problems": [
-            {**one.as_dict(), "excerpt": one.excerpt[0] if one.excerpt else None}
-            for one in bundle.problems
-        ],
-    }
 
 
 def _test_document(bundle: Bundle, report: TestReport) -> dict[str, Any]:
