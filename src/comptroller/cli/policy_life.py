@@ -96,7 +96,10 @@ def activate(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Let a published bundle decide from now on; an earlier one to go back."""
+    """Let a published bundle decide from now on.
+
+    An earlier one, too: that is how to go back.
+    """
     from comptroller.bootstrap import await_workers, open_administrator
 
     with open_administrator(data) as administrator:
@@ -137,7 +140,7 @@ def deactivate(
 def history(
     data: options.Data = options.DATA_DEFAULT, *, as_json: options.Json = False
 ) -> None:
-    """List published bundles, what became of them, and who decides by them."""
+    """List published bundles, and what became of each."""
     from comptroller.bootstrap.policy_archive import told_history
 
     told = told_history(data)
