@@ -82,6 +82,7 @@ def references(route: Route, body: bytes) -> tuple[Reference, ...]:
     document = read_document(body)
     if route.operation is Operation.RESPONSES:
         _stored_prompt(found, document)
+        _items(found, document)
     for one in _objects(document, look, found):
         if len(found) > REFERENCES_MAX:
             raise BadRequestError(
@@ -151,6 +152,15 @@ def _stored_prompt(found: _Found, body: JsonObject) -> None:
             _take(found, ObjectKind.PROMPT, "prompt.id", value)
 
 
+def _items(found: _Found, body: JsonObject) -> None:
+    """Takes the items of a response's input that hold less than they stand for."""
+    for field, value in body.items():
+        listed = value if _folded(field) == "input" else None
+        for item in listed if isinstance(listed, list) else ():
+            if isinstance(item, dict) and _is_looked_up(item):
+                _take(found, ObjectKind.ITEM, "input.id", item)
+
+
 def _openai(found: _Found, value: JsonObject) -> frozenset[str]:
     _named(found, value, _OPENAI_NAMES)
     kind = _kind_of(value)
@@ -166,19 +176,17 @@ def _chat(found: _Found, value: JsonObject) -> frozenset[str]:
     return _openai(found, value)
 
 
-def _responses(found: _Found, value: JsonObject) -> frozenset[str]:
-    kind = _kind_of(value)
-    name = value.get("id")
-    if isinstance(name, str) and _is_looked_up(kind, value):
-        _take(found, ObjectKind.ITEM, "input.id", name)
-    return _openai(found, value)
+def _is_looked_up(item: JsonObject) -> bool:
+    """Whether an item stands for more than it holds.
 
-
-def _is_looked_up(kind: str, item: JsonObject) -> bool:
-    """Whether an item stands for more than it holds."""
+    A bare id without a type is a reference, too.
+    """
+    kind = _kind_of(item)
+    if kind in ("", "message"):
+        return item.get("content") is None
     if kind in _SEALED:
         return not (item.get("encrypted_content") or item.get("content"))
-    return kind in _LOOKED_UP or kind.endswith("_call_reference")
+    return kind not in _WHOLE
 
 
 def _messages(found: _Found, value: JsonObject) -> frozenset[str]:
@@ -215,15 +223,30 @@ def _is_stored(uri: str) -> bool:
 
 _FUNCTIONS: Final = frozenset({"", "function"})
 _SEALED: Final = frozenset({"reasoning", "compaction", "compaction_summary"})
-_LOOKED_UP: Final = frozenset(
+_WHOLE: Final = frozenset(
     {
-        "item_reference",
-        "code_interpreter_call",
-        "image_generation_call",
-        "file_search_call",
-        "web_search_call",
+        "function_call",
+        "function_call_output",
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "local_shell_call",
+        "local_shell_call_output",
+        "shell_call",
+        "shell_call_output",
+        "apply_patch_call",
+        "apply_patch_call_output",
+        "computer_call",
+        "computer_call_output",
+        "mcp_list_tools",
+        "mcp_approval_request",
+        "mcp_approval_response",
+        "mcp_call",
+        "tool_search_call",
+        "tool_search_output",
+        "additional_tools",
     }
 )
+"""Items that hold all that they stand for; any other is looked up by its id."""
 _OPENAI_NAMES: Final = {
     "previousresponseid": ObjectKind.RESPONSE,
     "conversation": ObjectKind.CONVERSATION,
@@ -287,14 +310,16 @@ _OPENAI_MARKS: Final = (
     rb"container",
 )
 _CHAT_MARKS: Final = _marks(*_OPENAI_MARKS, rb"audio")
-_RESPONSE_MARKS: Final = _marks(
+_RESPONSE_NAMES: Final = _marks(
     *_OPENAI_MARKS,
     rb"previous_?response_?id",
     rb"conversation(?:_?id)?",
     rb"prompt",
-    # The types of items that are looked up, wherever one stands.
-    *sorted(name.encode() for name in _LOOKED_UP | _SEALED),
 )
+_RESPONSE_MARKS: Final = re.compile(
+    rb'%b|"id"[ \t\r\n]*:[ \t\r\n]*"' % _RESPONSE_NAMES.pattern, re.IGNORECASE
+)
+"""Names, and anything with an id: an item may be no more than that."""
 _MESSAGE_MARKS: Final = _marks(rb"(?:file|skill|container)_?id", rb"container")
 _GEMINI_MARKS: Final = _marks(
     rb"file_?uri",
@@ -306,7 +331,7 @@ _GEMINI_MARKS: Final = _marks(
 )
 _READ: Final[dict[Operation, tuple[re.Pattern[bytes], _Look]]] = {
     Operation.CHAT: (_CHAT_MARKS, _chat),
-    Operation.RESPONSES: (_RESPONSE_MARKS, _responses),
+    Operation.RESPONSES: (_RESPONSE_MARKS, _openai),
     Operation.MESSAGES: (_MESSAGE_MARKS, _messages),
     Operation.COUNT_TOKENS: (_MESSAGE_MARKS, _messages),
     Operation.GENERATE_CONTENT: (_GEMINI_MARKS, _gemini),

@@ -67,6 +67,12 @@ NAMED: list[tuple[Route, dict[str, Any], list[tuple[ObjectKind, str]]]] = [
         [(K.FILE, "file-1")],
     ),
     (RESPONSES, item(type="item_reference", id="msg_1"), [(K.ITEM, "msg_1")]),
+    (RESPONSES, item(id="msg_1"), [(K.ITEM, "msg_1")]),
+    (RESPONSES, item(id="msg_1", type=None), [(K.ITEM, "msg_1")]),
+    (RESPONSES, item(ID="msg_1", Type="item_reference"), [(K.ITEM, "msg_1")]),
+    (RESPONSES, item(id="x_1", type="of_tomorrow"), [(K.ITEM, "x_1")]),
+    (RESPONSES, item(id="msg_1", role="assistant"), [(K.ITEM, "msg_1")]),
+    (RESPONSES, item(id="ig_1", type="image_generation_call"), [(K.ITEM, "ig_1")]),
     (RESPONSES, item(type="reasoning", id="rs_1", summary=[]), [(K.ITEM, "rs_1")]),
     (
         RESPONSES,
