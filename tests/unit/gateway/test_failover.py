@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
-from comptroller.core.rates import ModelRates, Step, rate_card
-from comptroller.core.registry import (
-    Budget,
-    Deployment,
-    Model,
-    ModelId,
-    Provider,
-    ProviderId,
-    Registry,
-    ServiceId,
-    Window,
-)
+from comptroller.core.credential import Credential
+from comptroller.core.registry import Budget, Window
 from comptroller.engine.asking import Holder
 from comptroller.engine.desk import Desk
 from comptroller.engine.holding import Holding, Ports
 from comptroller.engine.ports import ReplySink, UpstreamFailure
-from comptroller.engine.snapshot import Snapshot
 from comptroller.gateway.exchange import Exchange, Stage
 from comptroller.gateway.floor import Floor
 from comptroller.gateway.inbound import Inbound
-from comptroller.testing.answered import acme
 from comptroller.testing.both_ends import Calling, Listening
+from comptroller.testing.deployed import CREDENTIAL, HOUSE, Places, story, told
 from comptroller.testing.journal import InMemoryJournal
 from comptroller.testing.leasing import ScriptedCentre, ScriptedDesk
 from comptroller.testing.scanner import WordScanner
@@ -40,52 +28,16 @@ from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
 from comptroller.testing.timers import FakeTimers
 from comptroller.testing.upstream import CHAT
 
-SERVICE = ServiceId("checkout-assistant")
 ACCOUNT = "service:checkout-assistant/total@all"
-HOUSE = ModelId("house")
 NOT_SENT = UpstreamFailure("connect", "the provider cannot be reached", sent=False)
 JSON_HEAD = [(b"content-type", b"application/json")]
 SORRY = b'{"error":{"message":"over capacity"}}'
-CREDENTIAL = Credential(
-    CredentialId("c1"), SERVICE, "ada", 0, (Secret(hash_secret("good"), 0),)
-)
-
-
-def rates(factor: int) -> dict[str, ModelRates]:
-    """A nano-USD a token, so many times."""
-    pico = {"input": 1000 * factor, "output": 1000 * factor}
-    return {"m": ModelRates("m", (Step(0, pico),), source="test")}
-
-
-def registry_of(names: str, budget: Budget | None = None) -> Registry:
-    """A service whose one model runs at these providers, one letter each."""
-    base = acme()
-    places = tuple(Deployment(ProviderId(name), "m") for name in names)
-    first = places[0].provider
-    model = Model(HOUSE, first, "m", max_output_tokens=4096)
-    service = replace(base.services[SERVICE], models=(HOUSE,), budget=budget)
-    return replace(
-        base,
-        providers={
-            ProviderId(name): Provider(
-                ProviderId(name), f"https://{name}.example", {"openai": "/v1"}
-            )
-            for name in names
-        },
-        models={HOUSE: replace(model, deployments=places if len(names) > 1 else ())},
-        services={SERVICE: service},
-    )
 
 
 class Place:
     """A worker whose service may use `house`, and the providers that it calls."""
 
-    def __init__(
-        self,
-        names: str,
-        budget: Budget | None = None,
-        dearer: Mapping[str, int] | None = None,
-    ) -> None:
+    def __init__(self, places: Places) -> None:
         self.clock = FakeClock()
         self.timers = FakeTimers(self.clock)
         self.centre = ScriptedCentre(self.clock)
@@ -102,15 +54,12 @@ class Place:
         desk = ScriptedDesk(self.centre, self.timers, self.journal)
         ports = Ports(desk, self.floor.recorder, self.clock, self.timers)
         self.floor.holding = Holding(ports, Holder("/n/w0/1", "boot", "disk"))
-        self.registry = registry_of(names, budget)
-        self._card = rate_card(
-            "test", {name: rates((dearer or {}).get(name, 1)) for name in names}
-        )
+        self._places = places
         self.take(CREDENTIAL)
 
     def take(self, credential: Credential) -> None:
         """Serves from what is declared, with this credential."""
-        snapshot = Snapshot(1, 1, self.registry, [credential], self._card)
+        snapshot = self._places.snapshot(credential)
         self.floor.take(Desk(snapshot, FixedSecrets({})))
 
     def ask(self, **said: object) -> tuple[Exchange, Listening]:
@@ -150,23 +99,13 @@ class Place:
         sink.on_data(body)
         sink.on_end()
 
-    def records(self) -> list[tuple[str, dict[str, Any]]]:
+    def records(self) -> Sequence[tuple[str, dict[str, Any]]]:
         """What was recorded of requests, in order: kind and data."""
-        found = [json.loads(one.line) for one in self.journal.records]
-        kinds = ("decided", "settled", "released")
-        named = [(one["type"].split(".")[-2], one["data"]) for one in found]
-        return [one for one in named if one[0] in kinds]
+        return told(self.journal)
 
-    def story(self) -> list[tuple[str, str, object]]:
-        """The records in short: kind, decision, result or outcome or reason."""
-        return [
-            (
-                kind,
-                data["decision_id"],
-                data.get("outcome") or data.get("result") or data["reason"],
-            )
-            for kind, data in self.records()
-        ]
+    def story(self) -> Sequence[tuple[str, str, object]]:
+        """The records in short."""
+        return story(self.journal)
 
 
 def play(script: Callable[[Place], None], place: Callable[[], Place]) -> Place:
@@ -179,7 +118,7 @@ def play(script: Callable[[Place], None], place: Callable[[], Place]) -> Place:
 
 
 def two() -> Place:
-    return Place("ab")
+    return Place(Places("ab"))
 
 
 def id_in(client: Listening) -> str:
@@ -349,7 +288,7 @@ def test_at_most_three_attempts() -> None:
         assert third["comptroller.attempt.after"] == ids[1]
         assert id_in(client) == ids[2]
 
-    place = play(script, lambda: Place("abcd"))
+    place = play(script, lambda: Place(Places("abcd")))
 
     assert place.asked() == ["a", "b", "c"]
 
@@ -362,7 +301,7 @@ def test_one_place_alone_is_asked_once() -> None:
         place.say(503)
         assert client.said.endswith(SORRY)
 
-    place = play(script, lambda: Place("a"))
+    place = play(script, lambda: Place(Places("a")))
 
     assert place.asked() == ["a"]
 
@@ -392,7 +331,7 @@ def test_the_first_failure_is_told_when_no_room_is_left_for_another() -> None:
         assert client.ends == 1
 
     budget = Budget((Window(2000, "total"),))
-    place = play(script, lambda: Place("ab", budget, {"b": 1000}))
+    place = play(script, lambda: Place(Places("ab", budget, {"b": 1000})))
 
     assert place.asked() == ["a"]
 
