@@ -116,12 +116,24 @@ def _what(found: Document) -> Iterator[str]:
     yield _fact("asked", f"{asked}{at}{provider}")
     if model["downgraded"]:
         yield _fact("", _downgrade(model["downgraded"]))
+    if found["attempts"]:
+        yield _fact("attempts", _chain(found["attempts"]))
     yield _fact("answered", model["answered"] or "-")
     if model["service_tier"]:
         yield _fact("service tier", model["service_tier"])
     for name, count in found["usage"].items():
         yield _fact(name, f"{count:,}")
     yield _fact("source", found["usage_source"] or "-")
+
+
+def _chain(earlier: Sequence[Document]) -> str:
+    """The attempts before this one, in words."""
+    failed = [
+        f"attempt {one['number']} at {one['provider']} failed"
+        f" ({one['failed_with'] or 'without an end'}, {one['request_id']}); "
+        for one in earlier
+    ]
+    return f"{''.join(failed)}this is attempt {len(earlier) + 1}"
 
 
 def _downgrade(said: Document) -> str:

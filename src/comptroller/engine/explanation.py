@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -18,7 +18,8 @@ from comptroller.core.rates import (
 )
 from comptroller.core.registry import PersonId, Registry
 from comptroller.core.timestamps import rfc3339
-from comptroller.engine import records
+from comptroller.engine import attempts, records
+from comptroller.engine.attempts import Earlier
 from comptroller.engine.leasing import Lack
 from comptroller.engine.ports import RequestRow
 
@@ -52,6 +53,8 @@ class Case(NamedTuple):
     """As applied now; names and addresses are taken from it."""
     revision: int
     card: Callable[[str], RateCard | None]
+    earlier: Sequence[Earlier] = ()
+    """Attempts at other deployments, first to last."""
 
 
 def explain(case: Case) -> Document:
@@ -73,6 +76,7 @@ def explain(case: Case) -> Document:
             "service_tier": settled.service_tier if settled else None,
             "downgraded": _downgraded(decided),
         },
+        "attempts": attempts.shown(case.earlier),
         "run": decided.run,
         "hold": {
             "nano_usd": decided.hold_nano_usd,

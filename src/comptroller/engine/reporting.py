@@ -13,6 +13,7 @@ from comptroller.core.errors import InvalidArgumentError, NotFoundError, RecordE
 from comptroller.core.registry import Registry
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import explanation, records
+from comptroller.engine.attempts import EARLIER_MAX, Earlier
 from comptroller.engine.explanation import Case, Document, Standing
 from comptroller.engine.ports import (
     Clock,
@@ -95,18 +96,35 @@ class Reporting:
                 "(one without a known credential is only counted)"
             )
         ended = None if row.ended_at is None else self._standing(row.ended_at)
-        case = Case(
-            row,
-            self._standing(row.decided_at),
-            ended,
-            self._registry(),
-            self._reports.revision(),
-            self._cards.card,
-        )
+        decided = self._standing(row.decided_at)
         try:
+            case = Case(
+                row,
+                decided,
+                ended,
+                self._registry(),
+                self._reports.revision(),
+                self._cards.card,
+                self._earlier(decided),
+            )
             return _request(row) | explanation.explain(case)
         except msgspec.DecodeError as error:
             raise RecordError(f"a record of {row.request_id}: {error}") from error
+
+    def _earlier(self, standing: Standing) -> list[Earlier]:
+        """The attempts before this one, first to last, as far as they are known."""
+        found: list[Earlier] = []
+        decided = msgspec.json.decode(standing.envelope.data, type=records.Decided)
+        while decided.attempt_after is not None and len(found) < EARLIER_MAX:
+            row = self._reports.request(decided.attempt_after)
+            if row is None:
+                break
+            envelope = self._standing(row.decided_at).envelope
+            decided = msgspec.json.decode(envelope.data, type=records.Decided)
+            ended_at = row.ended_at
+            end = None if ended_at is None else self._standing(ended_at).envelope
+            found.append(Earlier(decided, end))
+        return found[::-1]
 
     def _standing(self, position: JournalPosition) -> Standing:
         try:

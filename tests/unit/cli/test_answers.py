@@ -246,6 +246,38 @@ def test_explain_says_which_budget_changed_the_model() -> None:
     assert "instead of" not in page_of(day, OPEN)
 
 
+def test_explain_says_which_attempts_failed_before() -> None:
+    """Each earlier one with its provider and how it failed, back to the first."""
+    day = RecordedDay()
+    day.decide(SETTLED, provider="one")
+    day.settle(SETTLED, outcome="upstream_error", status=503)
+    day.decide(REFUSED, provider="two", attempt_of=SETTLED, attempt_after=SETTLED)
+    released = {"decision_id": REFUSED, "reason": "upstream_connect"}
+    day.write(records.RELEASED, released)
+    day.decide(OPEN, attempt_of=SETTLED, attempt_after=REFUSED)
+
+    earlier = day.reporting.explain(OPEN)["attempts"]
+    assert [
+        (one["number"], one["request_id"], one["provider"], one["failed_with"])
+        for one in earlier
+    ] == [(1, SETTLED, "one", "503"), (2, REFUSED, "two", "upstream_connect")]
+    assert (
+        f"attempt 1 at one failed (503, {SETTLED}); attempt 2 at two failed"
+        f" (upstream_connect, {REFUSED}); this is attempt 3"
+    ) in page_of(day, OPEN)
+    assert day.reporting.explain(SETTLED)["attempts"] == []
+    assert "this is attempt" not in page_of(day, SETTLED)
+
+
+def test_explain_goes_in_no_circles() -> None:
+    """Records that name each other as earlier ones are shown, and that is all."""
+    day = RecordedDay()
+    day.decide(SETTLED, attempt_after=OPEN)
+    day.decide(OPEN, attempt_after=SETTLED)
+
+    assert len(day.reporting.explain(OPEN)["attempts"]) < 10
+
+
 def test_explain_says_where_a_cost_comes_from() -> None:
     """A cost that the provider stated has its note on the page."""
     day = RecordedDay()
