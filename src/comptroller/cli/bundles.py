@@ -10,7 +10,10 @@ import typer
 from comptroller.cli.tables import json_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from comptroller.core.policy.bundle import Bundle
+    from comptroller.core.problem import Problem
 
 PATH_DEFAULT: Final = Path("policy")
 
@@ -60,8 +63,13 @@ def described(bundle: Bundle) -> dict[str, Any]:
         "valid": bundle.policy is not None,
         "files": list(bundle.files),
         "revision": bundle.revision,
-        "problems": [
-            {**one.as_dict(), "excerpt": one.excerpt[0] if one.excerpt else None}
-            for one in bundle.problems
-        ],
+        "problems": problem_documents(bundle.problems),
     }
+
+
+def problem_documents(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """Problems as JSON."""
+    return [
+        {**one.as_dict(), "excerpt": one.excerpt[0] if one.excerpt else None}
+        for one in problems
+    ]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
-from comptroller.cli import options
+from comptroller.cli import bundles, options
 from comptroller.cli.tables import Column, json_text, print_page, print_table, printable
 
 if TYPE_CHECKING:
@@ -17,18 +16,8 @@ if TYPE_CHECKING:
     from comptroller.core.problem import Problem
     from comptroller.engine.policy_life import ActivatedPolicy, PublishedPolicy
 
-PATH_DEFAULT: Final = Path("policy")
 _DIGITS_SHOWN: Final = 12
 
-Paths: TypeAlias = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="PATH",
-        help="Files *.policy.yaml and *.policy_test.yaml, or folders of them."
-        " [default: policy]",
-        show_default=False,
-    ),
-]
 Revision: TypeAlias = Annotated[
     str,
     typer.Argument(
@@ -63,7 +52,7 @@ def publish(
             "--author", metavar="PERSON", help="The declared person who wrote it."
         ),
     ],
-    paths: Paths = None,
+    paths: bundles.Paths = None,
     note: Annotated[
         str, typer.Option("--note", metavar="TEXT", help="What changes, and why.")
     ] = "",
@@ -75,7 +64,7 @@ def publish(
     from comptroller.bootstrap import open_administrator
     from comptroller.bootstrap.policies import gather_files
 
-    files, problems = gather_files(paths or [PATH_DEFAULT])
+    files, problems = gather_files(paths or [bundles.PATH_DEFAULT])
     if problems:
         _print_refusal(problems, [], as_json=as_json)
     with open_administrator(data) as administrator:
@@ -190,10 +179,7 @@ def _print_refusal(
         error = {
             "code": "policy_invalid" if problems else "policy_tests_failed",
             "message": "\n".join(lines),
-            "problems": [
-                {**one.as_dict(), "excerpt": one.excerpt[0] if one.excerpt else None}
-                for one in problems
-            ],
+            "problems": bundles.problem_documents(problems),
             "failed": list(failed),
         }
         typer.echo(json_text({"error": error}), err=True)

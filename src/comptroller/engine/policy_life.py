@@ -222,29 +222,23 @@ class PolicyLife:
                 self._parts.publish()
             counts = known.file_count, known.part_count, known.case_count
             return PublishedPolicy(known.revision, "known", known.author, *counts)
-        ids = found.parts()
         published = policy_records.PolicyPublished(
             revision=found.revision,
             author=author,
             note=said,
             files=[_kept(one) for one in files],
-            parts=_as_many_as_fit(ids),
-            parts_count=len(ids),
+            parts=_as_many_as_fit(found.parts()),
+            parts_count=len(found.parts()),
             cases=found.passed,
             sets_digest=digest,
             actor=actor,
         )
-        batch = self._parts.batch()
-        batch.add(
-            policy_records.POLICY_PUBLISHED, f"policy/{found.revision}", published
-        )
-        self._parts.record(batch)
+        self._record(policy_records.POLICY_PUBLISHED, found.revision, published)
         if known is not None:
             # Another release makes other sets of the same files.
             self._parts.publish()
-        return PublishedPolicy(
-            found.revision, "published", author, len(files), len(ids), found.passed
-        )
+        counts = len(files), len(found.parts()), found.passed
+        return PublishedPolicy(found.revision, "published", author, *counts)
 
     def activate(self, revision: str, actor: Actor) -> ActivatedPolicy:
         """Lets a published bundle decide from now on; an earlier one, too.
@@ -339,9 +333,7 @@ class PolicyLife:
             failed_cases=len(found.failed),
             actor=actor,
         )
-        batch = self._parts.batch()
-        batch.add(policy_records.POLICY_REFUSED, f"policy/{found.revision}", refused)
-        self._parts.record(batch)
+        self._record(policy_records.POLICY_REFUSED, found.revision, refused)
         return PublishedPolicy(
             found.revision,
             "refused",
@@ -352,6 +344,11 @@ class PolicyLife:
             found.problems,
             found.failed,
         )
+
+    def _record(self, kind: str, revision: str, data: msgspec.Struct) -> None:
+        batch = self._parts.batch()
+        batch.add(kind, f"policy/{revision}", data)
+        self._parts.record(batch)
 
     def _row(self, revision: str) -> PolicyRow | None:
         rows = self._parts.store.policies()
