@@ -124,14 +124,7 @@ async def run_worker(parts: WorkerParts) -> None:
     for beat in beats:
         beat.start()
     try:
-        server = await loop.create_server(
-            lambda: ClientConnection(floor),
-            parts.host,
-            parts.port,
-            reuse_port=True,
-            backlog=BACKLOG,
-            ssl=parts.tls,
-        )
+        server = await _listen(floor, parts)
         _spare_the_collector()
         if parts.on_ready is not None:
             parts.on_ready()
@@ -147,6 +140,18 @@ async def run_worker(parts: WorkerParts) -> None:
         floor.scans.close()
         journal.close()
     _tell_why(journal, holding)
+
+
+async def _listen(floor: Floor, parts: WorkerParts) -> asyncio.Server:
+    """Opens the port, which the other workers share."""
+    return await asyncio.get_running_loop().create_server(
+        lambda: ClientConnection(floor),
+        parts.host,
+        parts.port,
+        reuse_port=True,
+        backlog=BACKLOG,
+        ssl=parts.tls,
+    )
 
 
 def _tell_why(journal: Journal, holding: Holding) -> None:

@@ -7,6 +7,8 @@ import msgspec
 import pytest
 
 from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
+from comptroller.core.policy.plain import plain_set
+from comptroller.core.policy.rules import AllowTable, Policy, PolicySet
 from comptroller.core.rates import ModelRates, Step, rate_card
 from comptroller.core.registry import (
     Deployment,
@@ -22,10 +24,11 @@ from comptroller.core.usage import Pass, Reading
 from comptroller.engine import isolation, records
 from comptroller.engine.admission import Admission
 from comptroller.engine.desk import Desk
+from comptroller.engine.judging import Judge
 from comptroller.engine.objects import Owned
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.settlement import Reply, settle
-from comptroller.engine.snapshot import Snapshot
+from comptroller.engine.snapshot import ActivePolicy, Snapshot
 from comptroller.engine.verdicts import Admitted, Ask, Candidate, Missing, Refused
 from comptroller.testing.answered import acme
 from comptroller.testing.routes import MESSAGES, RESPONSES
@@ -103,8 +106,9 @@ def told(verdict: Admitted | Refused | Candidate | Missing) -> dict[str, Any]:
     """The decision's data; the outcome of the control under `isolation`."""
     assert isinstance(verdict, Admitted | Refused)
     assert verdict.data is not None
-    members = msgspec.json.decode(b'{"decision_id":"R2",%b}' % verdict.data)
-    msgspec.convert(members, records.Decided)
+    line = b'{"decision_id":"R2",%b}' % verdict.data
+    msgspec.json.decode(line, type=records.Decided)
+    members = msgspec.json.decode(line)
     named = {one["id"]: one for one in members["comptroller.controls"]}
     return {**members, "isolation": named["tenant_isolation"]}
 
@@ -346,3 +350,23 @@ def test_an_id_is_shown_as_it_was_written_and_no_longer_than_needed() -> None:
 
     assert len(message) < 700
     assert "\n" not in message
+
+
+def test_the_policy_is_not_asked_of_what_is_stored() -> None:
+    """It decides what reaches a model; the record does not say that it was asked."""
+    declared = PolicySet("test", "ada", allow=(AllowTable("none", {}),))
+    active = ActivePolicy("sha256:" + "ab" * 32, [plain_set(declared)])
+    judge = Judge(active, Policy.of([declared]))
+    snapshot = Snapshot(1, 1, two_tenants(), CREDENTIALS, CARD)
+    decides = Admission(Desk(snapshot, FixedSecrets({}), judge))
+    ask = Ask(stored(), b"ours", b"", b"", owned=owned())
+
+    verdict = decides.admit(ask, 1)
+    denied = decides.admit(going_on(owned=owned()), 1)
+
+    assert isinstance(verdict, Admitted)
+    listed = {one["id"]: one for one in told(verdict)["comptroller.controls"]}
+    assert listed["entitlement"]["outcome"] == "not_applicable"
+    assert isinstance(denied, Refused)
+    assert denied.refusal.code == "policy_denied"
+    assert told(denied)["isolation"]["outcome"] == "pass"
