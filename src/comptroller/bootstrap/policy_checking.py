@@ -27,8 +27,14 @@ from comptroller.engine.policy_ports import (
 CHECK_TIMEOUT_S: Final = 20.0
 
 
-def check_apart(files: Sequence[BundleFile]) -> CheckedBundle:
+def check_apart(
+    files: Sequence[BundleFile], timeout_s: float = CHECK_TIMEOUT_S
+) -> CheckedBundle:
     """Reads, checks and tests a bundle in another process.
+
+    Args:
+        files: of the bundle.
+        timeout_s: how long that may take; a bundle that takes longer is refused.
 
     Raises:
         ContentUnavailableError: no process could be started.
@@ -38,14 +44,14 @@ def check_apart(files: Sequence[BundleFile]) -> CheckedBundle:
             [sys.executable, "-m", "comptroller", "_check_policy"],
             input=msgspec.json.encode(files),
             capture_output=True,
-            timeout=CHECK_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
         )
         if done.returncode == 0:
             return msgspec.json.decode(done.stdout, type=CheckedBundle)
         what = f"checking the bundle ended with status {done.returncode}"
     except subprocess.TimeoutExpired:
-        what = f"the bundle could not be checked within {CHECK_TIMEOUT_S:g} s"
+        what = f"the bundle could not be checked within {timeout_s:g} s"
     except (OSError, msgspec.DecodeError) as error:
         raise ContentUnavailableError(
             f"the bundle cannot be checked: {error}"

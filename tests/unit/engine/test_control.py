@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,10 +16,12 @@ from comptroller.engine.control import Control, ControlParts
 from comptroller.engine.leasing import AskLeases
 from comptroller.engine.ledger import Ledger
 from comptroller.engine.objects import IDS_MAX, AskedObject, Whose
+from comptroller.engine.policy_ports import BundleFile, CheckedBundle
 from comptroller.engine.projection import Projector
 from comptroller.engine.records import Actor
 from comptroller.testing.administration import FakeSite, small_registry
 from comptroller.testing.ledger_script import LedgerScript
+from comptroller.testing.policy_life import bundle_file, check_plainly
 from comptroller.testing.system import SequentialIds
 from comptroller.testing.timers import FakeTimers
 
@@ -70,6 +74,45 @@ def test_commands_are_answered_in_one_line(site: FakeSite) -> None:
     assert error["code"] == "not_found"
     nonsense = json.loads(asyncio.run(control.answer(b"nonsense", "a@b")))
     assert nonsense["error"]["code"] == "invalid_argument"
+
+
+def test_a_bundle_is_checked_while_others_are_answered(site: FakeSite) -> None:
+    """A check takes its time in a thread; a ping meanwhile does not wait for it."""
+    policies = site.administration.policies
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(files: Sequence[BundleFile]) -> CheckedBundle:
+        begun.set()
+        assert may_end.wait(20)
+        return check_plainly(files)
+
+    policies._parts = policies._parts._replace(check=slow)
+    control = control_of(site)
+
+    async def scenario() -> bytes:
+        asked = commands.PublishPolicy([bundle_file()], "", "ada")
+        line = msgspec.json.encode(asked)
+        publishing = asyncio.create_task(control.answer(line, "root@test"))
+        await asyncio.to_thread(begun.wait, 20)
+        ping = msgspec.json.encode(commands.Ping())
+        assert await control.answer(ping, "root@test") == b'{"ok":{}}'
+        assert not publishing.done()
+        may_end.set()
+        return await publishing
+
+    assert json.loads(asyncio.run(scenario()))["ok"]["state"] == "published"
+
+
+def test_status_tells_that_the_policys_content_is_lost(site: FakeSite) -> None:
+    """What would stop everything at the next loss is not kept quiet."""
+    control = control_of(site)
+    published = ask(control, commands.PublishPolicy([bundle_file()], "", "ada"))["ok"]
+    ask(control, commands.ActivatePolicy(published["revision"], "grace"))
+    assert ask(control, commands.AskStatus())["ok"]["problems"] == []
+    site.archive.kept.clear()
+    status = ask(control_of(site.again()), commands.AskStatus())["ok"]
+    (problem,) = status["problems"]
+    assert "is not kept here" in problem
 
 
 def test_the_account_that_asks_is_recorded(site: FakeSite) -> None:
