@@ -90,17 +90,26 @@ class DecisionScript:
         Returns:
             The decision's id.
         """
-        said = members_of(decide(self._policy, facts))
-        own = _json({"comptroller.policy.input": facts, **said, **(members or {})})
-        id_ = self._ids.new()
-        data = b"%b,%b" % (self._standing, own[1:-1])
-        self._recorder.decided(id_, data, None, self._clock.now_ns())
-        return id_
+        return self._record(self._own(facts, members))
+
+    def decided_twice(self, facts: Mapping[str, object]) -> None:
+        """Decides on facts and records it for two requests that are alike."""
+        own = self._own(facts, None)
+        self._record(own)
+        self._record(own)
 
     def refused_before(self, reason: str) -> str:
         """Records a refusal that no policy was asked about."""
+        return self._record(_json({"result": "deny", "reason": reason}))
+
+    def _own(
+        self, facts: Mapping[str, object], members: Mapping[str, object] | None
+    ) -> bytes:
+        said = members_of(decide(self._policy, facts))
+        return _json({"comptroller.policy.input": facts, **said, **(members or {})})
+
+    def _record(self, own: bytes) -> str:
         id_ = self._ids.new()
-        own = _json({"result": "deny", "reason": reason})
         data = b"%b,%b" % (self._standing, own[1:-1])
         self._recorder.decided(id_, data, None, self._clock.now_ns())
         return id_
