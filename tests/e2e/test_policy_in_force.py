@@ -153,6 +153,25 @@ def test_a_secret_never_reaches_the_provider(site: LimitedSite) -> None:
     assert outcomes["prompt_restriction"] == "deny"
 
 
+def test_what_was_decided_is_decided_again_from_the_records(site: LimitedSite) -> None:
+    """G4 while the gateway serves: nothing differs, and what a change costs is told."""
+    for fields in ({"n": 3}, {"n": 2}, {"max_tokens": 500}, {"stream": False}):
+        ask(site, **fields)
+    folder = site.folder / "dearer"
+    folder.mkdir()
+    text = POLICY.replace("CEILING", "100").replace("choices > 1}", "choices == 1}")
+    (folder / "acme.policy.yaml").write_text(text.replace("mode: warn, ", ""))
+
+    verified = told(site.folder, "policy", "replay")
+    found = told(site.folder, "policy", "replay", "dearer")
+
+    assert verified["decided"] >= 4
+    assert verified["differing"] == 0, verified["differences"]
+    (line,) = found["services"]
+    assert line["refused"]["requests"] >= 2
+    assert line["refused"]["cost_nano_usd"] > 0
+
+
 class Journals:
     """What the workers of a stopped site recorded, journal by journal."""
 
@@ -259,4 +278,6 @@ def test_activation_under_load_drops_nothing(tmp_path: Path) -> None:
         assert decided.policy_max_output_tokens == ceilings[policy]
         assert decided.hold_output_tokens == 2 * ceilings[policy]
     assert set(by_revision) == set(ceilings)
+    replayed = told(tmp_path, "policy", "replay")
+    assert (replayed["decided"], replayed["differing"]) == (by_revision.total(), 0)
     print(f"{counts.total()} answered over {TURNS} activations: {dict(by_revision)}")
