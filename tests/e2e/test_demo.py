@@ -66,6 +66,9 @@ def units_that_spent(folder: Path) -> set[str]:
 def test_demo_tells_its_story_and_leaves_nothing_running(tmp_path: Path) -> None:
     """It serves, meters, revokes, refuses, explains, agrees with the provider.
 
+    Its policy has an author and an approver, denies by two rules at once, lowers what
+    a shopper's assistant asks for, and is replayed from the records.
+
     Its books can be read afterwards.
     """
     with started(tmp_path, DEMO_SECONDS="5") as process:
@@ -76,6 +79,14 @@ def test_demo_tells_its_story_and_leaves_nothing_running(tmp_path: Path) -> None
     assert re.search(r"refused [\d.]+ ms after the command returned", told)
     assert re.search(r"comptroller explain [0-9A-Z]{26}", told)
     assert "Grace Hopper" in told
+    assert re.search(r"active +ada +grace .* 2 of 2 ", told)
+    assert "an agent has the tools search and read_paper, and no others" in told
+    assert "secret.github-pat (user/first). Rules: agent.tools, prompts.no-se" in told
+    assert "ghp_" not in told
+    assert re.search(r"token_ceiling +clamp +800 +500 ", told)
+    replayed = re.search(r"(\d+) decisions were decided again .*: all say the s", told)
+    assert replayed
+    assert int(replayed[1]) > 50
     assert "budget_exhausted" in told
     spent = re.search(r"service:nightly-catalogue/total +0\.02 +(0\.[\d]+)", told)
     assert spent

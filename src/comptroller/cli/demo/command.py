@@ -32,7 +32,7 @@ def demo(
         typer.Option("--keep", envvar="KEEP", help="Leave it running until Ctrl-C."),
     ] = False,
 ) -> None:
-    """Show it all: several teams, traffic, spend, a revocation.
+    """Show it all: teams, traffic, a policy, spend, a revocation.
 
     Needs no key and no network: a simulated provider speaks all three dialects.
     """

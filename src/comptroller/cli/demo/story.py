@@ -22,11 +22,14 @@ from comptroller.cli.demo.organization import (
     REVOKED,
     configuration,
 )
+from comptroller.cli.demo.policy import APPROVER, AUTHOR, forbidden, write_policy
 from comptroller.cli.demo.processes import Commands, DemoError, address
 from comptroller.cli.demo.traffic import Outcome, Traffic
 from comptroller.cli.demo.view import View
 from comptroller.testing.provider import running_provider
 
+FORBIDDEN_AT: Final = 0.3
+"""The share of the time after which an agent asks for what the policy denies."""
 REVOKE_AT: Final = 0.6
 """The share of the time after which a credential is revoked."""
 REFUSED_S_MAX: Final = 5.0
@@ -73,8 +76,10 @@ class Demo:
             if not usual or not status_usual:
                 self._say("  port 4000 or 4001 is in use, so these are free ones")
             self._say(f"  status: http://{status}/api/status")
+            self._govern()
             asyncio.run(self._play(listen, seconds))
             self._compare()
+            self._replay()
             if keep:
                 self._stay(listen)
         self._point_on(keep=keep)
@@ -106,6 +111,21 @@ class Demo:
         for service, issued in self._credentials.items():
             self._say(f"  {service:20} {issued['credential_id']}")
 
+    def _govern(self) -> None:
+        """Lets a policy decide: one person publishes it, another one approves."""
+        bundle = str(write_policy(self._folder))
+        published = self._commands.ask(
+            *("policy", "publish", bundle),
+            *("--author", AUTHOR, "--note", "what acme's teams agreed on"),
+        )
+        self._commands.run(
+            *("policy", "activate", published["revision"], "--approver", APPROVER)
+        )
+        self._step("A policy: tested, published by one person, approved by another")
+        self._say(f"  files: {bundle}")
+        for line in self._commands.run("policy", "history").rstrip().splitlines():
+            self._say(f"  {line}")
+
     async def _play(self, listen: str, seconds: float) -> None:
         host, _, port = listen.rpartition(":")
         secrets = {name: one["secret"] for name, one in self._credentials.items()}
@@ -114,6 +134,7 @@ class Demo:
         start = time.perf_counter()
         playing = asyncio.create_task(traffic.play(seconds))
         reading = asyncio.create_task(self._read_spend())
+        forbidding = asyncio.create_task(self._forbid(traffic, seconds * FORBIDDEN_AT))
         revoking = asyncio.create_task(self._revoke(traffic, seconds * REVOKE_AT))
         try:
             with View(self._console, seconds) as view:
@@ -122,13 +143,15 @@ class Demo:
                     view.show(elapsed_s, traffic.scores, self._spend)
                     await asyncio.wait([playing], timeout=FRAME_S)
                 await playing
+                denial = await forbidding
                 refusal = await revoking
                 short = await self._exhaust(traffic)
                 await self._read_spend_once()
                 view.show(seconds, traffic.scores, self._spend, is_last=True)
         finally:
-            for task in (playing, reading, revoking):
+            for task in (playing, reading, forbidding, revoking):
                 task.cancel()
+        self._tell_denial(denial)
         self._tell_refusal(refusal)
         self._tell_shortfall(short)
         self._explain(traffic)
@@ -142,6 +165,14 @@ class Demo:
         self._spend = await asyncio.to_thread(
             self._commands.ask, "spend", "--by", "owner"
         )
+
+    async def _forbid(self, traffic: Traffic, after_s: float) -> Outcome:
+        """Asks for what two rules deny, while the others call."""
+        await asyncio.sleep(after_s)
+        outcome = await traffic.send(REVOKED, forbidden())
+        if outcome.status != 400:
+            raise DemoError("a request that the policy denies was not refused")
+        return outcome
 
     async def _revoke(self, traffic: Traffic, after_s: float) -> tuple[float, str]:
         """Revokes a credential, and calls with it until it is refused.
@@ -180,6 +211,12 @@ class Demo:
                 if outcome.status == 400:
                     return outcome
         raise DemoError(f"the budget of {EXHAUSTED} is spent, yet nothing was refused")
+
+    def _tell_denial(self, denial: Outcome) -> None:
+        self._step(
+            f"The {REVOKED} asked with a shell and a token; its client was told:"
+        )
+        self._say(f"  {denial.body.decode(errors='replace')}")
 
     def _tell_shortfall(self, refusal: Outcome) -> None:
         self._step(f"The budget of {EXHAUSTED} holds; its client was told:")
@@ -234,6 +271,15 @@ class Demo:
             )
         balance = self._commands.run("audit", "books").strip()
         self._say(f"  every budget, worked out anew from all requests: {balance}")
+
+    def _replay(self) -> None:
+        """Decides everything that was recorded once more."""
+        self._step(
+            "Every decision, made again from its own record: "
+            + self._program("policy", "replay")
+        )
+        for line in self._commands.run("policy", "replay").rstrip().splitlines():
+            self._say(f"  {line}")
 
     def _stay(self, listen: str) -> None:
         issued = self._credentials["checkout-assistant"]

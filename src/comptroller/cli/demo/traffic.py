@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from comptroller.cli.demo.organization import HABITS, Habit, gap_s, headers
+from comptroller.cli.demo.organization import HABITS, Call, Habit, gap_s, headers
 from comptroller.testing.provider.tokens import Draw
 
 IN_FLIGHT_MAX: Final = 100
@@ -135,9 +135,13 @@ class Traffic:
         self.scores[habit.service].take(outcome)
 
     async def once(self, habit: Habit, number: int) -> Outcome:
-        """One call of a service; a broken connection is an outcome, too."""
+        """One call of a service, as its habit has it."""
         what = habit.compose(self._draw, f"{habit.service} {number}")
-        fields = headers(what, self._secrets[habit.service])
+        return await self.send(habit.service, what)
+
+    async def send(self, service: str, what: Call) -> Outcome:
+        """One call; a broken connection is an outcome, too."""
+        fields = headers(what, self._secrets[service])
         head = request_head(what.path, fields, len(what.body))
         try:
             async with asyncio.timeout(REPLY_TIMEOUT_S):
