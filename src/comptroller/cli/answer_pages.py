@@ -25,8 +25,8 @@ _ROLES: Final = {
     "sponsor": "sponsor",
 }
 _NOT_APPLIED: Final = {
-    "not_applicable": "no such limit is declared, or an earlier control had decided",
-    "disabled": "not enforced by this version, whatever is declared",
+    "not_applicable": "nothing of the kind is declared, or an earlier control decided",
+    "disabled": "no policy was active",
 }
 _LABEL_WIDTH: Final = 18
 _PICO_PER_USD: Final = 10**12

@@ -171,8 +171,8 @@ def test_explain_says_what_an_outcome_means() -> None:
     )
     page = page_of(day, SETTLED)
 
-    assert "not_applicable: no such limit is declared, or an earlier" in page
-    assert "disabled: not enforced by this version" in page
+    assert "not_applicable: nothing of the kind is declared, or" in page
+    assert "disabled: no policy was active" in page
     assert "disabled" not in run("explain", SETTLED)
 
 
