@@ -292,10 +292,6 @@ class Desk:
         data = _decision_data(
             credential, service, self, _Asked(model, provider, route, rates)
         )
-        facts = None
-        if self.judge is not None:
-            zone = self.registry.timezone
-            facts = standing(credential, service, model, provider, zone)
         return Entitlement(
             credential=credential,
             service=service,
@@ -313,19 +309,32 @@ class Desk:
             head=head,
             key=key if len(key) >= KEY_BYTES_MIN else b"",
             data=data,
-            where=Where(
-                self.registry.organization,
-                service.tenant,
-                service.unit,
-                service.id,
-                credential.id,
-                None,
-            ),
+            where=self._where(credential, service),
             encoding=model.tokenizer or encoding_of(hostname, model.upstream),
             deployment=(model.provider, model.upstream),
-            standing=facts,
+            standing=self._standing(credential, service, model, provider),
             capped={},
         )
+
+    def _where(self, credential: Credential, service: Service) -> Where:
+        """Every scope of such a request, but for its run."""
+        return Where(
+            self.registry.organization,
+            service.tenant,
+            service.unit,
+            service.id,
+            credential.id,
+            None,
+        )
+
+    def _standing(
+        self, credential: Credential, service: Service, model: Model, provider: Provider
+    ) -> Standing | None:
+        """The facts of such a request for the active policy, if there is one."""
+        if self.judge is None:
+            return None
+        zone = self.registry.timezone
+        return standing(credential, service, model, provider, zone)
 
     def _key(self, tenant: TenantId, provider: Provider) -> bytes:
         reference = credential_reference(self.registry, tenant, provider)

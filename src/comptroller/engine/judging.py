@@ -109,6 +109,11 @@ class Judge:
         """Which of the policy's controls it has anything for."""
         return self._applying
 
+    @property
+    def is_scanning(self) -> bool:
+        """Whether it looks for patterns in anybody's prompts."""
+        return self.policy is not None and bool(self.policy.scans)
+
     def weigh(self, standing: Standing, asked: Body, now_ns: int) -> Weighed:
         """Decides on a request.
 

@@ -19,7 +19,6 @@ from comptroller.engine.ports import Clock, Ids, Journal, TokenCounter, Upstream
 from comptroller.engine.recording import Recorder
 from comptroller.engine.records import Settled, Stored
 from comptroller.engine.refusals import Refusal
-from comptroller.engine.scanning import PromptScanner
 from comptroller.engine.upstream_buckets import UpstreamBuckets
 from comptroller.engine.verdicts import Admitted
 from comptroller.engine.waiting import Shortfall
@@ -77,13 +76,13 @@ class Floor:
         clock: Clock,
         ids: Ids,
         *,
-        scanner: PromptScanner,
         plain: bool,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.recorder = Recorder(journal, clock)
         self.upstreams = upstreams
-        self.scans = Scans(scanner)
+        self.scans: Scans | None = None
+        """Scans of long prompts; the worker puts its own here."""
         self.clock = clock
         self.plain = plain
         """Whether clients speak plain HTTP: a half-closed TLS client is gone."""
@@ -151,7 +150,8 @@ class Floor:
         self.admission = Admission(desk, self.holding, self.buckets, self.counter)
         self.settings = desk.registry.gateway
         judge = desk.judge
-        if judge is not None and judge.policy is not None and judge.policy.scans:
+        is_scanning = judge is not None and judge.is_scanning
+        if is_scanning and self.scans is not None:
             self.scans.warm()
         live = {c.id for c in desk.snapshot.credentials if c.revoked_ns is None}
         for exchange in tuple(self.exchanges):

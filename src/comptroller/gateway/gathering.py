@@ -84,7 +84,7 @@ class Gathering:
     """Finds out what is missing of one request.
 
     Args:
-        scans: the worker's.
+        scans: the worker's; None: nobody scans long prompts here.
         ownership: the worker's; None: nobody can say whose objects are.
         missing: what is.
         on_done: called once with the request as it is known then, unless it is
@@ -93,7 +93,7 @@ class Gathering:
 
     def __init__(
         self,
-        scans: Scans,
+        scans: Scans | None,
         ownership: Ownership | None,
         missing: Missing,
         on_done: Callable[[Ask], None],
@@ -112,7 +112,9 @@ class Gathering:
             self._look_for(self._objects)
             return
         texts, self._texts = self._texts, ()
-        if self._scans.is_full:
+        if self._scans is None:
+            self._scanned("this gateway process does not scan long prompts")
+        elif self._scans.is_full:
             self._scanned("too many long prompts are scanned at present; try again")
         else:
             self._scans.scan(texts, self._scanned)

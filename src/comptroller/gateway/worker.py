@@ -21,7 +21,6 @@ from comptroller.core.policy.rules import Policy
 from comptroller.engine import refusals
 from comptroller.engine.desk import Desk
 from comptroller.engine.holding import Holding
-from comptroller.engine.judging import Judge
 from comptroller.engine.ownership import Ownership
 from comptroller.engine.ports import (
     Clock,
@@ -34,10 +33,12 @@ from comptroller.engine.ports import (
 )
 from comptroller.engine.recording import Recorder
 from comptroller.engine.scanning import PromptScanner
-from comptroller.engine.snapshot import ActivePolicy, decode
+from comptroller.engine.snapshot import decode
 from comptroller.gateway.bounds import ClientBounds
 from comptroller.gateway.client import ClientConnection
 from comptroller.gateway.floor import Floor
+from comptroller.gateway.gathering import Scans
+from comptroller.gateway.loading import Loading
 
 log = logging.getLogger(__name__)
 
@@ -102,11 +103,11 @@ async def run_worker(parts: WorkerParts) -> None:
         upstreams,
         parts.clock,
         parts.ids,
-        scanner=parts.scanner,
         plain=parts.tls is None,
     )
     floor.bounds = parts.bounds
     floor.counter = parts.counter
+    scans = floor.scans = Scans(parts.scanner)
     leases = parts.leases(journal.source, floor.recorder)
     holding = floor.holding = leases.holding
     floor.ownership = leases.ownership
@@ -137,7 +138,7 @@ async def run_worker(parts: WorkerParts) -> None:
         floor.record_strangers()
         await leases.close()
         await upstreams.close()
-        floor.scans.close()
+        scans.close()
         journal.close()
     _tell_why(journal, holding)
 
@@ -206,49 +207,15 @@ def _refresh(floor: Floor, parts: WorkerParts) -> None:
         if data is None:
             return
         snapshot = decode(data)
-        judge = _judge(floor, parts, snapshot.policy)
+        before = floor.admission.desk.judge if floor.admission is not None else None
+        loading = Loading(parts.policy_of, parts.scanner, floor.recorder)
+        judge = loading.load(snapshot.policy, before)
         floor.take(Desk(snapshot, parts.secrets, judge))
     except StoreUnavailableError as error:
         log.error("the snapshot cannot be taken: %s", error.message)  # noqa: TRY400  the message says it all
     except JournalUnavailableError as error:
         # Nothing is decided by a policy whose loading is not recorded.
         log.error("the policy cannot be loaded: %s", error.message)  # noqa: TRY400  likewise
-
-
-def _judge(
-    floor: Floor, parts: WorkerParts, active: ActivePolicy | None
-) -> Judge | None:
-    """Decides by the active policy; loading another one is recorded before its use.
-
-    A bundle that this process cannot read does not replace the one it has. Where it
-    has none, nothing is allowed.
-
-    Raises:
-        JournalUnavailableError: it cannot be recorded.
-    """
-    before = floor.admission.desk.judge if floor.admission is not None else None
-    if active is None:
-        judge = None
-    elif before is not None and before.revision == active.revision:
-        return before
-    else:
-        judge = Judge(active, _compiled(parts, active), parts.scanner)
-        if judge.policy is None and before is not None and before.policy is not None:
-            return before
-    was = before.revision if before is not None else None
-    now = judge.revision if judge is not None else None
-    if now != was:
-        floor.recorder.policy_loaded(now, was)
-    return judge
-
-
-def _compiled(parts: WorkerParts, active: ActivePolicy) -> Policy | None:
-    """The policy of a bundle; None, and a line in the log, where it cannot be read."""
-    try:
-        return parts.policy_of(active.sets)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        log.error("policy %s cannot be read: %s", active.revision, error)  # noqa: TRY400  the message says it all
-        return None
 
 
 async def _finish(floor: Floor, grace_s: float) -> None:

@@ -28,7 +28,6 @@ from comptroller.gateway.inbound import Inbound
 from comptroller.testing.answered import acme
 from comptroller.testing.both_ends import Calling, Listening
 from comptroller.testing.journal import InMemoryJournal
-from comptroller.testing.scanner import WordScanner
 from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
 
 SERVICE = ServiceId("checkout-assistant")
@@ -70,7 +69,6 @@ def told(method: bytes, path: str, body: object = None) -> tuple[Calling, Listen
             upstreams,
             FakeClock(),
             SequentialIds(),
-            scanner=WordScanner({}),
             plain=True,
         )
         names = ("up/m", "m", "n", "o")

@@ -23,7 +23,6 @@ from comptroller.testing.both_ends import Calling, Listening
 from comptroller.testing.deployed import CREDENTIAL, HOUSE, Places, story, told
 from comptroller.testing.journal import InMemoryJournal
 from comptroller.testing.leasing import ScriptedCentre, ScriptedDesk
-from comptroller.testing.scanner import WordScanner
 from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
 from comptroller.testing.timers import FakeTimers
 from comptroller.testing.upstream import CHAT
@@ -48,7 +47,6 @@ class Place:
             self.upstreams,
             self.clock,
             SequentialIds(),
-            scanner=WordScanner({}),
             plain=True,
         )
         desk = ScriptedDesk(self.centre, self.timers, self.journal)

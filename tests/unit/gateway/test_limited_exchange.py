@@ -26,7 +26,6 @@ from comptroller.testing.answered import CARD, acme
 from comptroller.testing.both_ends import Calling, Listening
 from comptroller.testing.journal import InMemoryJournal
 from comptroller.testing.leasing import ScriptedCentre, ScriptedDesk
-from comptroller.testing.scanner import WordScanner
 from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds, Wall
 from comptroller.testing.timers import FakeTimers
 from comptroller.testing.upstream import CHAT
@@ -53,7 +52,6 @@ class Place:
             self.upstreams,
             self.clock,
             SequentialIds(),
-            scanner=WordScanner({}),
             plain=True,
         )
         desk = ScriptedDesk(self.centre, self.timers, self.journal)

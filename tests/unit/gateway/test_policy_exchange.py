@@ -19,7 +19,7 @@ from comptroller.engine.judging import SCANNED_BYTES_MAX, Judge
 from comptroller.engine.snapshot import ActivePolicy, Snapshot
 from comptroller.gateway.exchange import Exchange, Stage
 from comptroller.gateway.floor import Floor
-from comptroller.gateway.gathering import SCANS_MAX
+from comptroller.gateway.gathering import SCANS_MAX, Scans
 from comptroller.gateway.inbound import Inbound
 from comptroller.testing.answered import CARD, acme
 from comptroller.testing.both_ends import Calling, Listening
@@ -50,9 +50,9 @@ class Place:
             self.upstreams,
             FakeClock(),
             SequentialIds(),
-            scanner=scanner,
             plain=True,
         )
+        self.floor.scans = self.scans = Scans(scanner)
         secret = Secret(hash_secret("good"), 0)
         held = Credential(CredentialId("c1"), "checkout-assistant", "ada", 0, (secret,))
         active = ActivePolicy("sha256:1", [plain_set(declared)])
@@ -165,8 +165,8 @@ def test_a_client_that_leaves_during_a_scan_is_forgotten() -> None:
         exchange, _ = place.ask(LONG)
         assert exchange.stage is Stage.WAITING
         exchange.client_left()
-        assert place.floor.scans.count == 1
-        await until(lambda: place.floor.scans.count == 0)
+        assert place.scans.count == 1
+        await until(lambda: place.scans.count == 0)
         assert place.upstreams.calls == []
         assert [one for one in place.journal.records if b"decided" in one.line] == []
 

@@ -16,7 +16,6 @@ from comptroller.gateway.inbound import Inbound
 from comptroller.testing.answered import CARD, acme
 from comptroller.testing.both_ends import Calling, Listening
 from comptroller.testing.journal import InMemoryJournal
-from comptroller.testing.scanner import WordScanner
 from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
 from comptroller.testing.upstream import CHAT
 
@@ -36,7 +35,6 @@ class Stage:
             self.upstreams,
             clock,
             SequentialIds(),
-            scanner=WordScanner({}),
             plain=True,
         )
         secret = Secret(hash_secret("good"), 0)
