@@ -112,6 +112,10 @@ def script(page: str, origin: str, listen: str, console: str) -> str:
 def run_session(page: str, folder: Path) -> list[list[str]]:
     for program in blocks(page, "python"):
         (folder / "ask.py").write_text(program)
+    for text in blocks(page, "yaml"):
+        named = folder / text.splitlines()[0].removeprefix("# ")
+        named.parent.mkdir(exist_ok=True)
+        named.write_text(text)
     (folder / "wait.py").write_text(WAIT_UNTIL_READY)
     listen, _ = address(0)
     console, _ = address(0)

@@ -46,8 +46,9 @@ def verification_lines(found: Replayed) -> Iterator[str]:
     if hidden:
         yield f"… and {hidden:,} more"
     yield (
-        f"{_decisions(found.decided, 'was', 'were')} decided again by their own"
-        f" bundles: {_differ(found.differing)}."
+        f"{_decisions(found.decided, 'was', 'were')} decided again by"
+        f" {'its own bundle' if found.decided == 1 else 'their own bundles'}:"
+        f" {_differ(found.differing)}."
     )
     yield from _left_out(found)
 
