@@ -20,14 +20,19 @@ HOT := $(addprefix comptroller/,$(addsuffix .py, \
   adapters/journal/segments adapters/journal/writer adapters/store/requests \
   adapters/store/shelf adapters/upstreams/connection adapters/upstreams/pool \
   core/books core/bound core/leasebook core/policy/decide core/policy/expression \
-  core/policy/prompt core/policy/rules core/policy/schema core/usage engine/admission \
-  engine/bookkeeping engine/bounding engine/desk engine/hold_path engine/holding \
+  core/policy/prompt core/policy/rules core/policy/schema core/usage \
+  engine/admission engine/bookkeeping engine/bounding engine/controls \
+  engine/decision_data engine/desk engine/downgrading engine/hold_path \
+  engine/holding engine/isolation engine/judging engine/policy_facts \
   engine/rate_slots engine/recording engine/refusals engine/safe_names \
-  engine/settlement engine/standing engine/supply engine/waiting \
-  gateway/client gateway/deciding gateway/exchange gateway/failover gateway/floor \
-  gateway/heads gateway/inbound gateway/incoming gateway/outward wire/bodies wire/ceiling wire/counts wire/demand wire/extras \
-  wire/meters wire/openai_chat wire/openai_usage wire/preparing wire/raw \
-  wire/reader wire/request wire/routes wire/splice wire/streams))
+  engine/settlement engine/standing engine/supply engine/turns engine/verdicts \
+  engine/waiting gateway/client gateway/deciding gateway/exchange gateway/failover \
+  gateway/floor gateway/gathering gateway/heads gateway/inbound gateway/incoming \
+  gateway/outward wire/bodies wire/ceiling wire/counts wire/demand wire/extras \
+  wire/meters wire/openai_chat wire/openai_usage wire/preparing \
+  wire/prompt_anthropic wire/prompt_facts wire/prompt_gemini wire/prompt_json \
+  wire/prompt_openai wire/prompt_tally wire/raw wire/reader wire/references \
+  wire/repeating wire/request wire/routes wire/splice wire/streams))
 
 .PHONY: list setup demo test check fix bench bench-limits chaos acceptance lock \
   clean pure
