@@ -27,6 +27,10 @@ SCANNED_BYTES_MAX: Final = 64 * 1024
 (bench/prompt_scan.py)."""
 REMEMBERED_MAX: Final = 2_000
 """Decisions whose members are remembered as JSON; nearly all requests share a few."""
+RECORDED_BYTES_MAX: Final = 48 * 1024
+"""Of a record, which has 65,535 at most, for the facts and what came of them."""
+OBSERVED_CHARACTERS_MAX: Final = 600
+"""Of the ids by which one control denies; the record lists all of them elsewhere."""
 MESSAGE_CHARACTERS_MAX: Final = 600
 WARNING_BYTES_MAX: Final = 400
 """Of a header line, which some clients bound at 8 KiB in all."""
@@ -141,6 +145,8 @@ class Judge:
             if len(self._remembered) < REMEMBERED_MAX:
                 self._remembered[decision] = outcome
         data = b'"comptroller.policy.input":%b,%b' % (encoded, outcome)
+        if len(data) > RECORDED_BYTES_MAX:
+            return unreadable("what it decides on is more than a record can hold")
         denied: dict[str, Seen] = {}
         if decision.effect is Effect.DENY:
             denied = _denied(policy, decision)
@@ -226,7 +232,10 @@ def _denied(policy: Policy, decision: PolicyDecision) -> dict[str, Seen]:
     found: dict[str, list[str]] = {}
     for one in decision.by:
         found.setdefault(policy.control_of(one), []).append(one)
-    return {name: Seen(", ".join(ids)) for name, ids in found.items()}
+    return {
+        name: Seen(", ".join(ids)[:OBSERVED_CHARACTERS_MAX])
+        for name, ids in found.items()
+    }
 
 
 def _warning(decision: PolicyDecision) -> bytes:

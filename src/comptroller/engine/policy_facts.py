@@ -28,6 +28,9 @@ NAMES_MAX: Final = 512
 NAME_CHARACTERS_MAX: Final = 12_000
 """Of all of them together: a record has room for no more (65,535 bytes)."""
 
+MATCHES_MAX: Final = 256
+"""Patterns found that are told place by place; of more, each rule's first place."""
+
 _ALGORITHM: Final = "sha256:"
 UNLISTED_DIGEST: Final = _ALGORITHM + "0" * 64
 """In place of a system prompt's digest that the policy does not speak of: whoever
@@ -154,7 +157,7 @@ def sections_of(
             "exceptions": _running(standing_, time) if standing_.exceptions else [],
         },
         "prompt": {
-            "matches": None if matches is None else [list(one) for one in matches]
+            "matches": None if matches is None else _few_enough(matches),
         },
     }
     if prompt.other_models:
@@ -205,6 +208,21 @@ def _running(standing_: Standing, time: str) -> list[str]:
     moment = datetime.fromisoformat(time).astimezone(UTC)
     today = moment.astimezone(ZoneInfo(standing_.timezone)).date()
     return [one.id for one in standing_.exceptions if one.until >= today]
+
+
+def _few_enough(matches: Sequence[Match]) -> list[list[str]]:
+    """Matches as they are decided on: a prompt full of secrets has thousands.
+
+    A record has no room for so many. Each rule that was found stays, so whatever
+    denied by all of them denies by these.
+    """
+    kept = matches
+    if len(matches) > MATCHES_MAX:
+        first: dict[str, Match] = {}
+        for one in matches:
+            first.setdefault(one.rule, one)
+        kept = list(first.values())
+    return [list(one) for one in kept]
 
 
 def _refuse_odd_names(prompt: PromptFacts) -> None:

@@ -155,6 +155,8 @@ class Exchange:
                 floor.exchanges.add(self)
                 recorder.decided(self.request_id, verdict.data, self._recorded, now_ns)
         except JournalUnavailableError:
+            if isinstance(verdict, Admitted):
+                verdict.let_go()  # nobody else knows of it: nothing was recorded
             self._end()
             self._turn_away(refusals.JOURNAL_FAILED)
 

@@ -255,6 +255,27 @@ def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind() -> None:
     assert place.floor.holding.book.balance(ACCOUNT).held == 0
 
 
+def test_a_decision_that_cannot_be_recorded_holds_nothing() -> None:
+    """The disk does not keep up for a moment: 503, and all its room is free again."""
+
+    def play(place: Place) -> None:
+        place.centre.limits[ACCOUNT] = USD
+        place.ask({"max_tokens": 100})
+        place.pass_time(0.1)
+        answer(place.upstreams.calls[0][1])
+        place.journal.failed = True
+        _, client = place.ask({"max_tokens": 100})
+        assert client.code == "journal_unavailable"
+        place.journal.failed = False
+        assert len(place.upstreams.calls) == 1
+
+    place = on_a_loop(play, service(budget=budget(1)))
+
+    assert place.floor.exchanges == set()
+    assert place.floor.holding is not None
+    assert place.floor.holding.book.balance(ACCOUNT).held == 0
+
+
 def test_one_too_many_at_once_is_told_429() -> None:
     """limits.concurrency: the second waits shortly, then 429 with Retry-After."""
 
