@@ -118,7 +118,21 @@ class Admission:
         credential, service = known
         found = self.desk.entitlements(credential, service, facts.model, ask.route)
         if not self._downgrading.is_idle:
-            found = self._downgrading.apply(found, facts, now_ns)
+            instead = self._downgrading.apply(found, facts, now_ns)
+            verdict = self._first(known, instead, facts, ask, now_ns)
+            if instead is found or not _is_elsewhere(verdict):
+                return verdict
+        return self._first(known, found, facts, ask, now_ns)
+
+    def _first(
+        self,
+        known: Known,
+        found: tuple[Entitlement, ...],
+        facts: RequestFacts,
+        ask: Ask,
+        now_ns: int,
+    ) -> Admitted | Refused | Candidate | Missing:
+        """Decides on a request for the places of one model, in their turn."""
         turned_away: Refused | None = None
         for entitlement in self.desk.in_turn(found):
             if entitlement.deployment in ask.tried:
@@ -286,7 +300,8 @@ class Admission:
         case = Case(entitlement, facts, ask, None)
         if entitlement.refusal is not None:
             return self._turned_away(case, entitlement.refusal)
-        if self._isolates or self.desk.is_one_of_many(entitlement):
+        is_moved = entitlement.downgraded is not None
+        if self._isolates or is_moved or self.desk.is_one_of_many(entitlement):
             stopped = self._isolated(case)
             if stopped is not None:
                 return stopped
@@ -390,6 +405,13 @@ class Admission:
     ) -> Refused:
         """Turns a request away before its limits are asked."""
         return Refused(refusal, self._data.turned_away(case, refusal, seen))
+
+
+def _is_elsewhere(verdict: Admitted | Refused | Candidate | Missing) -> bool:
+    """Whether what a request names cannot be where it was to go."""
+    if not isinstance(verdict, Refused):
+        return False
+    return verdict.refusal.code == isolation.OBJECT_NOT_FOUND
 
 
 def _notes(entitlement: Entitlement, judgement: Judgement | None) -> bytes:

@@ -16,6 +16,7 @@ from comptroller.wire.references import ObjectKind, Reference
 SHOWN_CHARACTERS_MAX: Final = 128
 PATH: Final = "path"
 """Where a reference stands that the request's path is."""
+OBJECT_NOT_FOUND: Final = "object_not_found"
 
 OWNERSHIP_UNAVAILABLE: Final = Refusal(
     503,
@@ -74,4 +75,4 @@ def not_found(reference: Reference) -> Refusal:
             f"The {kind} {shown!r} ({reference.field}) was not found. Only what this"
             " gateway has seen made can be named: send its content instead."
         )
-    return Refusal(404, "object_not_found", message)
+    return Refusal(404, OBJECT_NOT_FOUND, message)

@@ -22,14 +22,17 @@ from comptroller.core.registry import (
     ProviderId,
     Registry,
     ServiceId,
+    Tenant,
+    TenantId,
     Window,
 )
 from comptroller.engine import records, refusals
 from comptroller.engine.admission import Admission
 from comptroller.engine.desk import Desk
 from comptroller.engine.downgrading import Downgrading
+from comptroller.engine.objects import Owned
 from comptroller.engine.snapshot import ReachedThreshold, Snapshot
-from comptroller.engine.verdicts import Admitted, Ask, Candidate, Refused
+from comptroller.engine.verdicts import Admitted, Ask, Candidate, Missing, Refused
 from comptroller.testing.administration import small_registry
 from comptroller.testing.lessee import World
 from comptroller.testing.routes import route_of
@@ -268,3 +271,29 @@ def test_a_refusal_for_want_of_room_says_so_too() -> None:
     )
     (selection,) = [one for one in decided.controls if one.id == "model_selection"]
     assert decided.downgraded_from == selection.observed == "big"
+
+
+@pytest.mark.parametrize("tenants", [("acme",), ("acme", "umbrella")])
+@pytest.mark.parametrize(
+    ("use", "answers"), [("other", "big"), ("mid", "mid")], ids=["away", "there"]
+)
+def test_what_names_a_stored_object_stays_where_that_is(
+    tenants: tuple[str, ...], use: str, answers: str
+) -> None:
+    """Else its maker would be told that it does not exist."""
+    declared = registry((80, use))
+    named = {TenantId(one): Tenant(TenantId(one)) for one in tenants}
+    desk = desk_of(replace(declared, tenants={**declared.tenants, **named}), 80)
+    body = b'{"model":"big","input":"Hi","previous_response_id":"resp_1"}'
+    ask = Ask(route_of("/v1/responses"), b"good", body, b"")
+    admission = Admission(desk, World().lessee(declared).holding)
+    own = Owned("resp_1", "local", "response", "acme", "checkout", "big", "R1")
+
+    asked = admission.admit(ask, START_NS)
+    assert isinstance(asked, Missing)
+    found = admission.admit(msgspec.structs.replace(ask, owned=(own,)), START_NS)
+    assert isinstance(found, Candidate)
+    assert found.entitlement.model.id == answers
+    strange = msgspec.structs.replace(ask, owned=())
+    verdict = admission.admit(strange, START_NS)
+    assert isinstance(verdict, Refused) is (len(desk.registry.tenants) > 1)
