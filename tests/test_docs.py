@@ -142,3 +142,22 @@ def test_every_peers_failure_is_tried_or_said_to_belong_elsewhere() -> None:
     assert [int(number) for number, _ in rows] == list(range(1, 36))
     assert all("`tests/" in tried or "belongs to" in tried for _, tried in rows)
     assert missing == []
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    """A guarantee with a test behind it has that test, under that name."""
+    named = {
+        (path, name)
+        for page in pages()
+        for path, name in re.findall(
+            r"`(tests/[a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`", page.read_text()
+        )
+    }
+    missing = [
+        f"{path}::{name}"
+        for path, name in sorted(named)
+        if f"def {name}(" not in (ROOT / path).read_text()
+    ]
+
+    assert len(named) > 50
+    assert missing == []
