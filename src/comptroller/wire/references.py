@@ -170,9 +170,10 @@ def _openai(found: _Found, value: JsonObject) -> frozenset[str]:
 
 
 def _chat(found: _Found, value: JsonObject) -> frozenset[str]:
-    audio = value.get("audio")
-    if isinstance(audio, dict) and "role" in value:
-        _take(found, ObjectKind.AUDIO, "audio.id", audio)
+    if any(_folded(name) == "role" for name in value):
+        for name, audio in value.items():
+            if _folded(name) == "audio" and isinstance(audio, dict):
+                _take(found, ObjectKind.AUDIO, "audio.id", audio)
     return _openai(found, value)
 
 
@@ -191,14 +192,16 @@ def _is_looked_up(item: JsonObject) -> bool:
 
 def _messages(found: _Found, value: JsonObject) -> frozenset[str]:
     kind = _kind_of(value)
-    if kind.endswith("code_execution_output"):
+    # A type alone closes nothing: where it means nothing, servers do not look at it.
+    if kind.endswith("code_execution_output") and value.keys() <= _TOLD:
         # What a tool had made, as it was told; it is not read from here again.
-        return frozenset(value)
-    if kind == "anthropic":
+        return _TOLD
+    if kind == "anthropic" and value.keys() <= _SKILL:
         # A skill of the provider's own, for everybody.
-        return frozenset()
+        return _SKILL
     _named(found, value, _ANTHROPIC_NAMES)
-    return _TOOL_USE if kind.endswith("tool_use") else _ANTHROPIC_CLOSED
+    is_call = kind.endswith("tool_use") and "name" in value
+    return _TOOL_USE if is_call else _ANTHROPIC_CLOSED
 
 
 def _gemini(found: _Found, value: JsonObject) -> frozenset[str]:
@@ -217,10 +220,15 @@ def _is_stored(uri: str) -> bool:
     scheme, mark, rest = uri.strip().partition("://")
     if not mark or scheme.casefold() not in ("http", "https"):
         return True
-    host = rest.partition("/")[0].rpartition("@")[2].partition(":")[0].casefold()
-    return host.rstrip(".").endswith("googleapis.com")
+    authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]
+    host = authority.rpartition("@")[2].partition(":")[0].casefold().rstrip(".")
+    if _HOST.fullmatch(host) is None:
+        return True  # it may be read as another one
+    return host.endswith(("googleapis.com", "cloud.google.com"))
 
 
+_AUTHORITY_END: Final = re.compile(r"[/\\?#]")
+_HOST: Final = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+")
 _FUNCTIONS: Final = frozenset({"", "function"})
 _SEALED: Final = frozenset({"reasoning", "compaction", "compaction_summary"})
 _WHOLE: Final = frozenset(
@@ -273,6 +281,8 @@ _ANTHROPIC_NAMES: Final = {
 _ANTHROPIC_CLOSED: Final = frozenset(
     {"input_schema", "input_examples", "metadata", "citations"}
 )
+_TOLD: Final = frozenset({"type", "file_id"})
+_SKILL: Final = frozenset({"type", "skill_id", "version"})
 _TOOL_USE: Final = _ANTHROPIC_CLOSED | {"input"}
 _GEMINI_NAMES: Final = {
     "cachedcontent": ObjectKind.CACHED_CONTENT,
@@ -299,8 +309,8 @@ def _marks(*patterns: bytes) -> re.Pattern[bytes]:
     return re.compile(rb'"(?:%b)"' % b"|".join(patterns), re.IGNORECASE)
 
 
-_ESCAPED: Final = re.compile(rb"\\u00[4-7]")
-"""ASCII letters written otherwise."""
+_ESCAPED: Final = re.compile(rb"\\u(?:00[4-7]|017[fF]|212[aA])")
+"""ASCII letters written otherwise, and the two others that fold to one."""
 _FOLDING: Final = re.compile(rb'"[A-Za-z_]{0,24}(?:\xc5\xbf|\xe2\x84\xaa)')
 """The two other letters that fold to one of ASCII, where a name may begin."""
 _OPENAI_MARKS: Final = (
@@ -326,7 +336,7 @@ _GEMINI_MARKS: Final = _marks(
     rb"cached_?content",
     rb"file_?search_?store_?names",
     rb"rag_?corp(?:ora|us)",
-    rb"datastore",
+    rb"data_?store",
     rb"engine",
 )
 _READ: Final[dict[Operation, tuple[re.Pattern[bytes], _Look]]] = {

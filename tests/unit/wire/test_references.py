@@ -127,6 +127,12 @@ def test_each_kind_of_reference_is_found(
         ("https://generativelanguage.googleapis.com.:443/v1beta/files/abc", True),
         ("files/abc", True),
         ("gs://bucket/object", True),
+        (STORE.replace("/v1beta/", "\\") + "@example.com/", True),
+        (STORE[:41] + "?@example.com/", True),
+        (STORE.replace(".com", "%2Ecom"), True),
+        (STORE.replace(".com", "\u3002com"), True),
+        ("https://storage.cloud.google.com/bucket/object", True),
+        ("https://[2001:db8::1]:443/a", False),
         ("https://www.youtube.com/watch?v=abc", False),
         ("https://example.com/googleapis.com/files/abc", False),
     ],
@@ -192,6 +198,7 @@ def test_what_no_provider_looks_up_is_not_a_reference(
         b'{"model":"m","Previous_Response_ID":"resp_1"}',
         b'{"model":"m","previousResponseId":"resp_1"}',
         '{"model":"m","previou\u017f_response_id":"resp_1"}'.encode(),
+        b'{"model":"m","previou\\u017f_re\\u017Fponse_id":"resp_1"}',
         b'{"model":"m", "previous_response_id" : "resp_1"}',
     ],
 )
@@ -213,6 +220,40 @@ def test_a_body_that_can_be_read_in_two_ways_is_refused(body: bytes) -> None:
     """Where something is named, the provider's parser must read the same name."""
     with pytest.raises(BadRequestError):
         references(RESPONSES, body)
+
+
+FILE_OF_ANOTHER = {"messages": [{"content": [{"source": {"file_id": "file_1"}}]}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"type": "code_execution_output", **FILE_OF_ANOTHER}, (K.FILE, "file_1")),
+        (part(type="tool_use", input={"file_id": "file_1"}), (K.FILE, "file_1")),
+        ({"type": "anthropic", "container": "c_1"}, (K.CONTAINER, "c_1")),
+    ],
+)
+def test_a_type_where_it_means_nothing_hides_nothing(
+    body: dict[str, Any], expected: tuple[ObjectKind, str]
+) -> None:
+    """A server that takes what it does not know would still read the rest."""
+    assert found(MESSAGES, body) == [expected]
+
+
+@pytest.mark.parametrize("audio", [{"Audio": {"ID": "a_1"}}, {"audio": {"id": "a_1"}}])
+@pytest.mark.parametrize("role", ["role", "Role"])
+def test_audio_of_an_earlier_reply_is_found(audio: dict[str, Any], role: str) -> None:
+    """In any case of its letters."""
+    assert found(CHAT, {"messages": [{role: "assistant", **audio}]}) == [
+        (K.AUDIO, "a_1")
+    ]
+
+
+def test_a_data_store_is_found_in_either_spelling() -> None:
+    """Google's servers take names in both."""
+    for name in ("dataStore", "data_store", "datastore"):
+        body = {"tools": [{"retrieval": {"specs": [{name: "projects/p"}]}}]}
+        assert found(GEMINI, body) == [(K.VECTOR_STORE, "projects/p")]
 
 
 def test_so_many_references_and_no_more() -> None:
