@@ -7,7 +7,7 @@ that nobody made.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeAlias
@@ -20,6 +20,8 @@ from comptroller.wire.references import Reference, is_plain_id
 REMEMBERED_MAX: Final = 10_000
 WAITING_MAX: Final = 1024
 """Requests that wait for an answer."""
+TENANT_WAITING_MAX: Final = 256
+"""Of one tenant, so that no other's are turned away for its guesses."""
 ASKS_MAX: Final = 3
 """What another worker has recorded may be on its way to the journal for a moment: a
 rotation of its files takes the longest."""
@@ -57,7 +59,8 @@ class Ownership:
         self._timers = timers
         self._known: OrderedDict[tuple[str, str], tuple[Owned, ...]] = OrderedDict()
         self._waiting: list[_Question] = []
-        self._count = 0
+        self._counts: Counter[str] = Counter()
+        """How many wait, by tenant."""
         self._is_asking = False
 
     def made(self, objects: Sequence[Owned]) -> None:
@@ -91,13 +94,13 @@ class Ownership:
         wanted = dict.fromkeys(one.id for one in references if is_plain_id(one.id))
         question = _Question(tenant, list(wanted), on_owned)
         self._take_known(question)
-        if self._count >= WAITING_MAX or len(question.ids) > IDS_MAX:
+        if self._is_full(tenant) or len(question.ids) > IDS_MAX:
             self._timers.call_later(0, partial(on_owned, None))
         elif not question.ids:
             found = tuple(question.found)
             self._timers.call_later(0, partial(on_owned, found))
         else:
-            self._count += 1
+            self._counts[tenant] += 1
             self._waiting.append(question)
             self._ask()
 
@@ -131,12 +134,20 @@ class Ownership:
                 self._timers.call_later(AGAIN_S, partial(self._again, question))
         self._ask()
 
+    def _is_full(self, tenant: str) -> bool:
+        return (
+            self._counts[tenant] >= TENANT_WAITING_MAX
+            or self._counts.total() >= WAITING_MAX
+        )
+
     def _again(self, question: _Question) -> None:
         self._waiting.append(question)
         self._ask()
 
     def _end(self, question: _Question, found: tuple[Owned, ...] | None) -> None:
-        self._count -= 1
+        self._counts[question.tenant] -= 1
+        if not self._counts[question.tenant]:
+            del self._counts[question.tenant]
         question.on_owned(found)
 
     def _take_known(self, question: _Question) -> None:

@@ -5,6 +5,7 @@ from comptroller.engine.ownership import (
     AGAIN_S,
     ASKS_MAX,
     REMEMBERED_MAX,
+    TENANT_WAITING_MAX,
     WAITING_MAX,
     Ownership,
 )
@@ -137,11 +138,32 @@ def test_so_many_wait_and_no_more() -> None:
     worker = Worker()
     worker.desk.is_down = True
     for number in range(WAITING_MAX + 1):
-        worker.ask(f"resp_{number}")
+        worker.ask(f"resp_{number}", tenant=f"tenant-{number % 8}")
     worker.timers.advance(0.01)
     assert worker.answers == [None]
     worker.timers.advance(9)
     assert worker.answers == [None] * (WAITING_MAX + 1)
+
+
+def test_one_tenants_guesses_turn_no_other_away() -> None:
+    """A tenant that names what is not there waits with its own requests alone."""
+    worker = Worker()
+    worker.desk.objects = [owned("resp_1", "umbrella")]
+    for number in range(WAITING_MAX):
+        worker.ask(f"guess_{number}")
+    worker.timers.advance(0.01)
+    assert worker.answers == [None] * (WAITING_MAX - TENANT_WAITING_MAX)
+    worker.answers.clear()
+
+    worker.ask("resp_1", tenant="umbrella")
+    worker.timers.advance(9)
+
+    assert (owned("resp_1", "umbrella"),) in worker.answers
+    assert worker.answers.count(()) == TENANT_WAITING_MAX
+    worker.answers.clear()
+    worker.ask("guess_1")
+    worker.timers.advance(9)
+    assert worker.answers == [()]
 
 
 def test_the_oldest_is_forgotten() -> None:
