@@ -29,7 +29,7 @@ CREDENTIAL: Final = Credential(
     CredentialId("c1"), SERVICE, "ada", 0, (Secret(hash_secret("good"), 0),)
 )
 """Its secret is `good`."""
-_KINDS: Final = ("decided", "settled", "released")
+_KINDS: Final = ("decided", "extended", "settled", "released")
 
 
 class Places(NamedTuple):

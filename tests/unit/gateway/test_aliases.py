@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.unit.gateway.place import Place, inbound, on_a_loop
 
-from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
 from comptroller.core.rates import ModelRates, Step, rate_card
 from comptroller.core.registry import (
     Deployment,
@@ -18,21 +17,12 @@ from comptroller.core.registry import (
     Provider,
     ProviderId,
     Registry,
-    ServiceId,
 )
-from comptroller.engine.desk import Desk
 from comptroller.engine.snapshot import Snapshot
-from comptroller.gateway.exchange import Exchange
-from comptroller.gateway.floor import Floor
-from comptroller.gateway.inbound import Inbound
 from comptroller.testing.answered import acme
 from comptroller.testing.both_ends import Calling, Listening
-from comptroller.testing.journal import InMemoryJournal
-from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
+from comptroller.testing.deployed import CREDENTIAL, SERVICE
 
-SERVICE = ServiceId("checkout-assistant")
-SECRET = Secret(hash_secret("good"), 0)
-CREDENTIAL = Credential(CredentialId("c1"), SERVICE, "ada", 0, (SECRET,))
 ALL = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 STEPS = (Step(0, {"input": 1, "output": 1}),)
 
@@ -61,38 +51,19 @@ def registry() -> Registry:
 
 def told(method: bytes, path: str, body: object = None) -> tuple[Calling, Listening]:
     """What a worker sends on, and what it answers, to one request."""
+    names = ("up/m", "m", "n", "o")
+    rates = {name: ModelRates(name, STEPS, source="test") for name in names}
+    card = rate_card("test", {"one": rates, "two": rates})
+    snapshot = Snapshot(1, 1, registry(), [CREDENTIAL], card)
+    written = b"" if body is None else json.dumps(body).encode()
+    clients = []
 
-    async def run() -> tuple[Calling, Listening]:
-        upstreams, client = Calling(), Listening()
-        floor = Floor(
-            InMemoryJournal("/n/w0/1"),
-            upstreams,
-            FakeClock(),
-            SequentialIds(),
-            plain=True,
-        )
-        names = ("up/m", "m", "n", "o")
-        rates = {name: ModelRates(name, STEPS, source="test") for name in names}
-        card = rate_card("test", {"one": rates, "two": rates})
-        snapshot = Snapshot(1, 1, registry(), [CREDENTIAL], card)
-        floor.take(Desk(snapshot, FixedSecrets({})))
-        inbound = Inbound(
-            method=method,
-            path=path.encode(),
-            query=b"",
-            lines=[],
-            secrets=[b"good"],
-            coding=b"",
-            body=b"" if body is None else json.dumps(body).encode(),
-            keep_alive=True,
-            chunked_allowed=True,
-            has_host=True,
-            is_head=False,
-        )
-        Exchange(floor, client, inbound).begin()
-        return upstreams, client
+    def play(place: Place) -> None:
+        _, client = place.begin(inbound(method, path, written))
+        clients.append(client)
 
-    return asyncio.run(run())
+    place = on_a_loop(play, lambda: Place(snapshot))
+    return place.upstreams, clients[0]
 
 
 HI = [{"role": "user", "content": "Hi"}]

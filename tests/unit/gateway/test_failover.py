@@ -2,117 +2,45 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
+from tests.unit.gateway.place import JSON_HEAD, LeasingPlace, chat, on_a_loop
 
-from comptroller.core.credential import Credential
 from comptroller.core.registry import Budget, Window
-from comptroller.engine.asking import Holder
-from comptroller.engine.desk import Desk
-from comptroller.engine.holding import Holding, Ports
-from comptroller.engine.ports import ReplySink, UpstreamFailure
+from comptroller.engine.ports import UpstreamFailure
 from comptroller.gateway.exchange import Exchange, Stage
-from comptroller.gateway.floor import Floor
-from comptroller.gateway.inbound import Inbound
-from comptroller.testing.both_ends import Calling, Listening
-from comptroller.testing.deployed import CREDENTIAL, HOUSE, Places, story, told
-from comptroller.testing.journal import InMemoryJournal
-from comptroller.testing.leasing import ScriptedCentre, ScriptedDesk
-from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
-from comptroller.testing.timers import FakeTimers
+from comptroller.testing.both_ends import Listening
+from comptroller.testing.deployed import CREDENTIAL, HOUSE, Places, story
 from comptroller.testing.upstream import CHAT
 
 ACCOUNT = "service:checkout-assistant/total@all"
 NOT_SENT = UpstreamFailure("connect", "the provider cannot be reached", sent=False)
-JSON_HEAD = [(b"content-type", b"application/json")]
 SORRY = b'{"error":{"message":"over capacity"}}'
 
 
-class Place:
+class Place(LeasingPlace):
     """A worker whose service may use `house`, and the providers that it calls."""
 
     def __init__(self, places: Places) -> None:
-        self.clock = FakeClock()
-        self.timers = FakeTimers(self.clock)
-        self.centre = ScriptedCentre(self.clock)
-        self.journal = InMemoryJournal("/n/w0/1")
-        self.upstreams = Calling()
-        self.floor = Floor(
-            self.journal,
-            self.upstreams,
-            self.clock,
-            SequentialIds(),
-            plain=True,
-        )
-        desk = ScriptedDesk(self.centre, self.timers, self.journal)
-        ports = Ports(desk, self.floor.recorder, self.clock, self.timers)
-        self.floor.holding = Holding(ports, Holder("/n/w0/1", "boot", "disk"))
-        self._places = places
-        self.take(CREDENTIAL)
-
-    def take(self, credential: Credential) -> None:
-        """Serves from what is declared, with this credential."""
-        snapshot = self._places.snapshot(credential)
-        self.floor.take(Desk(snapshot, FixedSecrets({})))
+        super().__init__(places.snapshot(CREDENTIAL))
 
     def ask(self, **said: object) -> tuple[Exchange, Listening]:
         """Begins a request."""
-        client = Listening()
-        body = {"model": HOUSE, "messages": [], "max_tokens": 10, **said}
-        inbound = Inbound(
-            method=b"POST",
-            path=b"/v1/chat/completions",
-            query=b"",
-            lines=[],
-            secrets=[b"good"],
-            coding=b"",
-            body=json.dumps(body).encode(),
-            keep_alive=True,
-            chunked_allowed=True,
-            has_host=True,
-            is_head=False,
-        )
-        exchange = Exchange(self.floor, client, inbound)
-        exchange.begin()
-        return exchange, client
+        return self.begin(chat({"model": HOUSE, "max_tokens": 10, **said}))
 
     def asked(self) -> list[str]:
         """The providers that were called, in order."""
         return [call.target.host[0] for call, _ in self.upstreams.calls]
 
-    @property
-    def sink(self) -> ReplySink:
-        """Of the last call."""
-        return self.upstreams.calls[-1][1]
-
-    def say(self, status: int, body: bytes = SORRY) -> None:
+    def say(self, status: int) -> None:
         """The provider that was called last answers."""
-        sink = self.sink
-        sink.on_head(status, JSON_HEAD)
-        sink.on_data(body)
-        sink.on_end()
-
-    def records(self) -> Sequence[tuple[str, dict[str, Any]]]:
-        """What was recorded of requests, in order: kind and data."""
-        return told(self.journal)
+        self.answer(status=status, body=CHAT if status == 200 else SORRY)
 
     def story(self) -> Sequence[tuple[str, str, object]]:
         """The records in short."""
         return story(self.journal)
-
-
-def play(script: Callable[[Place], None], place: Callable[[], Place]) -> Place:
-    async def run() -> Place:
-        made = place()
-        script(made)
-        return made
-
-    return asyncio.run(run())
 
 
 def two() -> Place:
@@ -132,12 +60,12 @@ def test_an_error_leads_to_the_other_deployment(status: int) -> None:
         place.say(status)
         assert client.said == b""
         assert place.asked() == ["a", "b"]
-        place.say(200, CHAT)
+        place.say(200)
         assert client.said.startswith(b"HTTP/1.1 200 ")
         assert client.said.endswith(CHAT)
         assert client.ends == 1
         assert b"x-comptroller-attempts: 2\r\n" in client.said
-        first, second = [d for kind, d in place.records() if kind == "decided"]
+        first, second = place.records("decided")
         assert id_in(client) == second["decision_id"] != first["decision_id"]
         assert place.story() == [
             ("decided", first["decision_id"], "allow"),
@@ -149,7 +77,7 @@ def test_an_error_leads_to_the_other_deployment(status: int) -> None:
         assert second["gen_ai.provider.name"] == "b"
         assert "comptroller.attempt.of" not in first
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.floor.exchanges == set()
 
@@ -159,8 +87,8 @@ def test_a_refused_connection_releases_and_leads_elsewhere() -> None:
 
     def script(place: Place) -> None:
         _, client = place.ask(tools=[{"type": "mcp"}])
-        place.sink.on_failed(NOT_SENT)
-        place.say(200, CHAT)
+        place.sink().on_failed(NOT_SENT)
+        place.say(200)
         kinds = [(kind, said) for kind, _, said in place.story()]
         assert kinds == [
             ("decided", "allow"),
@@ -170,7 +98,7 @@ def test_a_refused_connection_releases_and_leads_elsewhere() -> None:
         ]
         assert client.said.endswith(CHAT)
 
-    play(script, two)
+    on_a_loop(script, two)
 
 
 def test_the_first_answer_has_no_header_of_attempts() -> None:
@@ -178,10 +106,10 @@ def test_the_first_answer_has_no_header_of_attempts() -> None:
 
     def script(place: Place) -> None:
         _, client = place.ask()
-        place.say(200, CHAT)
+        place.say(200)
         assert b"attempts" not in client.said
 
-    play(script, two)
+    on_a_loop(script, two)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +132,7 @@ def test_what_may_not_be_asked_again_is_answered_as_it_is(
         assert b" %d " % status in client.said.partition(b"\r\n")[0]
         assert client.said.endswith(SORRY)
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a"]
 
@@ -215,10 +143,10 @@ def test_what_was_sent_and_not_answered_is_not_repeated(code: str) -> None:
 
     def script(place: Place) -> None:
         _, client = place.ask()
-        place.sink.on_failed(UpstreamFailure(code, "it broke", sent=True))
+        place.sink().on_failed(UpstreamFailure(code, "it broke", sent=True))
         assert client.code == f"upstream_{code}"
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a"]
     assert place.story()[-1][0] == "settled"
@@ -229,11 +157,11 @@ def test_an_error_that_breaks_off_is_told_as_broken() -> None:
 
     def script(place: Place) -> None:
         _, client = place.ask()
-        place.sink.on_head(503, JSON_HEAD)
-        place.sink.on_failed(UpstreamFailure("reset", "it broke", sent=True))
+        place.sink().on_head(503, JSON_HEAD)
+        place.sink().on_failed(UpstreamFailure("reset", "it broke", sent=True))
         assert client.code == "upstream_reset"
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a"]
     assert place.floor.kept_bytes == 0
@@ -244,12 +172,12 @@ def test_a_stream_that_has_begun_is_not_begun_again() -> None:
 
     def script(place: Place) -> None:
         _, client = place.ask(stream=True)
-        place.sink.on_head(200, [(b"content-type", b"text/event-stream")])
-        place.sink.on_failed(UpstreamFailure("reset", "it broke", sent=True))
+        place.sink().on_head(200, [(b"content-type", b"text/event-stream")])
+        place.sink().on_failed(UpstreamFailure("reset", "it broke", sent=True))
         assert client.said.startswith(b"HTTP/1.1 200 ")
         assert client.ends == 1
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a"]
 
@@ -259,14 +187,14 @@ def test_a_stream_that_is_refused_begins_elsewhere() -> None:
 
     def script(place: Place) -> None:
         _, client = place.ask(stream=True)
-        place.sink.on_head(503, [(b"content-type", b"text/event-stream")])
-        place.sink.on_data(b"data: {}\n\n")
-        place.sink.on_end()
+        place.sink().on_head(503, [(b"content-type", b"text/event-stream")])
+        place.sink().on_data(b"data: {}\n\n")
+        place.sink().on_end()
         assert client.said == b""
-        place.sink.on_head(200, [(b"content-type", b"text/event-stream")])
+        place.sink().on_head(200, [(b"content-type", b"text/event-stream")])
         assert b"x-comptroller-attempts: 2\r\n" in client.said
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a", "b"]
 
@@ -280,13 +208,14 @@ def test_at_most_three_attempts() -> None:
             place.say(status)
         assert b" 503 " in client.said.partition(b"\r\n")[0]
         assert b"x-comptroller-attempts: 3\r\n" in client.said
-        ids = [data["decision_id"] for kind, data in place.records() if kind[0] == "d"]
-        third = place.records()[4][1]
+        decided = place.records("decided")
+        ids = [data["decision_id"] for data in decided]
+        third = decided[2]
         assert third["comptroller.attempt.of"] == ids[0]
         assert third["comptroller.attempt.after"] == ids[1]
         assert id_in(client) == ids[2]
 
-    place = play(script, lambda: Place(Places("abcd")))
+    place = on_a_loop(script, lambda: Place(Places("abcd")))
 
     assert place.asked() == ["a", "b", "c"]
 
@@ -299,7 +228,7 @@ def test_one_place_alone_is_asked_once() -> None:
         place.say(503)
         assert client.said.endswith(SORRY)
 
-    place = play(script, lambda: Place(Places("a")))
+    place = on_a_loop(script, lambda: Place(Places("a")))
 
     assert place.asked() == ["a"]
 
@@ -314,12 +243,12 @@ def test_the_first_failure_is_told_when_no_room_is_left_for_another() -> None:
         place.centre.limits[ACCOUNT] = 2000
         _, client = place.ask()
         place.timers.advance(0.1)
-        place.sink.on_head(503, [(b"retry-after", b"9")])
-        place.sink.on_data(SORRY)
-        place.sink.on_end()
+        place.sink().on_head(503, [(b"retry-after", b"9")])
+        place.sink().on_data(SORRY)
+        place.sink().on_end()
         assert client.said == b""
         place.timers.advance(2.0)
-        first, second = [d for kind, d in place.records() if kind == "decided"]
+        first, second = place.records("decided")
         assert second["result"] == "deny"
         assert second["comptroller.attempt.of"] == first["decision_id"]
         assert client.said.startswith(b"HTTP/1.1 503 ")
@@ -329,7 +258,7 @@ def test_the_first_failure_is_told_when_no_room_is_left_for_another() -> None:
         assert client.ends == 1
 
     budget = Budget((Window(2000, "total"),))
-    place = play(script, lambda: Place(Places("ab", budget, {"b": 1000})))
+    place = on_a_loop(script, lambda: Place(Places("ab", budget, {"b": 1000})))
 
     assert place.asked() == ["a"]
 
@@ -339,21 +268,21 @@ def test_a_refused_connection_is_told_when_the_other_one_is_closed() -> None:
 
     def script(place: Place) -> None:
         place.ask()
-        place.say(200, CHAT)
+        place.say(200)
         _, other = place.ask()
-        place.sink.on_head(429, [(b"retry-after", b"30")])
-        place.sink.on_end()
-        place.say(200, CHAT)
+        place.sink().on_head(429, [(b"retry-after", b"30")])
+        place.sink().on_end()
+        place.say(200)
         assert place.asked() == ["a", "b", "a"]
         assert other.said.startswith(b"HTTP/1.1 200 ")
         _, client = place.ask()
-        place.sink.on_failed(NOT_SENT)
+        place.sink().on_failed(NOT_SENT)
         assert client.code == "upstream_connect"
         assert client.said.count(b"HTTP/1.1") == 1
-        denied = place.records()[-1][1]
+        denied = place.records("decided")[-1]
         assert denied["reason"] == "provider_rate_limited"
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a", "b", "a", "a"]
 
@@ -368,7 +297,7 @@ def test_a_client_that_left_is_not_served_elsewhere() -> None:
         assert client.said == b""
         assert exchange.stage is Stage.ENDED
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a"]
     assert place.story()[-1][2] == "client_left"
@@ -379,11 +308,11 @@ def test_a_client_that_leaves_within_the_error_is_not_served_elsewhere() -> None
 
     def script(place: Place) -> None:
         exchange, _ = place.ask()
-        place.sink.on_head(503, JSON_HEAD)
+        place.sink().on_head(503, JSON_HEAD)
         exchange.client_left()
-        place.sink.on_end()
+        place.sink().on_end()
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a"]
     assert place.floor.draining == 0
@@ -394,12 +323,12 @@ def test_a_revoked_credential_is_told_so_and_asks_nowhere_else() -> None:
 
     def script(place: Place) -> None:
         _, client = place.ask()
-        place.sink.on_head(503, JSON_HEAD)
-        place.take(replace(CREDENTIAL, revoked_ns=1))
+        place.sink().on_head(503, JSON_HEAD)
+        place.take(Places("ab").snapshot(replace(CREDENTIAL, revoked_ns=1)))
         assert b" 401 " in client.said.partition(b"\r\n")[0]
         assert client.ends == 1
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a"]
     assert place.story()[-1][2] == "cut"
@@ -410,12 +339,12 @@ def test_a_long_error_is_passed_on_as_it_comes() -> None:
 
     def script(place: Place) -> None:
         _, client = place.ask()
-        place.sink.on_head(503, JSON_HEAD)
-        place.sink.on_data(b"x" * 70_000)
+        place.sink().on_head(503, JSON_HEAD)
+        place.sink().on_data(b"x" * 70_000)
         assert client.said.startswith(b"HTTP/1.1 503 ")
-        place.sink.on_end()
+        place.sink().on_end()
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a"]
     assert place.floor.exchanges == set()
@@ -434,12 +363,12 @@ def test_a_large_body_is_kept_until_the_reply_has_begun() -> None:
         first, second = place.upstreams.calls
         assert len(first[0].body) == len(second[0].body) > 20_000
         assert place.floor.kept_bytes == 0  # there is no third place
-        place.say(200, CHAT)
+        place.say(200)
         place.ask(messages=LARGE)
-        place.sink.on_head(200, JSON_HEAD)
+        place.sink().on_head(200, JSON_HEAD)
         assert place.floor.kept_bytes == 0
 
-    play(script, two)
+    on_a_loop(script, two)
 
 
 def test_a_large_body_without_room_to_keep_it_is_sent_once() -> None:
@@ -451,7 +380,7 @@ def test_a_large_body_without_room_to_keep_it_is_sent_once() -> None:
         place.say(503)
         assert client.said.endswith(SORRY)
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a"]
     assert place.floor.kept_bytes == 0
@@ -467,7 +396,7 @@ def test_a_journal_that_fails_leaves_the_first_answer() -> None:
         assert client.said.endswith(SORRY)
         assert client.ends == 1
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a"]
 
@@ -480,8 +409,8 @@ def test_requests_take_turns_and_retries_take_none() -> None:
             place.ask()
             if place.asked()[-1] == "a":
                 place.say(503)
-            place.say(200, CHAT)
+            place.say(200)
 
-    place = play(script, two)
+    place = on_a_loop(script, two)
 
     assert place.asked() == ["a", "b", "b", "a", "b", "b"]

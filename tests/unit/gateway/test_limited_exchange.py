@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.unit.gateway.place import LeasingPlace, chat, on_a_loop, snapshot
 
-from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
 from comptroller.core.gcra import Bucket
-from comptroller.core.registry import Budget, Limits, Rate, Service, ServiceId, Window
+from comptroller.core.registry import Budget, Limits, Rate, Service, Window
 from comptroller.engine import refusals
-from comptroller.engine.asking import Holder
-from comptroller.engine.desk import Desk
-from comptroller.engine.holding import Holding, Ports
 from comptroller.engine.ports import ReplySink
-from comptroller.engine.snapshot import Snapshot
 from comptroller.gateway.exchange import Exchange, Stage
-from comptroller.gateway.floor import Floor
-from comptroller.gateway.inbound import Inbound
-from comptroller.testing.answered import CARD, acme
-from comptroller.testing.both_ends import Calling, Listening
-from comptroller.testing.journal import InMemoryJournal
-from comptroller.testing.leasing import ScriptedCentre, ScriptedDesk
-from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds, Wall
-from comptroller.testing.timers import FakeTimers
+from comptroller.testing.answered import acme
+from comptroller.testing.both_ends import Listening
+from comptroller.testing.deployed import CREDENTIAL, SERVICE
+from comptroller.testing.system import Wall
 from comptroller.testing.upstream import CHAT
 
-SERVICE = ServiceId("checkout-assistant")
 ACCOUNT = "service:checkout-assistant/total@all"
 PERMITS = "service:checkout-assistant/parallel@now"
 USD = 10**9
@@ -38,71 +28,30 @@ OUTPUT_NANO_USD = 2000
 """Of a generated token; a token of the prompt costs an eighth."""
 
 
-class Place:
-    """A worker with leases from a scripted centre."""
+class Place(LeasingPlace):
+    """A worker whose service has limits."""
 
     def __init__(self, service: Service) -> None:
-        self.clock = FakeClock()
-        self.timers = FakeTimers(self.clock)
-        self.centre = ScriptedCentre(self.clock)
-        self.journal = InMemoryJournal("/n/w0/1")
-        self.upstreams = Calling()
-        self.floor = Floor(
-            self.journal,
-            self.upstreams,
-            self.clock,
-            SequentialIds(),
-            plain=True,
-        )
-        desk = ScriptedDesk(self.centre, self.timers, self.journal)
-        ports = Ports(desk, self.floor.recorder, self.clock, self.timers)
-        self.floor.holding = Holding(ports, Holder("/n/w0/1", "boot", "disk"))
-        secret = Secret(hash_secret("good"), 0)
-        credential = Credential(CredentialId("c1"), SERVICE, "ada", 0, (secret,))
-        registry = replace(acme(), services={SERVICE: service})
-        snapshot = Snapshot(1, 1, registry, [credential], CARD)
-        self.floor.take(Desk(snapshot, FixedSecrets({})))
+        super().__init__(snapshot(CREDENTIAL, service))
 
     def ask(
         self, body: dict[str, object], run: bytes = b""
     ) -> tuple[Exchange, Listening]:
         """Begins a request."""
-        client = Listening()
-        exchange = Exchange(self.floor, client, asking(body, run))
-        exchange.begin()
-        return exchange, client
+        return self.begin(chat(body, run))
 
     def pass_time(self, seconds: float = 1.0) -> None:
         """Lets everything happen that is due."""
         self.timers.advance(seconds)
-
-    def records(self, kind: str) -> list[dict[str, Any]]:
-        """The data of every record of a kind."""
-        found = [json.loads(one.line) for one in self.journal.records]
-        return [one["data"] for one in found if one["type"].endswith(f".{kind}.v1")]
 
     def sent(self, index: int = 0) -> dict[str, Any]:
         """The body that the provider got."""
         body: dict[str, Any] = json.loads(self.upstreams.calls[index][0].body)
         return body
 
-
-def asking(body: dict[str, object], run: bytes) -> Inbound:
-    said = {"model": "gpt-5-mini", "messages": [], **body}
-    return Inbound(
-        method=b"POST",
-        path=b"/v1/chat/completions",
-        query=b"",
-        lines=[],
-        secrets=[b"good"],
-        coding=b"",
-        body=json.dumps(said).encode(),
-        keep_alive=True,
-        chunked_allowed=True,
-        has_host=True,
-        is_head=False,
-        run=run,
-    )
+    def held(self, account: str) -> int:
+        """What is held of an account."""
+        return self.holding.book.balance(account).held
 
 
 def service(**said: Any) -> Service:  # noqa: ANN401  fields of many types
@@ -114,19 +63,8 @@ def budget(usd: float, on_shortfall: str = "refuse", hold: str = "full") -> Budg
     return Budget(windows, on_shortfall=on_shortfall, hold=hold)
 
 
-def on_a_loop(play: Callable[[Place], None], one: Service) -> Place:
-    async def run() -> Place:
-        place = Place(one)
-        play(place)
-        return place
-
-    return asyncio.run(run())
-
-
-def answer(sink: ReplySink) -> None:
-    sink.on_head(200, [(b"content-type", b"application/json")])
-    sink.on_data(CHAT)
-    sink.on_end()
+def played(play: Callable[[Place], None], one: Service) -> Place:
+    return on_a_loop(play, lambda: Place(one))
 
 
 def outcome_of(control: str, decided: dict[str, Any]) -> object:
@@ -147,15 +85,13 @@ def test_a_request_waits_for_its_lease_and_then_goes_on() -> None:
         (decided,) = place.records("decided")
         assert decided["comptroller.hold.accounts"] == [ACCOUNT]
         assert decided["comptroller.hold.nano_usd"] >= 100 * OUTPUT_NANO_USD
-        answer(place.upstreams.calls[0][1])
+        place.answer(0)
         assert place.sent()["max_tokens"] == 100
 
-    place = on_a_loop(play, service(budget=budget(1)))
+    place = played(play, service(budget=budget(1)))
 
     assert place.floor.waiting == set()
-    holding = place.floor.holding
-    assert holding is not None
-    assert holding.book.balance(ACCOUNT).held == 0
+    assert place.held(ACCOUNT) == 0
 
 
 def test_without_room_the_refusal_says_limit_spent_left_and_whom_to_ask() -> None:
@@ -175,7 +111,7 @@ def test_without_room_the_refusal_says_limit_spent_left_and_whom_to_ask() -> Non
         assert "owns it; ask them for more" in said
         assert "Request 0000" in said
 
-    place = on_a_loop(play, service(budget=budget(1)))
+    place = played(play, service(budget=budget(1)))
 
     (decided,) = place.records("decided")
     assert decided["result"] == "deny"
@@ -202,7 +138,7 @@ def test_where_the_budget_allows_it_the_output_is_lowered_to_what_fits() -> None
         assert outcome_of("budget", decided) == "clamp"
         assert ceiling == decided["comptroller.hold.output_tokens"]
 
-    on_a_loop(play, service(budget=budget(0.003, on_shortfall="clamp")))
+    played(play, service(budget=budget(0.003, on_shortfall="clamp")))
 
 
 def test_without_a_maximum_of_its_own_a_ceiling_is_put_into_the_request() -> None:
@@ -218,7 +154,7 @@ def test_without_a_maximum_of_its_own_a_ceiling_is_put_into_the_request() -> Non
         )
         assert place.sent()[field] == decided["comptroller.hold.output_tokens"]
 
-    on_a_loop(play, service(budget=budget(1000)))
+    played(play, service(budget=budget(1000)))
 
 
 def test_a_higher_maximum_than_the_services_is_lowered_to_it() -> None:
@@ -233,7 +169,7 @@ def test_a_higher_maximum_than_the_services_is_lowered_to_it() -> None:
         assert outcome_of("token_ceiling", first) == "clamp"
         assert outcome_of("token_ceiling", second) == "pass"
 
-    on_a_loop(play, service(limits=Limits(output_tokens=64)))
+    played(play, service(limits=Limits(output_tokens=64)))
 
 
 def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind() -> None:
@@ -246,13 +182,12 @@ def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind() -> None:
         place.pass_time(0.2)
         assert exchange.stage is Stage.ENDED
 
-    place = on_a_loop(play, service(budget=budget(1)))
+    place = played(play, service(budget=budget(1)))
 
     assert place.records("decided") == []
     assert place.upstreams.calls == []
     assert place.floor.waiting == set()
-    assert place.floor.holding is not None
-    assert place.floor.holding.book.balance(ACCOUNT).held == 0
+    assert place.held(ACCOUNT) == 0
 
 
 def test_a_decision_that_cannot_be_recorded_holds_nothing() -> None:
@@ -262,18 +197,17 @@ def test_a_decision_that_cannot_be_recorded_holds_nothing() -> None:
         place.centre.limits[ACCOUNT] = USD
         place.ask({"max_tokens": 100})
         place.pass_time(0.1)
-        answer(place.upstreams.calls[0][1])
+        place.answer(0)
         place.journal.failed = True
         _, client = place.ask({"max_tokens": 100})
         assert client.code == "journal_unavailable"
         place.journal.failed = False
         assert len(place.upstreams.calls) == 1
 
-    place = on_a_loop(play, service(budget=budget(1)))
+    place = played(play, service(budget=budget(1)))
 
     assert place.floor.exchanges == set()
-    assert place.floor.holding is not None
-    assert place.floor.holding.book.balance(ACCOUNT).held == 0
+    assert place.held(ACCOUNT) == 0
 
 
 def test_one_too_many_at_once_is_told_429() -> None:
@@ -290,7 +224,7 @@ def test_one_too_many_at_once_is_told_429() -> None:
         assert b"retry-after: 1" in client.said
         assert len(place.upstreams.calls) == 1
 
-    on_a_loop(play, service(limits=Limits(concurrency=1)))
+    played(play, service(limits=Limits(concurrency=1)))
 
 
 def test_a_rate_without_room_is_told_when_to_come_again() -> None:
@@ -310,7 +244,7 @@ def test_a_rate_without_room_is_told_when_to_come_again() -> None:
         assert b"2 requests a minute, 0 left, and it may use 1." in client.said
         assert len(place.upstreams.calls) == 2
 
-    on_a_loop(play, service(limits=Limits(requests=Rate(2, 60))))
+    played(play, service(limits=Limits(requests=Rate(2, 60))))
 
 
 def test_replies_show_our_rate_limits_and_not_the_providers() -> None:
@@ -320,7 +254,7 @@ def test_replies_show_our_rate_limits_and_not_the_providers() -> None:
         place.centre.buckets["service:checkout-assistant/requests"] = Bucket(2, 60)
         _, client = place.ask({"max_tokens": 5})
         place.pass_time(0.01)
-        _, sink = place.upstreams.calls[0]
+        sink = place.sink(0)
         theirs = (b"X-RateLimit-Remaining-Requests", b"9999")
         sink.on_head(200, [(b"content-type", b"application/json"), theirs])
         sink.on_data(CHAT)
@@ -328,7 +262,7 @@ def test_replies_show_our_rate_limits_and_not_the_providers() -> None:
         assert b"x-ratelimit-remaining-requests: 1\r\n" in client.said
         assert b"9999" not in client.said
 
-    on_a_loop(play, service(limits=Limits(requests=Rate(2, 60))))
+    played(play, service(limits=Limits(requests=Rate(2, 60))))
 
 
 def test_a_provider_that_says_429_is_left_alone_for_as_long_as_it_says() -> None:
@@ -336,7 +270,7 @@ def test_a_provider_that_says_429_is_left_alone_for_as_long_as_it_says() -> None
 
     def play(place: Place) -> None:
         _, first = place.ask({"max_tokens": 5})
-        _, sink = place.upstreams.calls[0]
+        sink = place.sink(0)
         sink.on_head(429, [(b"Retry-After", b"7")])
         sink.on_end()
         assert b" 429 " in first.said
@@ -347,7 +281,7 @@ def test_a_provider_that_says_429_is_left_alone_for_as_long_as_it_says() -> None
         place.ask({"max_tokens": 5})
         assert len(place.upstreams.calls) == 2
 
-    on_a_loop(play, service())
+    played(play, service())
 
 
 def test_a_service_with_a_run_budget_needs_a_run() -> None:
@@ -364,7 +298,7 @@ def test_a_service_with_a_run_budget_needs_a_run() -> None:
         assert decided["comptroller.run"] == "job-7"
         assert decided["comptroller.hold.accounts"] == [run]
 
-    on_a_loop(play, service(run_budget=Window(USD, "total")))
+    played(play, service(run_budget=Window(USD, "total")))
 
 
 def test_what_a_client_calls_its_run_is_hashed_unless_it_is_a_plain_id() -> None:
@@ -374,7 +308,7 @@ def test_what_a_client_calls_its_run_is_hashed_unless_it_is_a_plain_id() -> None
         place.ask({"max_tokens": 5}, b"please summarise: the merger")
         place.ask({"max_tokens": 5}, b"sk-live-0123456789")
 
-    place = on_a_loop(play, service())
+    place = played(play, service())
 
     for decided in place.records("decided"):
         assert decided["comptroller.run"].startswith("sha256-")
@@ -390,7 +324,7 @@ def streaming(place: Place, limit: int) -> tuple[Listening, ReplySink]:
     place.centre.limits[ACCOUNT] = limit
     _, client = place.ask({"stream": True, "max_tokens": 8000})
     place.pass_time(0.1)
-    _, sink = place.upstreams.calls[0]
+    sink = place.sink(0)
     sink.on_head(200, [(b"content-type", b"text/event-stream")])
     return client, sink
 
@@ -413,11 +347,9 @@ def test_a_progressive_hold_grows_with_its_stream() -> None:
         ]
         assert sizes == sorted({*sizes})
         assert sizes[0] == first + 1024 * OUTPUT_NANO_USD
-        holding = place.floor.holding
-        assert holding is not None
-        assert holding.book.balance(ACCOUNT).held == sizes[-1]
+        assert place.held(ACCOUNT) == sizes[-1]
 
-    place = on_a_loop(play, service(budget=budget(1, hold="progressive")))
+    place = played(play, service(budget=budget(1, hold="progressive")))
 
     assert not place.upstreams.is_paused
 
@@ -442,7 +374,7 @@ def test_a_stream_whose_hold_cannot_grow_is_ended_in_its_dialect() -> None:
         place.pass_time(0.5)
         assert b"the beginning of this stream, which may cost up to 0.00" in second.said
 
-    on_a_loop(play, service(budget=budget(0.005, hold="progressive")))
+    played(play, service(budget=budget(0.005, hold="progressive")))
 
 
 def test_a_credential_that_is_revoked_while_its_request_waits_is_refused() -> None:
@@ -451,17 +383,14 @@ def test_a_credential_that_is_revoked_while_its_request_waits_is_refused() -> No
     def play(place: Place) -> None:
         place.centre.limits[ACCOUNT] = USD
         _, client = place.ask({"max_tokens": 100})
-        gone = Credential(CredentialId("c1"), SERVICE, "ada", 0, (), revoked_ns=1)
-        registry = replace(acme(), services={SERVICE: service(budget=budget(1))})
-        snapshot = Snapshot(2, 1, registry, [gone], CARD)
-        place.floor.take(Desk(snapshot, FixedSecrets({})))
+        gone = replace(CREDENTIAL, secrets=(), revoked_ns=1)
+        place.take(snapshot(gone, service(budget=budget(1))))
         place.pass_time(0.1)
         assert client.code == "unknown_credential"
         assert place.upstreams.calls == []
-        assert place.floor.holding is not None
-        assert place.floor.holding.book.balance(ACCOUNT).held == 0
+        assert place.held(ACCOUNT) == 0
 
-    on_a_loop(play, service(budget=budget(1)))
+    played(play, service(budget=budget(1)))
 
 
 @pytest.mark.parametrize("is_stopping", [True, False])
@@ -476,7 +405,7 @@ def test_a_worker_that_stops_lets_nobody_wait(is_stopping: bool) -> None:
         assert client.said.count(b"HTTP/1.1") == 1
         assert place.upstreams.calls == []
 
-    on_a_loop(play, service(budget=budget(1)))
+    played(play, service(budget=budget(1)))
 
 
 @pytest.mark.parametrize(("offset_s", "hour"), [(-1, 15), (3600, 17)])
@@ -494,13 +423,11 @@ def test_a_request_is_held_in_the_window_of_its_decision(
         wall.offset_ns = offset_s * 10**9
         place.pass_time()
 
-    place = on_a_loop(play, service(budget=Budget((Window(USD, "hour"),))))
+    place = played(play, service(budget=Budget((Window(USD, "hour"),))))
 
     (decided,) = place.records("decided")
     assert decided["comptroller.hold.accounts"] == [after]
-    holding = place.floor.holding
-    assert holding is not None
-    assert holding.book.balance(before).held == 0
+    assert place.held(before) == 0
 
 
 def test_nobody_is_refused_for_a_window_that_is_over() -> None:
@@ -514,7 +441,7 @@ def test_nobody_is_refused_for_a_window_that_is_over() -> None:
         wall.offset_ns = 3600 * 10**9
         place.pass_time()
 
-    place = on_a_loop(play, service(budget=Budget((Window(USD, "hour"),))))
+    place = played(play, service(budget=Budget((Window(USD, "hour"),))))
 
     (decided,) = place.records("decided")
     assert decided["result"] == "allow"

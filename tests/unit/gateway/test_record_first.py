@@ -1,101 +1,37 @@
-import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+from tests.unit.gateway.place import Place, chat, on_a_loop, snapshot
 
-from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
 from comptroller.core.errors import JournalUnavailableError
-from comptroller.engine.desk import Desk
-from comptroller.engine.ports import (
-    UpstreamFailure,
-)
-from comptroller.engine.snapshot import Snapshot
+from comptroller.engine.ports import UpstreamFailure
 from comptroller.gateway.exchange import Exchange
-from comptroller.gateway.floor import Floor
-from comptroller.gateway.inbound import Inbound
-from comptroller.testing.answered import CARD, acme
-from comptroller.testing.both_ends import Calling, Listening
-from comptroller.testing.journal import InMemoryJournal
-from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
+from comptroller.testing.both_ends import Listening
+from comptroller.testing.deployed import CREDENTIAL
 from comptroller.testing.upstream import CHAT
 
-SERVICE = "checkout-assistant"
 
+class Stage(Place):
+    """A worker with a held journal, and one request of it."""
 
-class Stage:
-    """A floor with a held journal, and one request on it."""
-
-    def __init__(self, model: bytes = b"gpt-5-mini") -> None:
-        self.journal = InMemoryJournal("/test")
-        self.upstreams = Calling()
+    def __init__(self, model: str = "gpt-5-mini") -> None:
+        super().__init__(snapshot())
         self.client = Listening()
-        clock = FakeClock()
-        self.floor = Floor(
-            self.journal,
-            self.upstreams,
-            clock,
-            SequentialIds(),
-            plain=True,
-        )
-        secret = Secret(hash_secret("good"), 0)
-        self.credential = Credential(CredentialId("c1"), SERVICE, "ada", 0, (secret,))
-        self.take(self.credential)
-        self.exchange = Exchange(self.floor, self.client, asking(model))
-
-    def take(self, credential: Credential) -> None:
-        """Serves with this credential."""
-        snapshot = Snapshot(1, 1, acme(), [credential], CARD)
-        self.floor.take(Desk(snapshot, FixedSecrets({})))
+        self.exchange = Exchange(self.floor, self.client, chat({"model": model}))
 
     def revoke(self) -> None:
-        """Revokes it."""
-        held = self.credential
-        self.take(Credential(held.id, SERVICE, "ada", 0, held.secrets, revoked_ns=1))
-
-    @property
-    def kinds(self) -> list[str]:
-        """The kinds of the records, in order."""
-        marks = ("decided", "settled", "released")
-        return [
-            mark
-            for one in self.journal.records
-            for mark in marks
-            if b"request.%b.v1" % mark.encode() in one.line
-        ]
+        """Revokes the credential of the request."""
+        self.take(snapshot(replace(CREDENTIAL, revoked_ns=1)))
 
 
-def asking(model: bytes) -> Inbound:
-    return Inbound(
-        method=b"POST",
-        path=b"/v1/chat/completions",
-        query=b"",
-        lines=[],
-        secrets=[b"good"],
-        coding=b"",
-        body=b'{"model":"%b","messages":[]}' % model,
-        keep_alive=True,
-        chunked_allowed=True,
-        has_host=True,
-        is_head=False,
-    )
-
-
-def on_a_loop(play: Callable[[Stage], None], model: bytes = b"gpt-5-mini") -> Stage:
-    async def run() -> Stage:
-        stage = Stage(model)
+def played(play: Callable[[Stage], None], model: str = "gpt-5-mini") -> Stage:
+    def begun(stage: Stage) -> None:
         stage.journal.hold()
         stage.exchange.begin()
         play(stage)
-        return stage
 
-    return asyncio.run(run())
-
-
-def answer(stage: Stage) -> None:
-    _, sink = stage.upstreams.calls[0]
-    sink.on_head(200, [(b"content-type", b"application/json")])
-    sink.on_data(CHAT)
-    sink.on_end()
+    return on_a_loop(begun, lambda: Stage(model))
 
 
 def test_the_provider_is_called_after_the_record_and_not_before() -> None:
@@ -107,9 +43,9 @@ def test_the_provider_is_called_after_the_record_and_not_before() -> None:
         assert stage.client.said == b""
         stage.journal.release()
         assert len(stage.upstreams.calls) == 1
-        answer(stage)
+        stage.answer()
 
-    stage = on_a_loop(play)
+    stage = played(play)
 
     assert stage.kinds == ["decided", "settled"]
     assert stage.client.said.endswith(CHAT)
@@ -119,7 +55,7 @@ def test_the_provider_is_called_after_the_record_and_not_before() -> None:
 
 def test_a_record_that_does_not_become_durable_calls_nobody() -> None:
     """The disk fails under the decision: 503, no call."""
-    stage = on_a_loop(lambda stage: stage.journal.release(is_durable=False))
+    stage = played(lambda stage: stage.journal.release(is_durable=False))
 
     assert stage.upstreams.calls == []
     assert b" 503 " in stage.client.said
@@ -135,7 +71,7 @@ def test_a_client_that_leaves_while_it_is_recorded_is_released() -> None:
         stage.exchange.client_left()
         stage.journal.release()
 
-    stage = on_a_loop(play)
+    stage = played(play)
 
     assert stage.upstreams.calls == []
     assert stage.kinds == ["decided", "released"]
@@ -148,7 +84,7 @@ def test_a_revocation_while_it_is_recorded_releases() -> None:
         stage.revoke()
         stage.journal.release()
 
-    stage = on_a_loop(play)
+    stage = played(play)
 
     assert stage.upstreams.calls == []
     assert stage.kinds == ["decided", "released"]
@@ -164,7 +100,7 @@ def test_what_was_never_sent_is_never_owed(was_sent: bool, end: str) -> None:
         stage.journal.release()
         stage.revoke()
 
-    stage = on_a_loop(play)
+    stage = played(play)
 
     assert stage.upstreams.aborted == 1
     assert stage.kinds == ["decided", end]
@@ -177,10 +113,9 @@ def test_a_failure_settles_only_what_was_sent(sent: bool, end: str) -> None:
 
     def play(stage: Stage) -> None:
         stage.journal.release()
-        _, sink = stage.upstreams.calls[0]
-        sink.on_failed(UpstreamFailure("reset", "it broke", sent=sent))
+        stage.sink().on_failed(UpstreamFailure("reset", "it broke", sent=sent))
 
-    stage = on_a_loop(play)
+    stage = played(play)
 
     assert stage.kinds == ["decided", end]
     assert b" 502 " in stage.client.said
@@ -192,9 +127,9 @@ def test_a_journal_that_fails_later_does_not_cost_the_client_its_reply() -> None
     def play(stage: Stage) -> None:
         stage.journal.release()
         stage.journal.failed = True
-        answer(stage)
+        stage.answer()
 
-    stage = on_a_loop(play)
+    stage = played(play)
 
     assert stage.kinds == ["decided"]
     assert stage.client.said.endswith(CHAT)
@@ -204,7 +139,7 @@ def test_a_journal_that_fails_later_does_not_cost_the_client_its_reply() -> None
 
 def test_a_refusal_is_recorded_and_answered_at_once() -> None:
     """A denial waits for no disk: nothing depends on it."""
-    stage = on_a_loop(lambda _: None, b"no-such-model")
+    stage = played(lambda _: None, "no-such-model")
 
     assert stage.kinds == ["decided"]
     assert b" 400 " in stage.client.said
@@ -214,13 +149,11 @@ def test_a_refusal_is_recorded_and_answered_at_once() -> None:
 def test_a_failed_journal_refuses_at_the_door() -> None:
     """Neither allowed nor denied: what cannot be recorded is not decided."""
 
-    async def run() -> Stage:
-        stage = Stage()
+    def play(stage: Stage) -> None:
         stage.journal.failed = True
         stage.exchange.begin()
-        return stage
 
-    stage = asyncio.run(run())
+    stage = on_a_loop(play, Stage)
 
     assert stage.kinds == []
     assert b"journal_unavailable" in stage.client.said
@@ -243,6 +176,6 @@ def test_bodies_that_no_provider_takes_count_as_held() -> None:
         full.append(floor.is_full(1_000))
         stage.journal.release(is_durable=True)
 
-    on_a_loop(play)
+    played(play)
 
     assert full == [False, False, True, False, True]
