@@ -11,6 +11,7 @@ import json
 from typing import Final, TypeAlias
 
 from comptroller.core.errors import BadRequestError
+from comptroller.wire import splice
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 JsonObject: TypeAlias = dict[str, Json]
@@ -18,8 +19,8 @@ JsonObject: TypeAlias = dict[str, Json]
 DEPTH_MAX: Final = 64
 """No recorded prompt is nested deeper than 23; schemas of tools are the deepest."""
 
-NODES_MAX: Final = 250_000
-"""Objects, lists and strings that are looked at."""
+NODES_MAX: Final = 50_000
+"""Objects, lists and strings that are looked at; recorded prompts have 1,339."""
 
 BRACKETS_MAX: Final = 200_000
 """In texts too: each may be an object, at a microsecond or two."""
@@ -32,7 +33,8 @@ def read_document(body: bytes) -> JsonObject:
         BadRequestError: it is not a JSON object in UTF-8, gives a name twice, has a
             number that is none, or is nested too deeply to be read.
     """
-    if body.count(b"[") + body.count(b"{") > BRACKETS_MAX:
+    is_crowded = body.count(b"[") + body.count(b"{") > BRACKETS_MAX
+    if is_crowded or body.count(b",") > splice.COMMAS_MAX:
         raise BadRequestError("the body has too many parts to be read")
     try:
         found: Json = json.loads(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from comptroller.core.errors import BadRequestError
 from comptroller.testing.routes import route_of
 from comptroller.wire.prompt_facts import read_prompt, read_prompt_and_texts
+from comptroller.wire.request import read_facts
 from comptroller.wire.routes import Route
 
 PATHS = {
@@ -213,3 +214,15 @@ def test_any_json_is_read_or_refused(name: str, body: dict[str, object]) -> None
         return
 
     assert read_prompt_and_texts(route(name), data)[0] == found
+
+
+def test_a_body_that_is_all_small_parts_is_refused_quickly() -> None:
+    """What would keep the event loop for seconds is refused before it is parsed."""
+    crowded = b'{"model":"m","messages":[],"x":[' + b"1," * 1_000_001 + b"1]}"
+    said = SAID % json.dumps("word, " * 900_000)
+    book = (CHAT % said).encode()
+
+    for read in (read_facts, read_prompt):
+        with pytest.raises(BadRequestError, match="too many parts"):
+            read(route("chat"), crowded)
+        read(route("chat"), book)
