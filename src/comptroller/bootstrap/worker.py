@@ -18,7 +18,7 @@ from comptroller.adapters.control.objects import ObjectDeskClient
 from comptroller.adapters.journal.naming import journal_name
 from comptroller.adapters.journal.writer import GroupCommitJournal
 from comptroller.adapters.processes import HOPELESS, Lifeline
-from comptroller.adapters.scanner import RE2Scanner
+from comptroller.adapters.scanner import SHORT_SCAN_CPU_S_MAX, RE2Scanner
 from comptroller.adapters.snapshot import FileSnapshotStore
 from comptroller.adapters.system import (
     EnvFileSecretResolver,
@@ -92,6 +92,7 @@ async def _work(told: WorkerOptions) -> None:
             leases=partial(_leases, place, clock, told.durability),
             counter=OpenAITokenizers(),
             scanner=RE2Scanner(),
+            short_scanner=RE2Scanner(cpu_s_max=SHORT_SCAN_CPU_S_MAX),
             policy_of=policy_of,
             clock=clock,
             ids=ids,

@@ -24,7 +24,7 @@ from comptroller.wire.routes import Route
 
 SCANNED_BYTES_MAX: Final = 64 * 1024
 """A larger body is scanned in a thread; so much takes a fifth of a millisecond
-(bench/prompt_scan.py)."""
+(bench/prompt_scan.py), unless it was made to take long."""
 REMEMBERED_MAX: Final = 2_000
 """Decisions whose members are remembered as JSON; nearly all requests share a few."""
 RECORDED_BYTES_MAX: Final = 48 * 1024
@@ -91,7 +91,8 @@ class Judge:
     Args:
         active: the bundle.
         policy: the same, compiled; None: it could not be, and nothing is allowed.
-        scanner: looks for patterns in short prompts; None: somebody else does.
+        scanner: looks for patterns in short prompts, and gives up soon, for others
+            wait meanwhile; None: somebody else does.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class Judge:
                 return read
             time = self._stamp.text(now_ns).decode()
             sections, encoded = sections_of(standing, read, self._listed, time)
-        except (BadRequestError, ScanLimitError) as error:
+        except BadRequestError as error:
             return unreadable(error.message)
         decision = decide(policy, sections)
         outcome = self._remembered.get(decision)
@@ -161,14 +162,18 @@ class Judge:
 
         Raises:
             BadRequestError: the body cannot be read for certain.
-            ScanLimitError: it is too much to scan.
         """
         route, facts, body, matches = asked[:4]
         if matches is None and _scans(policy, standing, asked):
             prompt, texts = read_prompt_and_texts(route, body)
             if self._scanner is None or len(body) > SCANNED_BYTES_MAX:
                 return Unscanned(texts)
-            return Asked(route, facts, prompt, self._scanner.scan(texts))
+            try:
+                matches = self._scanner.scan(texts)
+            except ScanLimitError:
+                # Whoever scans the long ones has more time, and says if it is too much.
+                return Unscanned(texts)
+            return Asked(route, facts, prompt, matches)
         return Asked(route, facts, read_prompt(route, body), matches)
 
 

@@ -7,6 +7,7 @@ searches; short ones were scanned on the spot (engine/judging.py).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -19,6 +20,8 @@ from comptroller.engine.objects import Owned
 from comptroller.engine.ownership import Ownership
 from comptroller.engine.scanning import PromptScanner
 from comptroller.engine.verdicts import Ask, Missing, NamedObjects
+
+log = logging.getLogger(__name__)
 
 SCANS_MAX: Final = 64
 """Long prompts that are scanned or wait for it; each may have a megabyte."""
@@ -60,8 +63,15 @@ class Scans:
 
         def done(future: asyncio.Future[Sequence[Match] | str]) -> None:
             self.count -= 1
-            if not future.cancelled():
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is None:
                 on_done(future.result())
+            else:
+                # Its words may be some of the prompt's.
+                log.error("a scan failed: %s", type(error).__name__)
+                on_done("the prompt could not be scanned")
 
         future.add_done_callback(done)
 

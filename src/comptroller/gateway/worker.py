@@ -74,6 +74,9 @@ class WorkerParts:
     """Opens the leases of a journal's source; called on the running event loop."""
     counter: TokenCounter
     scanner: PromptScanner
+    """Scans long prompts, in a thread."""
+    short_scanner: PromptScanner
+    """Scans short ones on the event loop, and gives up soon."""
     policy_of: Callable[[Sequence[PlainSet]], Policy]
     """Compiles a policy that was checked before; raises where it is none."""
     clock: Clock
@@ -208,7 +211,7 @@ def _refresh(floor: Floor, parts: WorkerParts) -> None:
             return
         snapshot = decode(data)
         before = floor.admission.desk.judge if floor.admission is not None else None
-        loading = Loading(parts.policy_of, parts.scanner, floor.recorder)
+        loading = Loading(parts.policy_of, parts.short_scanner, floor.recorder)
         judge = loading.load(snapshot.policy, before)
         floor.take(Desk(snapshot, parts.secrets, judge))
     except StoreUnavailableError as error:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import msgspec
@@ -7,6 +7,7 @@ import pytest
 
 from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
 from comptroller.core.policy.plain import plain_set
+from comptroller.core.policy.prompt import Match, PromptText
 from comptroller.core.policy.rules import (
     AllowTable,
     Mode,
@@ -16,6 +17,7 @@ from comptroller.core.policy.rules import (
 )
 from comptroller.engine.desk import Desk
 from comptroller.engine.judging import SCANNED_BYTES_MAX, Judge
+from comptroller.engine.scanning import PromptScanner
 from comptroller.engine.snapshot import ActivePolicy, Snapshot
 from comptroller.gateway.exchange import Exchange, Stage
 from comptroller.gateway.floor import Floor
@@ -41,7 +43,13 @@ SET = PolicySet(
 class Place:
     """A worker with a policy that asks for patterns."""
 
-    def __init__(self, declared: PolicySet = SET) -> None:
+    def __init__(
+        self,
+        declared: PolicySet = SET,
+        *,
+        short: PromptScanner | None = None,
+        long: PromptScanner | None = None,
+    ) -> None:
         self.journal = InMemoryJournal("/n/w0/1")
         self.upstreams = Calling()
         scanner = WordScanner({"secret.word": "hunter2"}, scan_bytes_max=SCAN_BYTES_MAX)
@@ -52,11 +60,11 @@ class Place:
             SequentialIds(),
             plain=True,
         )
-        self.floor.scans = self.scans = Scans(scanner)
+        self.floor.scans = self.scans = Scans(long or scanner)
         secret = Secret(hash_secret("good"), 0)
         held = Credential(CredentialId("c1"), "checkout-assistant", "ada", 0, (secret,))
         active = ActivePolicy("sha256:1", [plain_set(declared)])
-        judge = Judge(active, Policy.of([declared]), scanner)
+        judge = Judge(active, Policy.of([declared]), short or scanner)
         snapshot = Snapshot(1, 1, acme(), [held], CARD)
         self.floor.take(Desk(snapshot, FixedSecrets({}), judge))
 
@@ -141,6 +149,48 @@ def test_more_than_is_scanned_is_denied() -> None:
         assert place.upstreams.calls == []
 
     asyncio.run(play())
+
+
+def test_a_scan_that_takes_long_is_made_in_a_thread() -> None:
+    """A short prompt that was made to take long does not hold up the others."""
+
+    async def play() -> None:
+        place = Place(short=WordScanner({"secret.word": "hunter2"}, scan_bytes_max=1))
+        exchange, client = place.ask("hunter2")
+        assert exchange.stage is Stage.WAITING
+        await until(lambda: bool(client.said))
+        assert b"policy_denied" in client.said
+        _, other = place.ask("nothing")
+        await until(lambda: bool(place.upstreams.calls))
+        assert other.said == b""
+
+    asyncio.run(play())
+
+
+class Broken:
+    """A scanner that fails as none should."""
+
+    rules = ("secret.word",)
+
+    def scan(self, texts: Iterable[PromptText]) -> list[Match]:
+        """Fails, with the text in its words."""
+        raise LookupError(next(iter(texts)).text[-20:])
+
+
+def test_a_scan_that_fails_is_a_denial(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever goes wrong in the thread: refused, and the log has none of the text."""
+
+    async def play() -> None:
+        place = Place(long=Broken())
+        _, client = place.ask(LONG + "the merger")
+        await until(lambda: bool(client.said))
+        assert b"policy_error" in client.said
+        assert place.upstreams.calls == []
+        assert place.scans.count == 0
+
+    asyncio.run(play())
+    assert "LookupError" in caplog.text
+    assert "the merger" not in caplog.text
 
 
 def test_long_prompts_wait_in_a_bounded_queue() -> None:

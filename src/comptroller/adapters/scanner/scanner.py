@@ -26,6 +26,9 @@ SCAN_BYTES_MAX: Final = 1024 * 1024
 SCAN_CPU_S_MAX: Final = 0.1
 """What one prompt may cost; 220 kB of a conversation cost 0.6 ms."""
 
+SHORT_SCAN_CPU_S_MAX: Final = 0.002
+"""What one may cost where everybody else waits meanwhile."""
+
 THIRDS: Final = ("first", "middle", "last")
 GROUPS: Final = ("secret", "personal")
 
@@ -139,6 +142,7 @@ class _Hunt:
         is_valid: Callable[[Any], bool],
     ) -> Iterator[Match]:
         """The offset classes in which a rule matches, each of them once."""
+        self._look_at_the_clock()
         spans = iter(self._spans)
         span = next(spans)
         position = 0
@@ -152,8 +156,12 @@ class _Hunt:
             else:
                 # What is wrong may have the beginning of something right in it.
                 position = match.start() + 1
-            if self._cpu_s() > self._until_s:
-                raise ScanLimitError("the prompt takes too long to be scanned")
+            self._look_at_the_clock()
+
+    def _look_at_the_clock(self) -> None:
+        """Ends a search that has had its time."""
+        if self._cpu_s() > self._until_s:
+            raise ScanLimitError("the prompt takes too long to be scanned")
 
 
 class _Compiled:
