@@ -25,8 +25,28 @@ def called(node: ast.Call) -> str:
     return node.func.id if isinstance(node.func, ast.Name) else ""
 
 
+def named_constants() -> dict[str, object]:
+    """What the names of constants stand for, such as a code with a name."""
+    return {
+        node.target.id: node.value.value
+        for path in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+
+
+NAMED = named_constants()
+
+
 def constants(node: ast.Call) -> list[object]:
-    return [one.value for one in node.args if isinstance(one, ast.Constant)]
+    return [
+        one.value if isinstance(one, ast.Constant) else NAMED[one.id]
+        for one in node.args
+        if isinstance(one, ast.Constant)
+        or (isinstance(one, ast.Name) and one.id in NAMED and one.id.isupper())
+    ]
 
 
 def codes_of_the_program() -> dict[str, int]:
