@@ -89,3 +89,27 @@ class ScanLimitError(ComptrollerError):
     """The prompt is more than can be scanned."""
 
     code = "scan_limit"
+
+
+class ProofError(ComptrollerError):
+    """The proof does not prove it."""
+
+    code = "proof"
+
+
+class NoteError(ComptrollerError):
+    """The signed note is not well formed, or not signed by a key that is known."""
+
+    code = "note"
+
+
+class TrailDamagedError(ComptrollerError):
+    """The trail is not what was written: nothing is signed until a person looked."""
+
+    code = "trail_damaged"
+
+
+class TrailUnavailableError(ComptrollerError):
+    """The trail cannot be read or written."""
+
+    code = "trail_unavailable"
