@@ -91,7 +91,7 @@ class DecisionData:
         """Of a request that is refused before its limits are asked."""
         entitlement, facts, ask, judgement = case
         denials: Mapping[str, Seen] = _denials(refusal, seen)
-        would_deny: frozenset[str] = frozenset()
+        would_deny: frozenset[str] | None = None
         if judgement is not None:
             denials = judgement.denied or denials
             would_deny = judgement.would_deny

@@ -264,6 +264,10 @@ def test_a_prompt_that_cannot_be_scanned_is_denied() -> None:
 
     assert refused.refusal.code == "policy_error"
     assert "2,000,000" in refused.refusal.message
+    # What was not asked is not said to have passed.
+    found = outcomes(refused)
+    assert found["entitlement"] == "deny"
+    assert found["prompt_restriction"] == "not_applicable"
 
 
 def test_a_restriction_for_others_costs_no_scan() -> None:
