@@ -26,13 +26,14 @@ def called(node: ast.Call) -> str:
 
 
 def named_constants() -> dict[str, object]:
-    """What the names of constants stand for, such as a code with a name."""
+    """What public constants stand for: a code may have a name."""
     return {
         node.target.id: node.value.value
         for path in (ROOT / "src").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.AnnAssign)
         and isinstance(node.target, ast.Name)
+        and node.target.id[0] != "_"
         and isinstance(node.value, ast.Constant)
     }
 
@@ -45,7 +46,7 @@ def constants(node: ast.Call) -> list[object]:
         one.value if isinstance(one, ast.Constant) else NAMED[one.id]
         for one in node.args
         if isinstance(one, ast.Constant)
-        or (isinstance(one, ast.Name) and one.id in NAMED and one.id.isupper())
+        or (isinstance(one, ast.Name) and one.id in NAMED)
     ]
 
 
