@@ -33,7 +33,7 @@ def named_constants() -> dict[str, object]:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.AnnAssign)
         and isinstance(node.target, ast.Name)
-        and node.target.id[0] != "_"
+        and re.fullmatch("[A-Z][A-Z_]+", node.target.id)
         and isinstance(node.value, ast.Constant)
     }
 
