@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import sqlite3
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -20,6 +17,7 @@ from comptroller.adapters.journal.writer import SyncJournal
 from comptroller.adapters.system import SystemClock, SystemEntropy, UlidIds
 from comptroller.bootstrap import Place
 from comptroller.testing.budgeted import SERVICE, USD, BudgetedDay
+from comptroller.testing.tree import command, control_process, told
 
 CONFIGURATION = """\
 version: 1
@@ -57,19 +55,11 @@ class Applied(NamedTuple):
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Runs a command on the directory."""
-        return subprocess.run(
-            [sys.executable, "-m", "comptroller", *words, "--data", str(self.data)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        return command(self.data.parent, *words, "--data", str(self.data))
 
     def told(self, *words: str) -> Any:  # noqa: ANN401  JSON
         """What a command answers as JSON."""
-        done = self.command(*words, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return told(self.data.parent, *words, "--data", str(self.data))
 
     def total(self) -> dict[str, Any]:
         """The service's total, as `budget list` has it."""
@@ -112,22 +102,8 @@ def either(request: pytest.FixtureRequest, applied: Applied) -> Iterator[Applied
     if request.param == "without one":
         yield applied
         return
-    options = {
-        "data": str(applied.data),
-        "console_host": "127.0.0.1",
-        "console_port": 0,
-    }
-    with subprocess.Popen(
-        [sys.executable, "-m", "comptroller", "_control", json.dumps(options)],
-        stderr=subprocess.DEVNULL,
-    ) as control:
-        deadline_s = time.monotonic() + 20
-        while not Place(applied.data).socket.exists():
-            assert time.monotonic() < deadline_s
-            time.sleep(0.02)
+    with control_process(applied.data):
         yield applied
-        control.send_signal(signal.SIGTERM)
-        assert control.wait(20) == 0
 
 
 def test_what_was_just_recorded_is_in_the_answer(either: Applied) -> None:

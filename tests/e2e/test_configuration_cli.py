@@ -13,20 +13,9 @@ from typing import Any
 
 import pytest
 
+from comptroller.testing.tree import command
+
 PRINTED = Path(__file__).parents[1] / "unit/adapters/printed.yaml"
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs one command in a folder, without a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "comptroller", *arguments],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def loads(text: str) -> dict[str, Any]:
@@ -47,7 +36,7 @@ def applied_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which grace applied the printed file; it is only copied."""
     folder = tmp_path_factory.mktemp("applied")
     (folder / "comptroller.yaml").write_text(PRINTED.read_text())
-    done = run(folder, "apply", "--yes", "--by", "grace")
+    done = command(folder, "apply", "--yes", "--by", "grace")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "Applied as revision 1."
     return folder
@@ -68,9 +57,9 @@ def change(folder: Path, old: str, new: str) -> None:
 
 def test_init_writes_what_check_finds_valid(tmp_path: Path) -> None:
     """A newcomer's first two commands work; a second init overwrites nothing."""
-    written = run(tmp_path, "init")
-    checked = run(tmp_path, "check")
-    again = run(tmp_path, "init")
+    written = command(tmp_path, "init")
+    checked = command(tmp_path, "check")
+    again = command(tmp_path, "init")
 
     assert written.returncode == 0, written.stderr
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -84,8 +73,8 @@ def test_check_reports_every_problem_and_fails(folder: Path) -> None:
     change(folder, "budget: {limit", "budgt: {limit")
     change(folder, "billing: grace", "billing: grcae")
 
-    checked = run(folder, "check")
-    as_json = run(folder, "check", "--json")
+    checked = command(folder, "check")
+    as_json = command(folder, "check", "--json")
 
     assert checked.returncode == as_json.returncode == 1
     assert checked.stdout.splitlines()[-1] == "2 problems."
@@ -100,7 +89,7 @@ def test_check_reports_every_problem_and_fails(folder: Path) -> None:
 
 def test_check_of_a_file_that_is_not_there(tmp_path: Path) -> None:
     """Without a file, check says how to get one."""
-    checked = run(tmp_path, "check")
+    checked = command(tmp_path, "check")
 
     assert checked.returncode == 1
     assert "comptroller.yaml: there is no such file" in checked.stdout
@@ -111,7 +100,7 @@ def test_check_warns_of_a_model_without_a_price(folder: Path) -> None:
     """A model that nobody has a price for is valid, with a warning."""
     change(folder, ", price: {input: 0.10, output: 0.40}", "")
 
-    checked = run(folder, "check")
+    checked = command(folder, "check")
 
     assert checked.returncode == 0
     assert "warning: model house-model" in checked.stdout
@@ -119,7 +108,7 @@ def test_check_warns_of_a_model_without_a_price(folder: Path) -> None:
 
 def test_schema_prints_json_schema(tmp_path: Path) -> None:
     """The schema is a document of draft 2020-12 for editors."""
-    printed = run(tmp_path, "schema")
+    printed = command(tmp_path, "schema")
 
     assert printed.returncode == 0
     assert loads(printed.stdout)["$schema"].endswith("2020-12/schema")
@@ -127,7 +116,7 @@ def test_schema_prints_json_schema(tmp_path: Path) -> None:
 
 def test_the_first_plan_adds_everything_and_writes_nothing(folder: Path) -> None:
     """Before the first apply a plan leaves no state behind."""
-    planned = run(folder, "plan")
+    planned = command(folder, "plan")
 
     assert planned.returncode == 0, planned.stderr
     assert "service checkout-assistant: added" in planned.stdout
@@ -137,8 +126,8 @@ def test_the_first_plan_adds_everything_and_writes_nothing(folder: Path) -> None
 
 def test_what_is_applied_is_no_news(applied: Path) -> None:
     """Planning and applying the same again changes nothing."""
-    planned = run(applied, "plan")
-    reapplied = run(applied, "apply", "--json")
+    planned = command(applied, "plan")
+    reapplied = command(applied, "apply", "--json")
 
     assert planned.stdout == "Nothing to change: revision 1 says this already.\n"
     assert loads(reapplied.stdout) == {"revision": 1, "changes": 0}
@@ -148,8 +137,8 @@ def test_a_change_is_planned_and_applied(applied: Path) -> None:
     """A changed budget is one line, with the people who answer for it."""
     change(applied, "1200 USD", "1500 USD")
 
-    planned = run(applied, "plan")
-    reapplied = run(applied, "apply", "--json")
+    planned = command(applied, "plan")
+    reapplied = command(applied, "apply", "--json")
 
     assert planned.stdout.splitlines() == [
         "service checkout-assistant: budget 1,200 → 1,500 USD/month",
@@ -173,8 +162,8 @@ def test_an_invalid_file_is_not_applied(applied: Path) -> None:
     change(applied, "1200 USD", "1500 USD")
     change(applied, "owner: grace", "owner: nobody")
 
-    refused = run(applied, "apply", "--yes")
-    as_json = run(applied, "plan", "--json")
+    refused = command(applied, "apply", "--yes")
+    as_json = command(applied, "plan", "--json")
 
     assert refused.returncode == as_json.returncode == 1
     assert refused.stdout == as_json.stdout == ""
@@ -200,7 +189,7 @@ def test_applying_is_recorded_with_who_did_it(applied: Path) -> None:
 
 def test_a_stranger_cannot_have_applied_it(folder: Path) -> None:
     """`--by` names a declared person."""
-    refused = run(folder, "apply", "--yes", "--by", "mallory")
+    refused = command(folder, "apply", "--yes", "--by", "mallory")
 
     assert refused.returncode == 1
     assert "mallory" in refused.stderr
@@ -263,7 +252,7 @@ def test_several_files_and_a_folder_are_one_configuration(folder: Path) -> None:
     (parts / "a.yaml").write_text(head)
     (folder / "b.yaml").write_text("tenants:" + tenants)
 
-    checked = run(folder, "check", "--config", "parts", "--config", "b.yaml")
+    checked = command(folder, "check", "--config", "parts", "--config", "b.yaml")
 
     assert checked.returncode == 0, checked.stdout
     assert "parts/a.yaml, b.yaml: valid" in checked.stdout

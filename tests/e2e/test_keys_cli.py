@@ -20,45 +20,22 @@ from comptroller.bootstrap import Place, open_administrator
 from comptroller.core.credential import hash_secret
 from comptroller.core.errors import ConflictError, ControlUnavailableError
 from comptroller.engine.snapshot import Snapshot, decode
+from comptroller.testing import tree
 from comptroller.testing.administration import small_registry
 
 SEED = 20_261_121
 
 
 def command(data: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "comptroller", *words, "--data", str(data)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return tree.command(data.parent, *words, "--data", str(data))
 
 
 def told(data: Path, *words: str) -> Any:  # noqa: ANN401  JSON
-    done = command(data, *words, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def start_control(data: Path) -> subprocess.Popen[str]:
-    options = {"data": str(data), "console_host": "127.0.0.1", "console_port": 0}
-    return subprocess.Popen(
-        [sys.executable, "-m", "comptroller", "_control", json.dumps(options)],
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    return tree.told(data.parent, *words, "--data", str(data))
 
 
 def snapshot(data: Path) -> Snapshot:
     return decode(Place(data).snapshot.read_bytes())
-
-
-def wait_for_socket(data: Path) -> None:
-    deadline_s = time.monotonic() + 20
-    while not Place(data).socket.exists():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -73,11 +50,8 @@ def either(request: pytest.FixtureRequest, data: Path) -> Iterator[Path]:
     if request.param == "without one":
         yield data
         return
-    with start_control(data) as control:
-        wait_for_socket(data)
+    with tree.control_process(data):
         yield data
-        control.send_signal(signal.SIGTERM)
-        assert control.wait(20) == 0
 
 
 def test_a_credential_is_issued_rotated_listed_and_revoked(either: Path) -> None:
@@ -209,9 +183,7 @@ def test_a_control_process_killed_at_any_moment_loses_no_act(data: Path) -> None
     rounds = 12
     number = 0
     for kill in range(rounds):
-        Place(data).socket.unlink(missing_ok=True)
-        with start_control(data) as control:
-            wait_for_socket(data)
+        with tree.control_process(data) as control:
             act(data, number, books)  # one in peace, however slow the machine is
             number += 1
             # Spread over a round's acts without a generator: seeded, repeatable.

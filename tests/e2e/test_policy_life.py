@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -24,7 +21,7 @@ from comptroller.engine.commands import PublishPolicy
 from comptroller.engine.policy_ports import BundleFile
 from comptroller.engine.snapshot import decode
 from comptroller.testing.administration import small_registry
-from comptroller.testing.tree import await_true
+from comptroller.testing.tree import command, control_process, told
 
 POLICY = """\
 apiVersion: comptroller.policy/v1
@@ -62,50 +59,10 @@ with Site.open(place, "cli") as site:
 """
 
 
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "comptroller", "policy", *words],
-        cwd=folder,
-        env={**os.environ, "COMPTROLLER_DATA": "data"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-def told(folder: Path, *words: str) -> Any:  # noqa: ANN401  JSON
-    done = command(folder, *words, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@contextmanager
-def control_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A control process while the block lasts; it ends in order unless killed."""
-    options = {"data": "data", "console_host": "127.0.0.1", "console_port": 0}
-    Place(folder / "data").socket.unlink(missing_ok=True)  # of a dead one
-    process = subprocess.Popen(
-        [sys.executable, "-m", "comptroller", "_control", json.dumps(options)],
-        cwd=folder,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        await_true(Place(folder / "data").socket.exists, 20)
-        yield process
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
-
-
 @pytest.fixture(scope="module")
 def applied_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("applied")
-    with open_administrator(folder / "data") as administrator:
+    with open_administrator(folder / "comptroller-data") as administrator:
         administrator.apply(small_registry(), "sha256:1")
     (folder / "policy").mkdir()
     (folder / "policy" / "acme.policy.yaml").write_text(POLICY)
@@ -124,14 +81,14 @@ def either(request: pytest.FixtureRequest, folder: Path) -> Iterator[Path]:
     if request.param == "without one":
         yield folder
         return
-    with control_process(folder) as control:
+    with control_process(folder / "comptroller-data") as control:
         yield folder
         maps = Path(f"/proc/{control.pid}/maps").read_text()
         assert "cel_expr" not in maps, "the control process keeps the language loaded"
 
 
 def in_force(folder: Path) -> str | None:
-    policy = decode(Place(folder / "data").snapshot.read_bytes()).policy
+    policy = decode(Place(folder / "comptroller-data").snapshot.read_bytes()).policy
     return None if policy is None else policy.revision
 
 
@@ -144,34 +101,35 @@ def change(folder: Path, before: str, after: str) -> None:
 
 def published(folder: Path) -> str:
     files, _ = gather_files([folder / "policy"])
-    with open_administrator(folder / "data") as administrator:
+    with open_administrator(folder / "comptroller-data") as administrator:
         made = administrator.publish_policy(files, "", "ada")
     assert made.state == "published"
     return made.revision
 
 
 def activated(folder: Path, revision: str) -> None:
-    with open_administrator(folder / "data") as administrator:
+    with open_administrator(folder / "comptroller-data") as administrator:
         administrator.activate_policy(revision, "grace")
     assert in_force(folder) == revision
 
 
 def test_the_life_of_a_bundle(either: Path) -> None:
     """Published, activated, replaced, rolled back, ended; history tells it all."""
-    checked = told(either, "check")["revision"]
-    first = told(either, "publish", "--author", "ada")["revision"]
+    checked = told(either, "policy", "check")["revision"]
+    first = told(either, "policy", "publish", "--author", "ada")["revision"]
     assert first == checked
     assert in_force(either) is None
-    again = command(either, "publish", "--author", "grace")
+    again = command(either, "policy", "publish", "--author", "grace")
     assert (again.returncode, again.stderr) == (0, "")
     assert "was published before, by ada." in again.stdout
-    told(either, "activate", first, "--approver", "grace")
+    told(either, "policy", "activate", first, "--approver", "grace")
     assert in_force(either) == first
     change(either, "max_output_tokens: 100", "max_output_tokens: 50")
-    second = told(either, "publish", "--author", "ada", "--note", "tighter")["revision"]
+    change_words = ("--author", "ada", "--note", "tighter")
+    second = told(either, "policy", "publish", *change_words)["revision"]
     activated(either, second)
     activated(either, first)
-    history = told(either, "history")
+    history = told(either, "policy", "history")
     assert [(one["revision"], one["state"]) for one in history["bundles"]] == [
         (first, "active"),
         (second, "was active"),
@@ -180,7 +138,7 @@ def test_the_life_of_a_bundle(either: Path) -> None:
     people = bundle["author"], bundle["approver"], bundle["note"]
     assert people == ("ada", "grace", "tighter")
     assert (bundle["files"], bundle["parts"], bundle["cases"]) == (2, 3, 1)
-    lines = command(either, "history").stdout.splitlines()
+    lines = command(either, "policy", "history").stdout.splitlines()
     assert lines[0].split()[:5] == [
         "REVISION",
         "STATE",
@@ -189,20 +147,20 @@ def test_the_life_of_a_bundle(either: Path) -> None:
         "ACTIVATED",
     ]
     assert lines[1].split()[:4] == [first[7:19], "active", "ada", "grace"]
-    shown = told(either, "show", second[7:15])
+    shown = told(either, "policy", "show", second[7:15])
     texts = {one["name"]: one["text"] for one in shown["files"]}
     assert "max_output_tokens: 50" in texts["acme.policy.yaml"]
     assert texts["acme.policy_test.yaml"] == CASES
     words = ["--author", "ada", "--approver", "grace", "--note", "a mistake"]
-    assert told(either, "deactivate", *words)["previous"] == first
+    assert told(either, "policy", "deactivate", *words)["previous"] == first
     assert in_force(either) is None
-    assert "No policy is active." in command(either, "history").stdout
+    assert "No policy is active." in command(either, "policy", "history").stdout
 
 
 def test_who_wrote_it_does_not_approve_it(either: Path) -> None:
     """The error says why and who could; nothing changes."""
     revision = published(either)
-    done = command(either, "activate", revision, "--approver", "ada")
+    done = command(either, "policy", "activate", revision, "--approver", "ada")
     assert done.returncode == 1
     assert "ada wrote it, so another person has to approve it" in done.stderr
     assert "one of alan, grace" in done.stderr
@@ -213,9 +171,9 @@ def test_a_bad_bundle_never_replaces_a_good_one(either: Path) -> None:
     """Problems and failing tests are shown with their places, and nothing is kept."""
     good = published(either)
     activated(either, good)
-    kept = sorted((either / "data" / "policy").iterdir())
+    kept = sorted((either / "comptroller-data" / "policy").iterdir())
     change(either, "ctx.env ==", "ctx.envv ==")
-    done = command(either, "publish", "--author", "ada")
+    done = command(either, "policy", "publish", "--author", "ada")
     assert done.returncode == 1
     place = 'policy/acme.policy.yaml:9:30: rule "no.night": deny_if: there is no'
     assert done.stderr.startswith(place)
@@ -223,21 +181,21 @@ def test_a_bad_bundle_never_replaces_a_good_one(either: Path) -> None:
     assert "1 problem: nothing was published." in done.stderr
     change(either, "ctx.envv ==", "ctx.env ==")
     change(either, "acme: [small]", "acme: [large]")
-    done = command(either, "publish", "--author", "ada", "--json")
+    done = command(either, "policy", "publish", "--author", "ada", "--json")
     error = json.loads(done.stderr)["error"]
     assert (done.returncode, error["code"]) == (1, "policy_tests_failed")
     assert error["failed"][0]["place"] == "policy/acme.policy_test.yaml:2:5"
     change(either, "owner: ada", "owner: adda")
     change(either, "acme: [large]", "acme: [small]")
-    done = command(either, "publish", "--author", "ada")
+    done = command(either, "policy", "publish", "--author", "ada")
     place = 'policy/acme.policy.yaml:3:31: the owner "adda" of this set is not declared'
     assert done.stderr.startswith(place)
-    assert sorted((either / "data" / "policy").iterdir()) == kept
+    assert sorted((either / "comptroller-data" / "policy").iterdir()) == kept
     assert in_force(either) == good
-    journals = (either / "data" / "journal").glob("*.jsonl")
+    journals = (either / "comptroller-data" / "journal").glob("*.jsonl")
     lines = b"".join(one.read_bytes() for one in journals).splitlines()
     assert sum(b"comptroller.policy.refused.v1" in one for one in lines) == 3
-    bundles = told_history(either / "data")["bundles"]
+    bundles = told_history(either / "comptroller-data")["bundles"]
     assert [one["state"] for one in bundles] == ["active"]
 
 
@@ -262,7 +220,7 @@ def test_mistakes_with_policies_say_what_to_do(
     folder: Path, words: list[str], status: int, message: str
 ) -> None:
     """Wrongly asked is 2, not possible is 1; standard output stays empty."""
-    done = command(folder, *words)
+    done = command(folder, "policy", *words)
     assert (done.returncode, done.stdout) == (status, "")
     assert message in done.stderr
 
@@ -273,8 +231,8 @@ def test_the_control_process_checks_what_anybody_sends(folder: Path) -> None:
     bad = BundleFile("x/acme.policy.yaml", "acme.policy.yaml", content)
     escape = BundleFile("x", "../acme.policy.yaml", POLICY.encode())
     large = BundleFile("x", "x.policy.yaml", b"x" * (4 * 2**20 + 1))
-    with control_process(folder):
-        client = ControlClient(Place(folder / "data").socket)
+    with control_process(folder / "comptroller-data"):
+        client = ControlClient(Place(folder / "comptroller-data").socket)
         answers = []
         for file in (bad, escape, large):
             asked = msgspec.json.encode(PublishPolicy([file], "", "ada"))
@@ -282,7 +240,7 @@ def test_the_control_process_checks_what_anybody_sends(folder: Path) -> None:
     assert answers[0]["ok"]["state"] == "refused"
     assert "give it a name" in answers[1]["error"]["message"]
     assert "at most 100 files of 4,194,304 bytes" in answers[2]["error"]["message"]
-    assert not (folder / "data" / "policy").exists()
+    assert not (folder / "comptroller-data" / "policy").exists()
 
 
 def test_killed_between_record_and_projection(folder: Path) -> None:
@@ -292,7 +250,7 @@ def test_killed_between_record_and_projection(folder: Path) -> None:
     change(folder, "max_output_tokens: 100", "max_output_tokens: 50")
     second = published(folder)
     done = subprocess.run(
-        [sys.executable, "-c", DIES_AT_PROJECTION, "data", second],
+        [sys.executable, "-c", DIES_AT_PROJECTION, "comptroller-data", second],
         cwd=folder,
         capture_output=True,
         check=False,
@@ -300,7 +258,7 @@ def test_killed_between_record_and_projection(folder: Path) -> None:
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert in_force(folder) == first
-    history = told_history(folder / "data")
+    history = told_history(folder / "comptroller-data")
     assert history["active"] == second
     assert in_force(folder) == second
     assert [one["number"] for one in history["bundles"][0]["activations"]] == [2]
@@ -310,16 +268,16 @@ def test_a_restart_and_a_lost_store_keep_the_policy(folder: Path) -> None:
     """Killed control processes, a deleted database, a deleted snapshot: it is there."""
     revision = published(folder)
     activated(folder, revision)
-    place = Place(folder / "data")
+    place = Place(folder / "comptroller-data")
     for lost in ([], [place.store], [place.store, place.snapshot]):
-        with control_process(folder) as control:
+        with control_process(folder / "comptroller-data") as control:
             control.kill()
             control.wait()
         for path in lost:
             for one in path.parent.glob(path.name + "*"):
                 one.unlink()
-        with control_process(folder):
-            assert told_history(folder / "data")["active"] == revision
+        with control_process(folder / "comptroller-data"):
+            assert told_history(folder / "comptroller-data")["active"] == revision
         assert in_force(folder) == revision
 
 
@@ -330,12 +288,12 @@ def test_changed_content_is_not_activated(folder: Path, damage: str) -> None:
     activated(folder, first)
     change(folder, "max_output_tokens: 100", "max_output_tokens: 50")
     second = published(folder)
-    path = folder / "data" / "policy" / second[7:] / damage
+    path = folder / "comptroller-data" / "policy" / second[7:] / damage
     path.write_bytes(path.read_bytes().replace(b"50", b"51"))
-    done = command(folder, "activate", second, "--approver", "grace")
+    done = command(folder, "policy", "activate", second, "--approver", "grace")
     assert done.returncode == 1
     assert "was changed" in done.stderr
     assert in_force(folder) == first
-    done = command(folder, "publish", "--author", "ada")
+    done = command(folder, "policy", "publish", "--author", "ada")
     assert "was published before" in done.stdout
     activated(folder, second)

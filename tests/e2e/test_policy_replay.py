@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -22,6 +18,7 @@ from comptroller.testing.decisions import DecisionScript
 from comptroller.testing.policy import facts_with
 from comptroller.testing.script import Script
 from comptroller.testing.system import FakeClock
+from comptroller.testing.tree import command, told
 
 DAY_S = 24 * 3600
 POLICY = """\
@@ -61,31 +58,12 @@ class Past(NamedTuple):
     """A request for another model, denied."""
 
 
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "comptroller", "policy", *words],
-        cwd=folder,
-        env={**os.environ, "COMPTROLLER_DATA": "data"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-def told(folder: Path, *words: str) -> Any:  # noqa: ANN401  JSON
-    done = command(folder, *words, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def recorded(folder: Path, revision: str) -> tuple[str, str]:
     """Writes a worker's journal: some decisions, the first of them 40 days old."""
     clock = FakeClock(SystemClock().now_ns() - 40 * DAY_S * 10**9)
     ids = UlidIds(clock, SystemEntropy())
     name = journal_name("host", "w0", ids.new())
-    journal = SyncJournal(folder / "data" / "journal", name, clock, ids)
+    journal = SyncJournal(folder / "comptroller-data" / "journal", name, clock, ids)
     policy = read_bundle([folder / "policy"]).policy
     assert policy is not None
     script = DecisionScript(journal, clock, ids, policy, revision)
@@ -109,7 +87,7 @@ def past_once(tmp_path_factory: pytest.TempPathFactory) -> Past:
     (folder / "policy").mkdir()
     (folder / "policy" / "acme.policy.yaml").write_text(POLICY)
     (folder / "policy" / "acme.policy_test.yaml").write_text(CASES)
-    with open_administrator(folder / "data") as administrator:
+    with open_administrator(folder / "comptroller-data") as administrator:
         administrator.apply(small_registry(), "sha256:1")
         files, _ = gather_files([folder / "policy"])
         published = administrator.publish_policy(files, "", "ada")
@@ -130,25 +108,25 @@ def change(past: Past, before: str, after: str) -> None:
 
 def test_what_is_recorded_follows_from_what_was_published(past: Past) -> None:
     """Without a bundle each decision is verified; those without a policy are told."""
-    done = command(past.folder, "replay")
+    done = command(past.folder, "policy", "replay")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "5 decisions were decided again by their own bundles: all say the same.",
         "1 decision was made without a policy: model_not_allowed 1.",
     ]
-    assert told(past.folder, "replay", "--since", "7d")["decided"] == 4
+    assert told(past.folder, "policy", "replay", "--since", "7d")["decided"] == 4
 
 
 def test_a_decision_that_does_not_follow_fails_the_command(past: Past) -> None:
     """Its id and what differs are told, and the exit status is 1."""
-    journals = past.folder / "data" / "journal"
+    journals = past.folder / "comptroller-data" / "journal"
     (file,) = (one for one in journals.iterdir() if "w0" in one.name)
     before = b'"comptroller.policy.by":["allow.small"]'
     changed = file.read_bytes().replace(before, before.replace(b"small", b"smell"))
     file.write_bytes(changed)
 
-    done = command(past.folder, "replay", "--service", "checkout-assistant")
+    done = command(past.folder, "policy", "replay", "--service", "checkout-assistant")
 
     assert done.returncode == 1
     assert "by: recorded [allow.smell], decided [allow.small]" in done.stdout
@@ -161,7 +139,7 @@ def test_another_bundle_is_told_in_requests_and_dollars(past: Past) -> None:
     change_mode = past.folder / "policy" / "acme.policy.yaml"
     change_mode.write_text(change_mode.read_text().replace("audit ", "enforce "))
 
-    found = told(past.folder, "replay", "policy", "--since", "7d")
+    found = told(past.folder, "policy", "replay", "policy", "--since", "7d")
 
     (line,) = found["services"]
     assert (line["service"], line["owner"]) == ("checkout-assistant", "ada")
@@ -176,18 +154,18 @@ def test_another_bundle_is_told_in_requests_and_dollars(past: Past) -> None:
         "examples": [past.other],
         "cost_nano_usd": None,
     }
-    text = command(past.folder, "replay", "policy", "--since", "7d").stdout
+    text = command(past.folder, "policy", "replay", "policy", "--since", "7d").stdout
     assert "1.500001" in text
     assert "What the newly allowed would have cost is not known" in text
 
 
 def test_a_published_bundle_is_named_by_its_revision(past: Past) -> None:
     """By its first digits, too; one that is nowhere is an error."""
-    found = told(past.folder, "replay", past.revision[7:15])
+    found = told(past.folder, "policy", "replay", past.revision[7:15])
     assert found["services"] == []
 
     for nowhere in ("elsewhere/policy", "abcdef12"):
-        done = command(past.folder, "replay", nowhere)
+        done = command(past.folder, "policy", "replay", nowhere)
         assert done.returncode == 1
         assert nowhere in done.stderr
 
@@ -197,27 +175,27 @@ def test_two_bundles_are_compared_over_what_is_recorded(past: Past) -> None:
     shutil.copytree(past.folder / "policy", past.folder / "before")
     change(past, "max_output_tokens: 100", "max_output_tokens: 10")
 
-    done = command(past.folder, "diff", "before", "policy", "--replay", "7d")
+    done = command(past.folder, "policy", "diff", "before", "policy", "--replay", "7d")
     assert (done.returncode, done.stderr) == (0, "")
     assert "4 of 4 decisions change." in done.stdout
 
     words = ("diff", "before", "policy", "--replay", "7d", "--exit-code")
-    assert command(past.folder, *words).returncode == 1
+    assert command(past.folder, "policy", *words).returncode == 1
     same = ("diff", "before", "before", "--replay", "7d", "--exit-code")
-    assert command(past.folder, *same).returncode == 0
+    assert command(past.folder, "policy", *same).returncode == 0
 
 
 def test_a_rule_is_promoted_with_its_evidence(past: Past) -> None:
     """What it would have refused is shown; the file changes only when that is said."""
     file = past.folder / "policy" / "acme.policy.yaml"
 
-    asked = command(past.folder, "promote", "few-choices", "--since", "7d")
+    asked = command(past.folder, "policy", "promote", "few-choices", "--since", "7d")
     assert asked.returncode == 1
     assert "2 of 4 decisions change." in asked.stdout
     assert "1.500001" in asked.stdout
     assert file.read_text() == POLICY
 
-    done = command(past.folder, "promote", "few-choices", "policy", "--yes")
+    done = command(past.folder, "policy", "promote", "few-choices", "policy", "--yes")
     assert (done.returncode, done.stderr) == (0, "")
     assert "comptroller policy publish" in done.stdout
     assert file.read_text() == POLICY.replace("mode: audit ", "mode: enforce ")
@@ -227,7 +205,7 @@ def test_a_rule_whose_tests_would_fail_is_not_promoted(past: Past) -> None:
     """The tests that speak of the shadow are named, and the file stays."""
     (past.folder / "policy" / "acme.policy_test.yaml").write_text(CASES + SHADOW)
 
-    done = command(past.folder, "promote", "few-choices", "--yes")
+    done = command(past.folder, "policy", "promote", "few-choices", "--yes")
 
     assert done.returncode == 1
     assert "would fail: many choices are only noted" in done.stderr
@@ -236,9 +214,14 @@ def test_a_rule_whose_tests_would_fail_is_not_promoted(past: Past) -> None:
 
 def test_a_rule_can_be_promoted_to_warn_first(past: Past) -> None:
     """Then it refuses nothing, and what it would warn of is counted."""
-    done = command(past.folder, "promote", "few-choices", "--to", "warn", "--yes")
+    done = command(
+        past.folder, "policy", "promote", "few-choices", "--to", "warn", "--yes"
+    )
 
     assert done.returncode == 0, done.stderr
     line = next(one for one in done.stdout.splitlines() if one.startswith("total"))
     assert line.split() == ["total", "0", "0", "0", "2", "0", "0", "0.000000"]
-    assert command(past.folder, "promote", "few-choices", "--to", "x").returncode == 1
+    assert (
+        command(past.folder, "policy", "promote", "few-choices", "--to", "x").returncode
+        == 1
+    )

@@ -23,6 +23,7 @@ import trustme
 from comptroller.bootstrap.place import Place
 from comptroller.core.errors import StoreUnavailableError
 from comptroller.testing.small import small_configuration
+from comptroller.testing.tree import command, told
 
 CONFIGURATION = small_configuration(
     "{base_url: http://127.0.0.1:9, speaks: [openai]}",
@@ -71,23 +72,6 @@ class Served(NamedTuple):
             if text in line:
                 return line
         raise AssertionError(f"never said {text!r}: {self.lines}")
-
-
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "comptroller", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-def told(folder: Path, *words: str) -> Any:  # noqa: ANN401  JSON
-    done = command(folder, *words, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`comptroller serve` for tests: a real supervisor with all its processes."""
+"""Commands and processes of ours for tests, above all `comptroller serve`."""
 
 from __future__ import annotations
 
@@ -10,30 +10,39 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 READY_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 60.0
+COMMAND_S_MAX: Final = 120.0
+CONTROL_S_MAX: Final = 20.0
 DEATH_MS_MAX: Final = 10_000
 _READY: Final = "comptroller is ready: "
 
 
+def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command of ours in a folder, without a terminal; how it ended."""
+    return subprocess.run(
+        [sys.executable, "-m", "comptroller", *words],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=COMMAND_S_MAX,
+    )
+
+
 def run_command(folder: Path, *words: str) -> str:
-    """Runs a command of ours in a folder; what it printed.
+    """Runs a command that must not fail; what it printed.
 
     Raises:
         RuntimeError: it failed, with what it said.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "comptroller", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = command(folder, *words)
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)}: {done.stderr}")
     return done.stdout
@@ -42,6 +51,32 @@ def run_command(folder: Path, *words: str) -> str:
 def told(folder: Path, *words: str) -> Any:  # noqa: ANN401  JSON
     """What a command says with `--json`."""
     return json.loads(run_command(folder, *words, "--json"))
+
+
+@contextmanager
+def control_process(data: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A control process of a data directory while the block lasts.
+
+    Raises:
+        RuntimeError: asked to, it did not end in order; it may have been killed before.
+    """
+    options = {"data": str(data), "console_host": "127.0.0.1", "console_port": 0}
+    socket = data / "control.sock"
+    socket.unlink(missing_ok=True)  # of a dead one
+    process = subprocess.Popen(
+        [sys.executable, "-m", "comptroller", "_control", json.dumps(options)],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await_true(socket.exists, CONTROL_S_MAX)
+        yield process
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(CONTROL_S_MAX)
+        if status not in (0, -signal.SIGKILL):
+            raise RuntimeError(f"the control process ended with {status}")
+    finally:
+        process.kill()
+        process.wait()
 
 
 class ServeTree:
