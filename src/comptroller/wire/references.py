@@ -81,7 +81,7 @@ def references(route: Route, body: bytes) -> tuple[Reference, ...]:
     found: _Found = {}
     document = read_document(body)
     if route.operation is Operation.RESPONSES:
-        _stored_prompt(found, document)
+        _top_level(found, document)
         _items(found, document)
     for one in _objects(document, look, found):
         if len(found) > REFERENCES_MAX:
@@ -146,10 +146,18 @@ def _named(found: _Found, value: JsonObject, names: dict[str, ObjectKind]) -> No
             _take(found, kind, name[:64], inner)
 
 
-def _stored_prompt(found: _Found, body: JsonObject) -> None:
+def _top_level(found: _Found, body: JsonObject) -> None:
+    """Takes what names something at the top level alone.
+
+    vLLM and SGLang store a response under the `request_id` of its request: who may
+    choose it would replace another's, or be taken for its maker.
+    """
     for name, value in body.items():
-        if _folded(name) == "prompt" and isinstance(value, dict):
+        folded = _folded(name)
+        if folded == "prompt" and isinstance(value, dict):
             _take(found, ObjectKind.PROMPT, "prompt.id", value)
+        elif folded == "requestid":
+            _take(found, ObjectKind.RESPONSE, name[:64], value)
 
 
 def _items(found: _Found, body: JsonObject) -> None:
@@ -325,6 +333,7 @@ _RESPONSE_NAMES: Final = _marks(
     rb"previous_?response_?id",
     rb"conversation(?:_?id)?",
     rb"prompt",
+    rb"request_?id",
 )
 _RESPONSE_MARKS: Final = re.compile(
     rb'%b|"id"[ \t\r\n]*:[ \t\r\n]*"' % _RESPONSE_NAMES.pattern, re.IGNORECASE

@@ -38,6 +38,7 @@ def gemini(**members: object) -> dict[str, object]:
 
 NAMED: list[tuple[Route, dict[str, Any], list[tuple[ObjectKind, str]]]] = [
     (RESPONSES, {"previous_response_id": "resp_1"}, [(K.RESPONSE, "resp_1")]),
+    (RESPONSES, {"request_id": "resp_1"}, [(K.RESPONSE, "resp_1")]),
     (RESPONSES, {"conversation": "conv_1"}, [(K.CONVERSATION, "conv_1")]),
     (RESPONSES, {"conversation": {"id": "conv_1"}}, [(K.CONVERSATION, "conv_1")]),
     (RESPONSES, {"prompt": {"id": "pmpt_1"}}, [(K.PROMPT, "pmpt_1")]),
@@ -151,6 +152,7 @@ def test_a_uri_that_the_provider_alone_may_read_is_a_reference(
     ("route", "body"),
     [
         (RESPONSES, {"previous_response_id": None, "conversation": None}),
+        (RESPONSES, {"metadata": {"request_id": "r-1"}, "x": {"request_id": "r-2"}}),
         (RESPONSES, item(role="user", content="the file_id is in container")),
         (RESPONSES, item(type="message", id="msg_1", content=[])),
         (RESPONSES, item(type="function_call", id="fc_1", arguments='{"file_id":"a"}')),
