@@ -142,7 +142,7 @@ class Judge:
         decision = decide(policy, sections)
         outcome = self._remembered.get(decision)
         if outcome is None:
-            outcome = _members(decision)
+            outcome = json(members_of(decision))[1:-1]
             if len(self._remembered) < REMEMBERED_MAX:
                 self._remembered[decision] = outcome
         data = b'"comptroller.policy.input":%b,%b' % (encoded, outcome)
@@ -219,8 +219,9 @@ def unreadable(why: str) -> Refusal:
     )
 
 
-def _members(decision: PolicyDecision) -> bytes:
-    members = {
+def members_of(decision: PolicyDecision) -> dict[str, object]:
+    """What a decision record says of what the policy decided, by member."""
+    return {
         "comptroller.policy.effect": decision.effect.value,
         "comptroller.policy.by": decision.by,
         "comptroller.policy.would_deny": decision.would_deny,
@@ -229,7 +230,6 @@ def _members(decision: PolicyDecision) -> bytes:
         "comptroller.policy.max_output_tokens": decision.max_output_tokens,
         "comptroller.policy.ceiling": decision.ceiling,
     }
-    return json(members)[1:-1]
 
 
 def _denied(policy: Policy, decision: PolicyDecision) -> dict[str, Seen]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from comptroller.core.policy.decide import Effect, PolicyDecision, decide
 from comptroller.core.policy.rules import POLICY_ERROR, Policy
+from comptroller.engine.judging import members_of
 from comptroller.engine.ports import Clock, DurableJournal, Ids, Journal
 from comptroller.engine.recording import Recorder
 from comptroller.testing.script import DECIDED
@@ -17,20 +18,13 @@ BATCH: Final = 1000
 _json = msgspec.json.Encoder().encode
 
 
-def members_of(decision: PolicyDecision) -> dict[str, Any]:
-    """What a decision record says of what the policy decided."""
+def _members(decision: PolicyDecision) -> dict[str, object]:
     reason = "policy_error" if POLICY_ERROR in decision.by else "policy_denied"
     is_allowed = decision.effect is Effect.ALLOW
     return {
         "result": "allow" if is_allowed else "deny",
         "reason": "allowed" if is_allowed else reason,
-        "comptroller.policy.effect": decision.effect.value,
-        "comptroller.policy.by": decision.by,
-        "comptroller.policy.would_deny": decision.would_deny,
-        "comptroller.policy.warnings": decision.warnings,
-        "comptroller.policy.errors": decision.errors,
-        "comptroller.policy.max_output_tokens": decision.max_output_tokens,
-        "comptroller.policy.ceiling": decision.ceiling,
+        **members_of(decision),
     }
 
 
@@ -105,7 +99,7 @@ class DecisionScript:
     def _own(
         self, facts: Mapping[str, object], members: Mapping[str, object] | None
     ) -> bytes:
-        said = members_of(decide(self._policy, facts))
+        said = _members(decide(self._policy, facts))
         return _json({"comptroller.policy.input": facts, **said, **(members or {})})
 
     def _record(self, own: bytes) -> str:
