@@ -2,10 +2,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-import msgspec
 import pytest
+from tests.unit.gateway.place import Place, chat, snapshot
 
-from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
 from comptroller.core.policy.plain import plain_set
 from comptroller.core.policy.prompt import Match, PromptText
 from comptroller.core.policy.rules import (
@@ -15,19 +14,13 @@ from comptroller.core.policy.rules import (
     PolicySet,
     PromptRestriction,
 )
-from comptroller.engine.desk import Desk
 from comptroller.engine.judging import SCANNED_BYTES_MAX, Judge
 from comptroller.engine.scanning import PromptScanner
-from comptroller.engine.snapshot import ActivePolicy, Snapshot
+from comptroller.engine.snapshot import ActivePolicy
 from comptroller.gateway.exchange import Exchange, Stage
-from comptroller.gateway.floor import Floor
 from comptroller.gateway.gathering import SCANS_MAX, Scans
-from comptroller.gateway.inbound import Inbound
-from comptroller.testing.answered import CARD, acme
-from comptroller.testing.both_ends import Calling, Listening
-from comptroller.testing.journal import InMemoryJournal
+from comptroller.testing.both_ends import Listening
 from comptroller.testing.scanner import WordScanner
-from comptroller.testing.system import FakeClock, FixedSecrets, SequentialIds
 from comptroller.testing.upstream import CHAT
 
 SCAN_BYTES_MAX = 200_000
@@ -40,7 +33,7 @@ SET = PolicySet(
 )
 
 
-class Place:
+class Judging(Place):
     """A worker with a policy that asks for patterns."""
 
     def __init__(
@@ -50,44 +43,15 @@ class Place:
         short: PromptScanner | None = None,
         long: PromptScanner | None = None,
     ) -> None:
-        self.journal = InMemoryJournal("/n/w0/1")
-        self.upstreams = Calling()
         scanner = WordScanner({"secret.word": "hunter2"}, scan_bytes_max=SCAN_BYTES_MAX)
-        self.floor = Floor(
-            self.journal,
-            self.upstreams,
-            FakeClock(),
-            SequentialIds(),
-            plain=True,
-        )
-        self.floor.scans = self.scans = Scans(long or scanner)
-        secret = Secret(hash_secret("good"), 0)
-        held = Credential(CredentialId("c1"), "checkout-assistant", "ada", 0, (secret,))
         active = ActivePolicy("sha256:1", [plain_set(declared)])
         judge = Judge(active, Policy.of([declared]), short or scanner)
-        snapshot = Snapshot(1, 1, acme(), [held], CARD)
-        self.floor.take(Desk(snapshot, FixedSecrets({}), judge))
+        super().__init__(snapshot(), judge)
+        self.floor.scans = self.scans = Scans(long or scanner)
 
     def ask(self, text: str) -> tuple[Exchange, Listening]:
         """Begins a request with this prompt."""
-        client = Listening()
-        messages = [{"role": "user", "content": text}]
-        inbound = Inbound(
-            method=b"POST",
-            path=b"/v1/chat/completions",
-            query=b"",
-            lines=[],
-            secrets=[b"good"],
-            coding=b"",
-            body=msgspec.json.encode({"model": "gpt-5-mini", "messages": messages}),
-            keep_alive=True,
-            chunked_allowed=True,
-            has_host=True,
-            is_head=False,
-        )
-        exchange = Exchange(self.floor, client, inbound)
-        exchange.begin()
-        return exchange, client
+        return self.begin(chat({"messages": [{"role": "user", "content": text}]}))
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -106,7 +70,7 @@ def test_a_secret_is_refused_and_never_sent(filling: str) -> None:
     """Whether a prompt is scanned at once or in a thread, a match denies it."""
 
     async def play() -> None:
-        place = Place()
+        place = Judging()
         exchange, client = place.ask(filling + " hunter2")
         await until(lambda: bool(client.said))
         assert b" 400 " in client.said
@@ -126,7 +90,7 @@ def test_what_holds_no_secret_goes_on(filling: str) -> None:
     """A scan that finds nothing lets the request go on, once."""
 
     async def play() -> None:
-        place = Place()
+        place = Judging()
         exchange, client = place.ask(filling + " nothing")
         await until(lambda: bool(place.upstreams.calls))
         assert (exchange in place.floor.waiting, len(place.upstreams.calls)) == (
@@ -142,7 +106,7 @@ def test_more_than_is_scanned_is_denied() -> None:
     """A prompt beyond the scanner's bound is refused, not passed unscanned."""
 
     async def play() -> None:
-        place = Place()
+        place = Judging()
         _, client = place.ask("x" * (SCAN_BYTES_MAX + 1))
         await until(lambda: bool(client.said))
         assert b"policy_error" in client.said
@@ -155,7 +119,7 @@ def test_a_scan_that_takes_long_is_made_in_a_thread() -> None:
     """A short prompt that was made to take long does not hold up the others."""
 
     async def play() -> None:
-        place = Place(short=WordScanner({"secret.word": "hunter2"}, scan_bytes_max=1))
+        place = Judging(short=WordScanner({"secret.word": "hunter2"}, scan_bytes_max=1))
         exchange, client = place.ask("hunter2")
         assert exchange.stage is Stage.WAITING
         await until(lambda: bool(client.said))
@@ -181,7 +145,7 @@ def test_a_scan_that_fails_is_a_denial(caplog: pytest.LogCaptureFixture) -> None
     """Whatever goes wrong in the thread: refused, and the log has none of the text."""
 
     async def play() -> None:
-        place = Place(long=Broken())
+        place = Judging(long=Broken())
         _, client = place.ask(LONG + "the merger")
         await until(lambda: bool(client.said))
         assert b"policy_error" in client.said
@@ -197,7 +161,7 @@ def test_long_prompts_wait_in_a_bounded_queue() -> None:
     """One too many long prompts are refused at once, in words that say so."""
 
     async def play() -> None:
-        place = Place()
+        place = Judging()
         asked = [place.ask(LONG) for _ in range(SCANS_MAX + 1)]
         _, last = asked[-1]
         assert b"policy_error" in last.said
@@ -211,7 +175,7 @@ def test_a_client_that_leaves_during_a_scan_is_forgotten() -> None:
     """Nothing is decided or sent for nobody."""
 
     async def play() -> None:
-        place = Place()
+        place = Judging()
         exchange, _ = place.ask(LONG)
         assert exchange.stage is Stage.WAITING
         exchange.client_left()
@@ -229,9 +193,9 @@ def test_a_warning_stands_in_the_replys_head(is_stream: bool) -> None:
 
     async def play() -> None:
         warned = replace(RESTRICTION, mode=Mode.WARN)
-        place = Place(replace(SET, prompts=(warned,)))
+        place = Judging(replace(SET, prompts=(warned,)))
         _, client = place.ask("hunter2")
-        _, sink = place.upstreams.calls[0]
+        sink = place.sink(0)
         kind = b"text/event-stream" if is_stream else b"application/json"
         sink.on_head(200, [(b"content-type", kind)])
         if not is_stream:
