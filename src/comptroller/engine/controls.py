@@ -92,6 +92,8 @@ class Bearing(NamedTuple):
     """The control that lowered the request's output; None: none did."""
     would_deny: frozenset[str] = frozenset()
     """Controls with a rule that matched and is not enforced."""
+    is_policys_ceiling: bool = False
+    """Whether the ceiling is the bundle's, and not the registry's."""
 
 
 NOTHING_SEEN: Final = Seen()
@@ -148,7 +150,9 @@ def _outcome(
 def _said(
     name: str, outcome: Outcome, bearing: Bearing, seen: Seen
 ) -> dict[str, str | int | bool]:
-    is_of_policy = name in BUNDLED and bearing.policy is not None
+    is_of_policy = bearing.policy is not None and (
+        name in BUNDLED or (name == "token_ceiling" and bearing.is_policys_ceiling)
+    )
     said: dict[str, str | int | bool] = {
         "id": name,
         "version": (bearing.policy or "") if is_of_policy else str(bearing.revision),

@@ -60,7 +60,7 @@ class _Verdict(NamedTuple):
 
 
 _Passing: TypeAlias = tuple[
-    bool, bool, bool, bool, bool, str | None, frozenset[str] | None, Seen
+    bool, bool, bool, bool, bool, str | None, frozenset[str] | None, Seen, bool
 ]
 """All that the controls of a request that passes depend on, but for values."""
 
@@ -82,8 +82,9 @@ class DecisionData:
         model = _model_seen(candidate.entitlement)
         denials = _denials(refusal, seen)
         would_deny = _would_deny(candidate)
-        verdict = self._denies(refusal, denials, declared, would_deny, model)
-        return self._of_candidate(candidate, verdict)
+        limit = _output_limit(candidate)
+        bearing = self._bearing(declared, would_deny, candidate.judgement, limit)
+        return self._of_candidate(candidate, _denies(refusal, bearing, denials, model))
 
     def turned_away(
         self, case: Case, refusal: Refusal, seen: Seen = NOTHING_SEEN
@@ -97,7 +98,8 @@ class DecisionData:
             would_deny = judgement.would_deny
         model = _model_seen(entitlement)
         declared = () if ask.owned is None else ("tenant_isolation",)
-        verdict = self._denies(refusal, denials, declared, would_deny, model)
+        bearing = self._bearing(declared, would_deny, judgement)
+        verdict = _denies(refusal, bearing, denials, model)
         shared = _shared(entitlement, judgement, ask)
         return self._members(shared, facts, verdict, (NO_HOLD, len(ask.body)))
 
@@ -120,7 +122,8 @@ class DecisionData:
         """
         facts, body_bytes = read
         shared = refused_data(known.credential, known.service, self._desk, route)
-        verdict = self._denies(refusal, _denials(refusal, seen))
+        bearing = self._bearing((), frozenset())
+        verdict = _denies(refusal, bearing, _denials(refusal, seen))
         return self._members(shared, facts, verdict, (NO_HOLD, body_bytes))
 
     def _passes(self, candidate: Candidate) -> _Verdict:
@@ -129,6 +132,7 @@ class DecisionData:
         has_budget = bool(path.money) or bool(path.progressive)
         has_ceiling = candidate.entitlement.output.is_always
         model = _model_seen(candidate.entitlement)
+        limit = _output_limit(candidate)
         key = (
             candidate.ask.owned is not None,
             has_ceiling,
@@ -138,6 +142,7 @@ class DecisionData:
             clamped_by,
             would_deny,
             model,
+            _is_policys(candidate.judgement, limit),
         )
         passed = self._passed.get(key)
         if passed is None:
@@ -147,15 +152,15 @@ class DecisionData:
                 seen["token_ceiling"] = Seen("%d", "%d")
             if has_budget:
                 seen["budget"] = Seen("%d")
-            bearing = self._bearing(_declared(candidate), would_deny, clamped_by)
+            declared, judgement = _declared(candidate), candidate.judgement
+            bearing = self._bearing(declared, would_deny, judgement, limit)
+            bearing = bearing._replace(clamped_by=clamped_by)
             listed = controls(bearing, seen=seen).replace(b'"%d"', b"%d")
             passed = _Verdict(b"allow", b"allowed", listed, has_ceiling, has_budget)
             self._passed[key] = passed
         values: tuple[int, ...] = ()
         if has_ceiling:
             asked = candidate.facts.max_output_tokens
-            output = candidate.entitlement.output
-            limit = output.cap if output.cap is not None else output.tokens
             values = (-1 if asked is None else asked, limit)
         if has_budget:
             values = (*values, candidate.hold.nano_usd)
@@ -167,7 +172,8 @@ class DecisionData:
         self,
         declared: tuple[str, ...],
         would_deny: frozenset[str] | None,
-        clamped_by: str | None = None,
+        judgement: Judgement | None = None,
+        limit: int | None = None,
     ) -> Bearing:
         """How the controls bear; would_deny None: the policy was not asked."""
         desk = self._desk
@@ -175,23 +181,13 @@ class DecisionData:
         applying = frozenset(declared)
         if judge is not None and would_deny is not None:
             applying |= judge.applying
-        policy = judge.revision if judge is not None else None
-        revision = desk.snapshot.revision
         return Bearing(
-            revision, policy, applying, clamped_by, would_deny or frozenset()
+            revision=desk.snapshot.revision,
+            policy=judge.revision if judge is not None else None,
+            applying=applying,
+            would_deny=would_deny or frozenset(),
+            is_policys_ceiling=_is_policys(judgement, limit),
         )
-
-    def _denies(
-        self,
-        refusal: Refusal,
-        denials: Mapping[str, Seen],
-        declared: tuple[str, ...] = (),
-        would_deny: frozenset[str] | None = frozenset(),
-        model: Seen = NOTHING_SEEN,
-    ) -> _Verdict:
-        bearing = self._bearing(declared, would_deny)
-        listed = controls(bearing, denials, {"model_selection": model})
-        return _Verdict(b"deny", refusal.code.encode(), listed)
 
     def _of_candidate(self, candidate: Candidate, verdict: _Verdict) -> bytes:
         """Of a request that came as far as its limits."""
@@ -245,6 +241,33 @@ def _shared(entitlement: Entitlement, judgement: Judgement | None, ask: Ask) -> 
             json(ask.previous_id or ask.first_id),
         )
     return shared
+
+
+def _denies(
+    refusal: Refusal,
+    bearing: Bearing,
+    denials: Mapping[str, Seen],
+    model: Seen = NOTHING_SEEN,
+) -> _Verdict:
+    listed = controls(bearing, denials, {"model_selection": model})
+    return _Verdict(b"deny", refusal.code.encode(), listed)
+
+
+def _is_policys(judgement: Judgement | None, limit: int | None) -> bool:
+    """Whether the ceiling is the policy's, or a lower one of the registry.
+
+    Args:
+        judgement: of the policy.
+        limit: what holds of the request; None: its limits were not asked.
+    """
+    ceiling = judgement.decision.max_output_tokens if judgement is not None else None
+    return ceiling is not None and limit in (None, ceiling)
+
+
+def _output_limit(candidate: Candidate) -> int:
+    """The most output that one choice of the request may have."""
+    output = candidate.entitlement.output
+    return output.cap if output.cap is not None else output.tokens
 
 
 def _would_deny(candidate: Candidate) -> frozenset[str] | None:

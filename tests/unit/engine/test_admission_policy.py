@@ -184,6 +184,7 @@ def test_a_ceiling_is_put_into_what_is_sent(asked: int | None) -> None:
     assert found == {100}
     (ceiling,) = [c for c in recorded(admitted).controls if c.id == "token_ceiling"]
     assert (ceiling.observed, ceiling.limit) == (asked or -1, 100)
+    assert ceiling.version == REVISION
     assert ceiling.outcome == ("pass" if asked is None else "clamp")
 
 
