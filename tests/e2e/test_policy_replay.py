@@ -214,14 +214,10 @@ def test_a_rule_whose_tests_would_fail_is_not_promoted(past: Past) -> None:
 
 def test_a_rule_can_be_promoted_to_warn_first(past: Past) -> None:
     """Then it refuses nothing, and what it would warn of is counted."""
-    done = command(
-        past.folder, "policy", "promote", "few-choices", "--to", "warn", "--yes"
-    )
+    words = ("policy", "promote", "few-choices", "--to")
+    done = command(past.folder, *words, "warn", "--yes")
 
     assert done.returncode == 0, done.stderr
     line = next(one for one in done.stdout.splitlines() if one.startswith("total"))
     assert line.split() == ["total", "0", "0", "0", "2", "0", "0", "0.000000"]
-    assert (
-        command(past.folder, "policy", "promote", "few-choices", "--to", "x").returncode
-        == 1
-    )
+    assert command(past.folder, *words, "x").returncode == 1
