@@ -1,0 +1,201 @@
+"""Reading a log: records, hashes, and the proofs made of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from comptroller.adapters.tlog.tiles import (
+    BUNDLE_BYTES_MAX,
+    TILE_BITS,
+    TILE_WIDTH,
+    bundle_path,
+    decode_bundle,
+    decode_tile,
+    tile_path,
+    tile_width,
+)
+from comptroller.core.checkpoint import NOTE_BYTES_MAX
+from comptroller.core.errors import (
+    ProofError,
+    TrailDamagedError,
+    TrailUnavailableError,
+)
+from comptroller.core.merkle import (
+    TreeHead,
+    consistency_path,
+    inclusion_path,
+    leaf_hash,
+    subtree_root,
+    tree_root,
+)
+
+TILES_KEPT: Final = 64
+
+
+def read_file(path: Path, bytes_max: int) -> bytes | None:
+    """A file's content; None: there is none.
+
+    Raises:
+        TrailDamagedError: it is larger than any of its kind.
+        TrailUnavailableError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(bytes_max + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise TrailUnavailableError(
+            f"{path} cannot be read: {error.strerror}"
+        ) from error
+    if len(data) > bytes_max:
+        raise TrailDamagedError(f"{path} has more than {bytes_max} bytes")
+    return data
+
+
+def read_checkpoint(folder: Path) -> bytes | None:
+    """The signed note of a log, not verified; None: nothing is published yet.
+
+    Raises:
+        TrailDamagedError: it is too large to be one.
+        TrailUnavailableError: it cannot be read.
+    """
+    return read_file(folder / "checkpoint", NOTE_BYTES_MAX)
+
+
+class TreeReader:
+    """A log as it was at one size.
+
+    What it reads may be anybody's: only `head`, compared with a signed one, tells
+    whether the hashes are true.
+    """
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._folder = folder
+        self._tiles: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
+        self.size = size
+
+    def hash(self, level: int, index: int) -> bytes:
+        """The hash of a perfect subtree: a getter for `core.merkle`.
+
+        Raises:
+            TrailDamagedError: the tile is not there, or cut.
+            TrailUnavailableError: it cannot be read.
+        """
+        tile_level, below = divmod(level, TILE_BITS)
+        begin = index << below
+        hashes = self.tile(tile_level, begin // TILE_WIDTH)
+        begin %= TILE_WIDTH
+        return subtree_root(hashes[begin : begin + (1 << below)])
+
+    def tile(self, level: int, index: int) -> Sequence[bytes]:
+        """The hashes of a tile that the tree has at this size.
+
+        Raises:
+            TrailDamagedError: the tile is not there, or cut.
+            TrailUnavailableError: it cannot be read.
+        """
+        key = (level, index)
+        found = self._tiles.get(key)
+        if found is None:
+            width = tile_width(self.size, level, index)
+            name, data = self._read(
+                tile_path(level, index, width % TILE_WIDTH),
+                tile_path(level, index),
+                8192,
+            )
+            found = self._tiles[key] = decode_tile(data, width, name)
+            if len(self._tiles) > TILES_KEPT:
+                self._tiles.popitem(last=False)
+        else:
+            self._tiles.move_to_end(key)
+        return found
+
+    def bundle(self, index: int) -> list[bytes]:
+        """The records of a bundle that the tree has at this size, verified.
+
+        Raises:
+            TrailDamagedError: the bundle is not there, cut, or does not fit its tile.
+            TrailUnavailableError: it cannot be read.
+        """
+        width = tile_width(self.size, 0, index)
+        name, data = self._read(
+            bundle_path(index, width % TILE_WIDTH),
+            bundle_path(index),
+            BUNDLE_BYTES_MAX,
+        )
+        records = decode_bundle(data, width, name)
+        hashes = self.tile(0, index)
+        for place, record in enumerate(records):
+            if leaf_hash(record) != hashes[place]:
+                number = index * TILE_WIDTH + place
+                raise TrailDamagedError(
+                    f"{name}: record {number} is not the one that its tile has"
+                )
+        return records
+
+    def record(self, index: int) -> bytes:
+        """A record's exact bytes, as its tile has them.
+
+        Raises:
+            ProofError: there is no such record.
+            TrailDamagedError: a file is not there, or not what was written.
+            TrailUnavailableError: a file cannot be read.
+        """
+        if not 0 <= index < self.size:
+            raise ProofError(f"a tree of {self.size} records has no record {index}")
+        number, place = divmod(index, TILE_WIDTH)
+        return self.bundle(number)[place]
+
+    def records(self, begin: int = 0) -> Iterator[bytes]:
+        """All records from an index on.
+
+        Raises:
+            TrailDamagedError: a file is not there, or not what was written.
+            TrailUnavailableError: a file cannot be read.
+        """
+        while begin < self.size:
+            number, place = divmod(begin, TILE_WIDTH)
+            found = self.bundle(number)[place:]
+            yield from found
+            begin += len(found)
+
+    def head(self) -> TreeHead:
+        """Size and root, computed from the tiles.
+
+        Raises:
+            TrailDamagedError: a tile is not there, or cut.
+            TrailUnavailableError: a tile cannot be read.
+        """
+        return TreeHead(self.size, tree_root(self.size, self.hash))
+
+    def inclusion(self, index: int) -> list[bytes]:
+        """The proof that a record is in the tree.
+
+        Raises:
+            ProofError: there is no such record.
+            TrailDamagedError: a tile is not there, or cut.
+            TrailUnavailableError: a tile cannot be read.
+        """
+        return inclusion_path(index, self.size, self.hash)
+
+    def consistency(self, old: int) -> list[bytes]:
+        """The proof that the tree begins with that of an older size.
+
+        Raises:
+            ProofError: the older is the larger.
+            TrailDamagedError: a tile is not there, or cut.
+            TrailUnavailableError: a tile cannot be read.
+        """
+        return consistency_path(old, self.size, self.hash)
+
+    def _read(self, first: str, second: str, bytes_max: int) -> tuple[str, bytes]:
+        """The partial file, or the full one that has taken its place."""
+        for name in (first, second):
+            data = read_file(self._folder / name, bytes_max)
+            if data is not None:
+                return name, data
+        raise TrailDamagedError(f"{first} is missing in {self._folder}")

@@ -1,0 +1,396 @@
+"""The one writer of a log: appends durably, signs only what continues the past.
+
+Order of a write: entries, tiles, `state.json`, `checkpoint`; each is durable, file
+and folder, before the next begins. A writer that is killed anywhere leaves a state
+that the next one continues exactly; files beyond that state are written again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from comptroller.adapters.tlog.files import DurableFiles
+from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint, read_file
+from comptroller.adapters.tlog.state import (
+    STATE_BYTES_MAX,
+    TrailState,
+    decode_state,
+    encode_state,
+)
+from comptroller.adapters.tlog.tiles import (
+    ENTRY_BYTES_MAX,
+    TILE_BITS,
+    TILE_WIDTH,
+    bundle_path,
+    encode_entry,
+    level_count,
+    tile_path,
+)
+from comptroller.core.checkpoint import (
+    Checkpoint,
+    Signer,
+    Verifier,
+    parse_checkpoint,
+    sign_checkpoint,
+    verified,
+)
+from comptroller.core.errors import (
+    NoteError,
+    ProofError,
+    TrailDamagedError,
+    TrailUnavailableError,
+)
+from comptroller.core.merkle import (
+    CompactRange,
+    TreeHead,
+    leaf_hash,
+    subtree_root,
+    verify_consistency,
+)
+
+STEPS: Final = ("entries", "tiles", "state", "checkpoint")
+"""What `passing` is told: each step of a write, when it is done."""
+
+
+class SigningKey(Signer, Verifier, Protocol):
+    """A key that also knows its own signatures."""
+
+
+def _nothing(_step: str) -> None:
+    """Nobody watches."""
+
+
+class TrailWriter:
+    """A log in a folder, held by this process alone until `close` or death.
+
+    After any error of the disk it refuses further work: what the disk took is
+    unknown until another writer has looked.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        key: SigningKey,
+        *,
+        passing: Callable[[str], None] = _nothing,
+    ) -> None:
+        """Takes up the log, or begins one whose origin is the key's name.
+
+        Args:
+            folder: DATA/trail.
+            key: What signs; the last checkpoint must be signed by it, too.
+            passing: Told each of STEPS when it is done: for tests that die there.
+
+        Raises:
+            TrailDamagedError: the log is not what its writer left.
+            TrailUnavailableError: another process has it, or the disk refuses.
+        """
+        self._folder = folder
+        self._key = key
+        self._passing = passing
+        self._edge: list[list[bytes]] = [[]]
+        """At each level, the hashes of the tile that is not full."""
+        self._bundle: list[bytes] = []
+        """The encoded entries of the bundle that is not full."""
+        self._usable = True
+        with self._unavailable():
+            self._lock = self._take_lock()
+            try:
+                self._files = DurableFiles(folder)
+                self._state, self._signed = self._take_up()
+            except BaseException:
+                os.close(self._lock)
+                raise
+
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        return self._state.origin
+
+    @property
+    def size(self) -> int:
+        """How many records are durable."""
+        return self._state.size
+
+    @property
+    def head(self) -> TreeHead:
+        """The tree over what is durable."""
+        return self._state.head
+
+    @property
+    def published(self) -> TreeHead | None:
+        """The tree of the last checkpoint."""
+        return self._signed
+
+    @property
+    def positions(self) -> Mapping[str, Any]:
+        """What was given with the last records that are durable."""
+        return self._state.positions
+
+    def append(self, records: Sequence[bytes], positions: Mapping[str, Any]) -> int:
+        """Appends records; they and their positions are durable, or neither is.
+
+        Args:
+            records: Exact bytes, at most 65,535 each.
+            positions: All positions after these records, as JSON has them.
+
+        Returns:
+            The index of the first of the records.
+
+        Raises:
+            ValueError: a record is too long; nothing was appended.
+            TrailUnavailableError: the disk refuses, now or before.
+        """
+        longest = max(map(len, records), default=0)
+        if longest > ENTRY_BYTES_MAX:
+            raise ValueError(
+                f"a record has {longest} bytes; the trail holds {ENTRY_BYTES_MAX}"
+            )
+        first = self._state.size
+        with self._working():
+            tiles = self._grow(records)
+            self._files.flush()
+            self._passing("entries")
+            for name, data in tiles:
+                self._files.add(name, data)
+            self._files.flush()
+            self._passing("tiles")
+            self._state = self._put_state(first + len(records), positions)
+            self._passing("state")
+        return first
+
+    def publish(self) -> bytes:
+        """Signs and publishes a checkpoint of what is durable.
+
+        The tree that was signed last is read from the disk again, and the new one
+        is verified to begin with it. Where nothing is new, what witnesses added
+        to the checkpoint stays.
+
+        Returns:
+            The signed note.
+
+        Raises:
+            TrailDamagedError: it would contradict what was signed; nothing is.
+            TrailUnavailableError: the disk refuses, now or before.
+        """
+        with self._working():
+            head = self._state.head
+            last = self._last_signed()
+            note, signed = last if last is not None else (b"", None)
+            if signed != self._signed:
+                raise TrailDamagedError(
+                    f"{self._folder / 'checkpoint'} is not the one published last"
+                )
+            if signed != head:
+                if signed is not None:
+                    self._check_continues(signed, head, head.size)
+                note = sign_checkpoint(Checkpoint(self.origin, head), self._key)
+            self._files.put("checkpoint", note)
+            self._signed = head
+            self._passing("checkpoint")
+            self._sweep()
+        return note
+
+    def close(self) -> None:
+        """Lets go of the log."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+        self._usable = False
+
+    # -- taking up ---------------------------------------------------------------
+
+    def _take_lock(self) -> int:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self._folder / "lock", flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise TrailUnavailableError(
+                f"another process writes the trail {self._folder}"
+            ) from None
+        return descriptor
+
+    def _take_up(self) -> tuple[TrailState, TreeHead | None]:
+        data = read_file(self._folder / "state.json", STATE_BYTES_MAX)
+        if data is None:
+            for name in ("checkpoint", "tile"):
+                if (self._folder / name).exists():
+                    raise TrailDamagedError(
+                        f"{self._folder} has a {name} but no state.json"
+                    )
+            state = TrailState(origin=self._key.key.name)
+            self._files.put("state.json", encode_state(state))
+            return state, None
+        state = decode_state(data)
+        if state.origin != self._key.key.name:
+            raise TrailDamagedError(
+                f"{self._folder} is the log {state.origin}; "
+                f"the key is that of {self._key.key.name}"
+            )
+        self._load_edge(state)
+        last = self._last_signed()
+        signed = last[1] if last is not None else None
+        if signed is None and state.signed is not None:
+            raise TrailDamagedError(
+                f"{self._folder / 'checkpoint'} is missing; "
+                f"one of {state.signed_size} records was published"
+            )
+        if signed is not None:
+            self._check_continues(signed, state.head, state.size)
+        if state.signed is not None and signed is not None:
+            self._check_continues(state.signed, signed, state.size)
+        return state, signed
+
+    def _load_edge(self, state: TrailState) -> None:
+        """Reads what is not full yet, and compares it with the state's root."""
+        reader = TreeReader(self._folder, state.size)
+        tree = CompactRange()
+        for level in reversed(range(level_count(state.size))):
+            count = state.size >> TILE_BITS * level
+            width = count % TILE_WIDTH
+            hashes = list(reader.tile(level, count // TILE_WIDTH)) if width else []
+            self._edge[:0] = [hashes]
+            for one in hashes:
+                tree.append(one, TILE_BITS * level)
+            known = state.frontier[: len(tree.frontier)]
+            if list(tree.frontier) != known:
+                name = tile_path(level, count // TILE_WIDTH, width)
+                raise TrailDamagedError(f"{name} is not the tile that was written")
+        if self._edge[-1] == [] and len(self._edge) > 1:
+            self._edge.pop()
+        if state.size % TILE_WIDTH:
+            records = reader.bundle(state.size // TILE_WIDTH)
+            self._bundle = list(map(encode_entry, records))
+
+    def _last_signed(self) -> tuple[bytes, TreeHead] | None:
+        note = read_checkpoint(self._folder)
+        if note is None:
+            return None
+        try:
+            checkpoint = parse_checkpoint(verified(note, [self._key])[0].body)
+        except NoteError as error:
+            raise TrailDamagedError(
+                f"{self._folder / 'checkpoint'} is damaged: {error.message}"
+            ) from error
+        if checkpoint.origin != self._key.key.name:
+            raise TrailDamagedError(
+                f"{self._folder / 'checkpoint'} is of {checkpoint.origin}"
+            )
+        return note, checkpoint.head
+
+    def _check_continues(self, old: TreeHead, new: TreeHead, here: int) -> None:
+        """Verifies with the tiles on disk that a tree begins with an older one."""
+        if max(old.size, new.size) > here:
+            raise TrailDamagedError(
+                f"a tree of {max(old.size, new.size)} records was signed, and "
+                f"{here} are here"
+            )
+        try:
+            path = TreeReader(self._folder, new.size).consistency(old.size)
+            verify_consistency(old, new, path)
+        except ProofError as error:
+            raise TrailDamagedError(
+                f"a tree of {old.size} records was signed that the log does not "
+                f"continue: {error.message}; nothing is signed"
+            ) from error
+
+    # -- writing -----------------------------------------------------------------
+
+    def _grow(self, records: Sequence[bytes]) -> list[tuple[str, bytes]]:
+        """Takes records in, and stages their bundles; returns the tiles."""
+        tiles: list[tuple[str, bytes]] = []
+        size = self._state.size
+        leaves, bundle = self._edge[0], self._bundle
+        for record in records:
+            bundle.append(encode_entry(record))
+            leaves.append(leaf_hash(record))
+            size += 1
+            if len(leaves) == TILE_WIDTH:
+                name = bundle_path(size // TILE_WIDTH - 1)
+                self._files.add(name, b"".join(bundle))
+                bundle.clear()
+                self._carry(size, tiles)
+        if records and bundle:
+            name = bundle_path(size // TILE_WIDTH, len(bundle))
+            self._files.add(name, b"".join(bundle))
+        grown = self._state.size
+        for level, hashes in enumerate(self._edge):
+            count = size >> TILE_BITS * level
+            if hashes and count != grown >> TILE_BITS * level:
+                name = tile_path(level, count // TILE_WIDTH, len(hashes))
+                tiles.append((name, b"".join(hashes)))
+        return tiles
+
+    def _carry(self, size: int, tiles: list[tuple[str, bytes]]) -> None:
+        """Completes the tile of leaves, and each above that it completes."""
+        level = 0
+        while len(self._edge[level]) == TILE_WIDTH:
+            hashes = self._edge[level]
+            number = (size >> TILE_BITS * (level + 1)) - 1
+            tiles.append((tile_path(level, number), b"".join(hashes)))
+            level += 1
+            if level == len(self._edge):
+                self._edge.append([])
+            self._edge[level].append(subtree_root(hashes))
+            hashes.clear()
+
+    def _put_state(self, size: int, positions: Mapping[str, Any]) -> TrailState:
+        tree = CompactRange()
+        for level in reversed(range(len(self._edge))):
+            for one in self._edge[level]:
+                tree.append(one, TILE_BITS * level)
+        assert tree.size == size  # noqa: S101  an invariant, never input
+        signed = self._signed
+        state = TrailState(
+            origin=self.origin,
+            size=size,
+            root=tree.root(),
+            frontier=list(tree.frontier),
+            signed_size=signed.size if signed is not None else 0,
+            signed_root=signed.root if signed is not None else b"",
+            swept=self._state.swept,
+            positions=dict(positions),
+        )
+        self._files.put("state.json", encode_state(state))
+        return state
+
+    def _sweep(self) -> None:
+        """Removes partial files of published trees that full ones replaced."""
+        before, now = self._state.swept, self._state.size
+        for number in range(before // TILE_WIDTH, now // TILE_WIDTH):
+            self._files.remove(bundle_path(number) + ".p")
+        for level in range(level_count(now)):
+            bits = TILE_BITS * (level + 1)
+            for number in range(before >> bits, now >> bits):
+                self._files.remove(tile_path(level, number) + ".p")
+        self._state = msgspec.structs.replace(self._state, swept=now)
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        if not self._usable:
+            raise TrailUnavailableError(
+                f"the trail {self._folder} failed before, or is closed: open it anew"
+            )
+        self._usable = False
+        with self._unavailable():
+            yield
+        self._usable = True
+
+    @contextmanager
+    def _unavailable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrailUnavailableError(
+                f"the trail {self._folder} cannot be written: {error.strerror}"
+            ) from error
