@@ -27,6 +27,7 @@ from comptroller.wire.raw import (
     texts_at,
     whole_at,
 )
+from comptroller.wire.response_items import WHOLE_ITEMS
 from comptroller.wire.routes import Operation, Route
 
 IMAGE_TOKENS_OPENAI: Final = 50_000
@@ -414,30 +415,7 @@ _RESPONSE_TOOLS: Final = frozenset(
     }
 )
 """Tools that the client runs."""
-_RESPONSE_ITEMS: Final = frozenset(
-    {
-        "message",
-        "function_call",
-        "function_call_output",
-        "custom_tool_call",
-        "custom_tool_call_output",
-        "local_shell_call",
-        "local_shell_call_output",
-        "shell_call",
-        "shell_call_output",
-        "apply_patch_call",
-        "apply_patch_call_output",
-        "computer_call",
-        "computer_call_output",
-        "mcp_list_tools",
-        "mcp_approval_request",
-        "mcp_approval_response",
-        "mcp_call",
-        "tool_search_call",
-        "tool_search_output",
-    }
-)
-"""Items that hold all that they stand for."""
+_RESPONSE_ITEMS: Final = WHOLE_ITEMS | {"message"}
 _CLIENT_TOOLS: Final = ("bash_", "text_editor_", "computer_", "memory_")
 _ANTHROPIC_PARTS: Final = frozenset(
     {

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from comptroller.core.errors import BadRequestError
 from comptroller.wire.prompt_json import Json, JsonObject, read_document
+from comptroller.wire.response_items import WHOLE_ITEMS
 from comptroller.wire.routes import Operation, Route
 
 REFERENCES_MAX: Final = 200
@@ -239,30 +240,8 @@ _AUTHORITY_END: Final = re.compile(r"[/\\?#]")
 _HOST: Final = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+")
 _FUNCTIONS: Final = frozenset({"", "function"})
 _SEALED: Final = frozenset({"reasoning", "compaction", "compaction_summary"})
-_WHOLE: Final = frozenset(
-    {
-        "function_call",
-        "function_call_output",
-        "custom_tool_call",
-        "custom_tool_call_output",
-        "local_shell_call",
-        "local_shell_call_output",
-        "shell_call",
-        "shell_call_output",
-        "apply_patch_call",
-        "apply_patch_call_output",
-        "computer_call",
-        "computer_call_output",
-        "mcp_list_tools",
-        "mcp_approval_request",
-        "mcp_approval_response",
-        "mcp_call",
-        "tool_search_call",
-        "tool_search_output",
-        "additional_tools",
-    }
-)
-"""Items that hold all that they stand for; any other is looked up by its id."""
+_WHOLE: Final = WHOLE_ITEMS | {"additional_tools"}
+"""Any other item is looked up by its id."""
 _OPENAI_NAMES: Final = {
     "previousresponseid": ObjectKind.RESPONSE,
     "conversation": ObjectKind.CONVERSATION,
