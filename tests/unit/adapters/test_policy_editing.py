@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,40 @@ def test_a_link_stays_a_link_and_a_file_keeps_its_rights(tmp_path: Path) -> None
     assert real.read_bytes() == b"after"
     assert real.stat().st_mode & 0o777 == 0o640
     assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_of_two_at_once_neither_is_lost(tmp_path: Path) -> None:
+    """Who is told that it was written finds it in the file."""
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+
+    def add(name: int) -> list[bytes]:
+        written = []
+        for number in range(150):
+            before, mine = file.read_bytes(), b"%d-%d;" % (name, number)
+            try:
+                replace_file(file, before, before + mine)
+            except ConflictError:
+                continue
+            written.append(mine)
+        return written
+
+    with ThreadPoolExecutor(4) as threads:
+        written = [one for found in threads.map(add, range(4)) for one in found]
+
+    assert written
+    assert sorted(file.read_bytes().split(b";")[:-1]) == sorted(
+        one.rstrip(b";") for one in written
+    )
+
+
+def test_what_a_killed_promotion_left_is_said(tmp_path: Path) -> None:
+    """It may be another one that is under way, so it is not removed."""
+    file, draft = tmp_path / "file", tmp_path / ".file.new"
+    file.write_bytes(b"before")
+    draft.write_bytes(b"half")
+
+    with pytest.raises(ConflictError, match=r"remove .*/\.file\.new"):
+        replace_file(file, b"before", b"after")
+
+    assert (file.read_bytes(), draft.read_bytes()) == (b"before", b"half")

@@ -65,17 +65,17 @@ def replace_file(path: Path, before: bytes, after: bytes) -> None:
     target = path.resolve()
     draft = target.with_name(f".{target.name}.new")
     try:
-        if target.read_bytes() != before:
-            raise ConflictError(f"{path} was changed meanwhile: nothing was written")
+        # Whoever has the draft is alone: only now what the file holds stays so.
         descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
+                _expect(target, before, path)
                 file.write(after)
                 file.flush()
                 os.fchmod(file.fileno(), target.stat().st_mode & 0o7777)
                 os.fsync(file.fileno())
             draft.replace(target)
-        except OSError:
+        except (ConflictError, OSError):
             with contextlib.suppress(OSError):
                 draft.unlink()
             raise
@@ -84,8 +84,18 @@ def replace_file(path: Path, before: bytes, after: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+    except FileExistsError as error:
+        raise ConflictError(
+            f"{path} cannot be written: another promotion is under way; if none is,"
+            f" one was killed: remove {draft}"
+        ) from error
     except OSError as error:
         raise ConflictError(f"{path} cannot be written: {error}") from error
+
+
+def _expect(target: Path, before: bytes, path: Path) -> None:
+    if target.read_bytes() != before:
+        raise ConflictError(f"{path} was changed meanwhile: nothing was written")
 
 
 def _part(tree: Mapping, id_: str) -> Mapping | None:
