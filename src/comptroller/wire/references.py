@@ -165,7 +165,7 @@ def _items(found: _Found, body: JsonObject) -> None:
     """Takes the items of a response's input that hold less than they stand for."""
     for field, value in body.items():
         listed = value if _folded(field) == "input" else None
-        for item in listed if isinstance(listed, list) else ():
+        for item in listed if isinstance(listed, list) else (listed,):
             if isinstance(item, dict) and _is_looked_up(item):
                 _take(found, ObjectKind.ITEM, "input.id", item)
 
@@ -173,6 +173,8 @@ def _items(found: _Found, body: JsonObject) -> None:
 def _openai(found: _Found, value: JsonObject) -> frozenset[str]:
     _named(found, value, _OPENAI_NAMES)
     kind = _kind_of(value)
+    if kind == "item_reference":
+        _take(found, ObjectKind.ITEM, "input.id", value)
     if kind not in _FUNCTIONS:
         return _OPENAI_CLOSED - {"parameters"}
     return _OPENAI_CLOSED
@@ -305,11 +307,11 @@ _OPENAI_MARKS: Final = (
     rb"(?:file|collection)_?ids",
     rb"vector_?store_?ids?",
     rb"container",
+    rb"previous_?response_?id",
 )
 _CHAT_MARKS: Final = _marks(*_OPENAI_MARKS, rb"audio")
 _RESPONSE_NAMES: Final = _marks(
     *_OPENAI_MARKS,
-    rb"previous_?response_?id",
     rb"conversation(?:_?id)?",
     rb"prompt",
     rb"request_?id",

@@ -38,6 +38,13 @@ def gemini(**members: object) -> dict[str, object]:
 
 NAMED: list[tuple[Route, dict[str, Any], list[tuple[ObjectKind, str]]]] = [
     (RESPONSES, {"previous_response_id": "resp_1"}, [(K.RESPONSE, "resp_1")]),
+    (RESPONSES, {"input": {"id": "msg_1"}}, [(K.ITEM, "msg_1")]),
+    (
+        RESPONSES,
+        {"input": [[{"type": "item_reference", "id": "msg_1"}]]},
+        [(K.ITEM, "msg_1")],
+    ),
+    (CHAT, {"previous_response_id": "resp_1"}, [(K.RESPONSE, "resp_1")]),
     (RESPONSES, {"request_id": "resp_1"}, [(K.RESPONSE, "resp_1")]),
     (RESPONSES, {"conversation": "conv_1"}, [(K.CONVERSATION, "conv_1")]),
     (RESPONSES, {"conversation": {"id": "conv_1"}}, [(K.CONVERSATION, "conv_1")]),
