@@ -24,8 +24,11 @@ from comptroller.core.registry import (
 )
 from comptroller.engine.administration import Administration, Parts
 from comptroller.engine.closing import close_dead
-from comptroller.engine.ledger import LedgerParts
+from comptroller.engine.control import Control, ControlParts
+from comptroller.engine.ledger import Ledger, LedgerParts
+from comptroller.engine.policy_ports import BundleFile
 from comptroller.engine.projection import Projector
+from comptroller.engine.records import Actor
 from comptroller.engine.recovery import recover
 from comptroller.engine.snapshot import Snapshot, decode
 from comptroller.testing.cards import InMemoryCards
@@ -36,6 +39,7 @@ from comptroller.testing.store import InMemoryStore
 from comptroller.testing.system import FakeClock, SeededEntropy, SequentialIds
 
 RATES_SOURCE = "fake-prices 1"
+ADA = Actor(person="ada", account="root@test")
 
 
 def small_registry(
@@ -156,6 +160,37 @@ class FakeSite:
             raise LookupError("nothing was published")
         return decode(self.published.content)
 
+    def control(self, ledger: Ledger) -> Control:
+        """The control process over all this."""
+        return Control(
+            ControlParts(
+                administration=self.administration,
+                store=self.store,
+                reader=self.journals,
+                projector=self.projector,
+                recover=self.recover,
+                ledger=ledger,
+                journal_failed=lambda: self.open_journal().failed,
+                clock=self.clock,
+            )
+        )
+
+    def publish_policy(self, *files: BundleFile) -> str:
+        """Publishes a bundle that is fit, as Ada; its revision.
+
+        Raises:
+            RuntimeError: it is not published.
+        """
+        result = self.administration.policies.publish(files, "", ADA)
+        if result.state != "published":
+            raise RuntimeError(f"the bundle is {result.state}")
+        return result.revision
+
+    def policy_in_force(self) -> str | None:
+        """The revision that workers decide by now; None: no policy is active."""
+        policy = self.snapshot().policy
+        return None if policy is None else policy.revision
+
     def _compile(self, registry: Registry, now_ns: int) -> RateCard:
         rates = ModelRates("small-1", (Step(0, {"input": self.price_pico_usd}),))
         models: dict[str, dict[str, ModelRates]] = {
@@ -165,3 +200,10 @@ class FakeSite:
         if changes_ns is not None and changes_ns <= now_ns:
             changes_ns = None
         return rate_card(RATES_SOURCE, models, None, changes_ns)
+
+
+def applied_site() -> FakeSite:
+    """A process with a small configuration, which Ada has applied."""
+    site = FakeSite()
+    site.administration.apply(small_registry(), "sha256:1", ADA)
+    return site

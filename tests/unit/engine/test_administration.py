@@ -19,18 +19,20 @@ from comptroller.core.errors import (
 )
 from comptroller.engine.administration import OVERLAP_MAX_NS
 from comptroller.engine.records import Actor
-from comptroller.testing.administration import FakeSite, small_registry
+from comptroller.testing.administration import (
+    ADA,
+    FakeSite,
+    applied_site,
+    small_registry,
+)
 
 HOUR_NS = 3600 * 10**9
-ADA = Actor(person="ada", account="root@test")
 NOBODY = Actor(person=None, account="root@test")
 
 
 @pytest.fixture
 def site() -> FakeSite:
-    made = FakeSite()
-    made.administration.apply(small_registry(), "sha256:1", ADA)
-    return made
+    return applied_site()
 
 
 def held(site: FakeSite, credential_id: str) -> Credential:

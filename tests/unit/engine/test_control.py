@@ -12,36 +12,27 @@ import pytest
 from comptroller.core.errors import StoreUnavailableError
 from comptroller.engine import commands
 from comptroller.engine.commands import Issue
-from comptroller.engine.control import Control, ControlParts
+from comptroller.engine.control import Control
 from comptroller.engine.leasing import AskLeases
 from comptroller.engine.ledger import Ledger
 from comptroller.engine.objects import IDS_MAX, AskedObject, Whose
 from comptroller.engine.policy_ports import BundleFile, CheckedBundle
 from comptroller.engine.projection import Projector
-from comptroller.engine.records import Actor
-from comptroller.testing.administration import FakeSite, small_registry
+from comptroller.testing.administration import (
+    ADA,
+    FakeSite,
+    applied_site,
+)
 from comptroller.testing.ledger_script import LedgerScript
 from comptroller.testing.policy_life import bundle_file, check_plainly
 from comptroller.testing.system import SequentialIds
 from comptroller.testing.timers import FakeTimers
 
-ADA = Actor(person="ada", account="root@test")
 ISSUE = Issue("checkout", "ada", None, "ada")
 
 
 def control_of(site: FakeSite) -> Control:
-    return Control(
-        ControlParts(
-            administration=site.administration,
-            store=site.store,
-            reader=site.journals,
-            projector=site.projector,
-            recover=site.recover,
-            ledger=Ledger(site.ledger, FakeTimers(site.clock)),
-            journal_failed=lambda: site.open_journal().failed,
-            clock=site.clock,
-        )
-    )
+    return site.control(Ledger(site.ledger, FakeTimers(site.clock)))
 
 
 def ask(control: Control, command: commands.Command) -> Any:  # noqa: ANN401  JSON
@@ -51,9 +42,7 @@ def ask(control: Control, command: commands.Command) -> Any:  # noqa: ANN401  JS
 
 @pytest.fixture
 def site() -> FakeSite:
-    made = FakeSite()
-    made.administration.apply(small_registry(), "sha256:1", ADA)
-    return made
+    return applied_site()
 
 
 def record_only(site: FakeSite) -> None:

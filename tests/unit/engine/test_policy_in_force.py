@@ -9,34 +9,25 @@ from comptroller.engine import commands, replies
 from comptroller.engine.commands import Act, Administrator, Result
 from comptroller.engine.policy_history import policy_history
 from comptroller.engine.policy_life import UNAVAILABLE
-from comptroller.engine.policy_ports import BundleFile, active_policy
+from comptroller.engine.policy_ports import active_policy
 from comptroller.engine.records import Actor
-from comptroller.testing.administration import FakeSite, small_registry
+from comptroller.testing.administration import (
+    ADA,
+    FakeSite,
+    applied_site,
+    small_registry,
+)
 from comptroller.testing.policy_life import BAD, FAILING, bundle_file
 from comptroller.testing.script import Script
 from comptroller.testing.store import InMemoryStore
 
-ADA = Actor(person="ada", account="root@test")
 GRACE = Actor(person="grace", account="root@test")
 ONE = bundle_file(content=b"one")
 
 
 @pytest.fixture
 def site() -> FakeSite:
-    made = FakeSite()
-    made.administration.apply(small_registry(), "sha256:1", ADA)
-    return made
-
-
-def published(site: FakeSite, *files: BundleFile) -> str:
-    result = site.administration.policies.publish(files or (ONE,), "", ADA)
-    assert result.state == "published"
-    return result.revision
-
-
-def in_force(site: FakeSite) -> str | None:
-    policy = site.snapshot().policy
-    return None if policy is None else policy.revision
+    return applied_site()
 
 
 # -- what stays ----------------------------------------------------------------
@@ -44,18 +35,18 @@ def in_force(site: FakeSite) -> str | None:
 
 def test_other_acts_and_restarts_keep_the_policy(site: FakeSite) -> None:
     """Every snapshot has it: after an issue, an apply, a restart, a lost store."""
-    revision = published(site)
+    revision = site.publish_policy(ONE)
     site.administration.policies.activate(revision, GRACE)
     site.administration.issue("checkout", "ada", None, ADA)
-    assert in_force(site) == revision
+    assert site.policy_in_force() == revision
     site.administration.apply(small_registry(purpose="new"), "sha256:2", ADA)
-    assert in_force(site) == revision
+    assert site.policy_in_force() == revision
     site = site.again()
-    assert in_force(site) == revision
+    assert site.policy_in_force() == revision
     site.store = InMemoryStore()
     site.published.content = None
     site = site.again()
-    assert in_force(site) == revision
+    assert site.policy_in_force() == revision
     row = active_policy(site.store)
     assert row is not None
     assert row.author == "ada"
@@ -65,20 +56,20 @@ def test_an_activation_that_was_only_recorded_takes_effect_later(
     site: FakeSite,
 ) -> None:
     """A process that dies before it projects loses nothing: the next one does."""
-    revision = published(site)
+    revision = site.publish_policy(ONE)
     other = FakeSite(site)
     parts = other.administration._parts
     other.administration._parts = parts._replace(project=lambda _: None)
     other.administration.policies.activate(revision, GRACE)
     assert active_policy(site.store) is None
-    assert in_force(other.again()) == revision
+    assert other.again().policy_in_force() == revision
 
 
 def test_lost_content_of_the_active_policy_goes_on_from_the_last_publication(
     site: FakeSite,
 ) -> None:
     """The old sets stay in force and the trouble is told, until they are put back."""
-    revision = published(site)
+    revision = site.publish_policy(ONE)
     site.administration.policies.activate(revision, GRACE)
     before = site.snapshot().policy
     site.archive.kept.clear()
@@ -94,7 +85,7 @@ def test_lost_content_of_the_active_policy_goes_on_from_the_last_publication(
 
 def test_without_any_content_everything_is_denied(site: FakeSite) -> None:
     """Archive and publication lost: a policy without sets, never no policy."""
-    revision = published(site)
+    revision = site.publish_policy(ONE)
     site.administration.policies.activate(revision, GRACE)
     before = site.snapshot().policy
     site.archive.kept.clear()
@@ -109,7 +100,7 @@ def test_without_any_content_everything_is_denied(site: FakeSite) -> None:
 
 def test_a_forged_publication_is_not_taken_for_the_policy(site: FakeSite) -> None:
     """What replaces lost content has to be what was recorded."""
-    revision = published(site)
+    revision = site.publish_policy(ONE)
     site.administration.policies.activate(revision, GRACE)
     site.archive.kept.clear()
     assert site.published.content is not None
@@ -141,9 +132,9 @@ def test_acts_on_policies_survive_the_wire(site: FakeSite) -> None:
     assert (len(refused.problems), refused.failed[0].name) == (1, "a case")
     assert str(refused.problems[0]).endswith("hint: put it right")
     administrator.activate_policy(made.revision, "grace")
-    assert in_force(site) == made.revision
+    assert site.policy_in_force() == made.revision
     administrator.deactivate_policy("ada", "why", "grace")
-    assert in_force(site) is None
+    assert site.policy_in_force() is None
 
 
 def test_history_tells_the_newest_first(site: FakeSite) -> None:
@@ -204,7 +195,7 @@ def test_any_order_of_acts_on_policies_gives_what_a_replay_gives(
         policies = site.administration.policies
         site.clock.advance(1)
         if act == "publish":
-            made.append(published(site, bundle_file(content=b"%d" % number)))
+            made.append(site.publish_policy(bundle_file(content=b"%d" % number)))
         elif act == "activate" and made:
             wanted = policies.activate(made[number % len(made)], GRACE).revision
         elif act == "end" and wanted is not None:
@@ -216,5 +207,5 @@ def test_any_order_of_acts_on_policies_gives_what_a_replay_gives(
             if act == "rebuild":
                 site.store = InMemoryStore()
             site = site.again()
-        assert in_force(site) == wanted
+        assert site.policy_in_force() == wanted
     assert {one.revision for one in site.store.policies()} == set(made)

@@ -18,10 +18,14 @@ from comptroller.core.registry import Registry
 from comptroller.engine.policy_life import BUNDLE_BYTES_MAX, FILES_MAX
 from comptroller.engine.policy_ports import BundleFile
 from comptroller.engine.records import RECORD_BYTES_MAX, Actor
-from comptroller.testing.administration import FakeSite, small_registry
+from comptroller.testing.administration import (
+    ADA,
+    FakeSite,
+    applied_site,
+    small_registry,
+)
 from comptroller.testing.policy_life import BAD, FAILING, bundle_file
 
-ADA = Actor(person="ada", account="root@test")
 GRACE = Actor(person="grace", account="root@test")
 ONE, OTHER = bundle_file(content=b"one"), bundle_file(content=b"other")
 
@@ -36,15 +40,7 @@ def separated(
 
 @pytest.fixture
 def site() -> FakeSite:
-    made = FakeSite()
-    made.administration.apply(small_registry(), "sha256:1", ADA)
-    return made
-
-
-def published(site: FakeSite, *files: BundleFile) -> str:
-    result = site.administration.policies.publish(files or (ONE,), "", ADA)
-    assert result.state == "published"
-    return result.revision
+    return applied_site()
 
 
 def types(site: FakeSite) -> list[str]:
@@ -57,11 +53,6 @@ def types(site: FakeSite) -> list[str]:
 
 def last_data(site: FakeSite) -> Any:  # noqa: ANN401  JSON
     return json.loads(site.open_journal().records[-1].line)["data"]
-
-
-def in_force(site: FakeSite) -> str | None:
-    policy = site.snapshot().policy
-    return None if policy is None else policy.revision
 
 
 # -- publish -------------------------------------------------------------------
@@ -83,12 +74,12 @@ def test_a_fit_bundle_is_kept_and_recorded_and_decides_nothing(site: FakeSite) -
     assert data["parts"] == ["allow.b", "allow.a"]
     assert data["revision"] == result.revision
     assert result.revision in site.archive.kept
-    assert in_force(site) is None
+    assert site.policy_in_force() is None
 
 
 def test_publishing_the_same_again_changes_nothing(site: FakeSite) -> None:
     """The first author stays, and there is no second record."""
-    revision = published(site)
+    revision = site.publish_policy(ONE)
     count = len(site.open_journal().records)
     again = site.administration.policies.publish((ONE,), "again", GRACE)
     assert (again.state, again.revision, again.author) == ("known", revision, "ada")
@@ -107,7 +98,7 @@ def test_a_bundle_that_is_not_fit_is_only_recorded_as_refused(
     site: FakeSite, file: BundleFile, problems: int, failed: int, reason: str
 ) -> None:
     """Problems, failing cases and unknown owners refuse it; nothing is kept of it."""
-    first = published(site)
+    first = site.publish_policy(ONE)
     site.administration.policies.activate(first, GRACE)
     before = site.published.content
     result = site.administration.policies.publish((file,), "", ADA)
@@ -204,7 +195,7 @@ def test_what_cannot_be_kept_is_not_recorded(site: FakeSite) -> None:
 
 def test_an_activated_bundle_is_in_the_snapshot(site: FakeSite) -> None:
     """Workers get its revision and its sets; the record names both people."""
-    revision = published(site)
+    revision = site.publish_policy(ONE)
     result = site.administration.policies.activate(revision[:13], GRACE)
     assert (result.revision, result.previous) == (revision, None)
     policy = site.snapshot().policy
@@ -222,10 +213,10 @@ def test_an_activated_bundle_is_in_the_snapshot(site: FakeSite) -> None:
 def test_an_earlier_bundle_is_activated_again(site: FakeSite) -> None:
     """A rollback is an activation; activating what is active changes nothing."""
     policies = site.administration.policies
-    first, second = published(site), published(site, OTHER)
+    first, second = site.publish_policy(ONE), site.publish_policy(OTHER)
     for revision in (first, second, first):
         policies.activate(revision, GRACE)
-        assert in_force(site) == revision
+        assert site.policy_in_force() == revision
     count = len(site.open_journal().records)
     again = policies.activate(first, GRACE)
     assert (again.previous, again.revision) == (first, first)
@@ -250,10 +241,10 @@ def test_who_wrote_it_approves_it_only_where_duties_are_not_separated(
     """Unless set, duties are separated as soon as there are two people."""
     site = FakeSite()
     site.administration.apply(separated(wanted, people), "sha256:1", ADA)
-    revision = published(site)
+    revision = site.publish_policy(ONE)
     if is_allowed:
         site.administration.policies.activate(revision, ADA)
-        assert in_force(site) == revision
+        assert site.policy_in_force() == revision
         assert last_data(site)["separation_of_duties"] is False
         return
     count = len(site.open_journal().records)
@@ -261,14 +252,14 @@ def test_who_wrote_it_approves_it_only_where_duties_are_not_separated(
     with pytest.raises(ConflictError, match=f"ada wrote it.*with one of {others}"):
         site.administration.policies.activate(revision, ADA)
     assert len(site.open_journal().records) == count
-    assert in_force(site) is None
+    assert site.policy_in_force() is None
 
 
 def test_a_revision_is_named_by_its_beginning(site: FakeSite) -> None:
     """As far as it takes to tell it from others; nothing else is guessed."""
     policies = site.administration.policies
     files = [bundle_file(content=b"%d" % number) for number in range(3)]
-    revisions = [published(site, file) for file in files]
+    revisions = [site.publish_policy(file) for file in files]
     short = revisions[1].removeprefix("sha256:")[:8].upper()
     assert policies.activate(short, GRACE).revision == revisions[1]
     with pytest.raises(NotFoundError, match="policy history"):
@@ -284,7 +275,7 @@ def test_a_revision_is_named_by_its_beginning(site: FakeSite) -> None:
 
 def test_an_approver_must_be_declared(site: FakeSite) -> None:
     """Nobody approves in the name of somebody whom no configuration declares."""
-    revision = published(site)
+    revision = site.publish_policy(ONE)
     policies = site.administration.policies
     with pytest.raises(NotFoundError, match="did you mean grace"):
         policies.activate(revision, Actor(person="graze", account="a@b"))
@@ -295,8 +286,8 @@ def test_an_approver_must_be_declared(site: FakeSite) -> None:
 def test_an_owner_who_has_left_is_in_the_way(site: FakeSite) -> None:
     """A set in force has a living owner: at its activation, and as long as it is."""
     policies = site.administration.policies
-    first = published(site, bundle_file("alan"))
-    second = published(site, OTHER)
+    first = site.publish_policy(bundle_file("alan"))
+    second = site.publish_policy(OTHER)
     without = small_registry(people=("ada", "grace"))
     policies.activate(first, GRACE)
     with pytest.raises(ConflictError, match="person alan owns policy set a"):
@@ -305,7 +296,7 @@ def test_an_owner_who_has_left_is_in_the_way(site: FakeSite) -> None:
     assert site.administration.apply(without, "sha256:2", ADA).revision == 2
     with pytest.raises(NotFoundError, match="no person 'alan'"):
         policies.activate(first, GRACE)
-    assert in_force(site) == second
+    assert site.policy_in_force() == second
 
 
 @pytest.mark.parametrize("damage", ["lost", "changed", "not JSON"])
@@ -314,7 +305,7 @@ def test_content_that_is_not_what_was_kept_is_not_activated(
 ) -> None:
     """The old policy stays, nothing is recorded, and publishing it again mends it."""
     policies = site.administration.policies
-    first, second = published(site), published(site, OTHER)
+    first, second = site.publish_policy(ONE), site.publish_policy(OTHER)
     policies.activate(first, GRACE)
     if damage == "lost":
         del site.archive.kept[second]
@@ -325,10 +316,10 @@ def test_content_that_is_not_what_was_kept_is_not_activated(
     with pytest.raises(ContentUnavailableError):
         policies.activate(second, GRACE)
     assert len(site.open_journal().records) == count
-    assert in_force(site) == first
+    assert site.policy_in_force() == first
     assert policies.publish((OTHER,), "", GRACE).state == "known"
     policies.activate(second, GRACE)
-    assert in_force(site) == second
+    assert site.policy_in_force() == second
 
 
 # -- deactivate ----------------------------------------------------------------
@@ -337,7 +328,7 @@ def test_content_that_is_not_what_was_kept_is_not_activated(
 def test_going_back_to_no_policy_is_approved_and_recorded(site: FakeSite) -> None:
     """Two people and a reason; after it workers decide by none."""
     policies = site.administration.policies
-    revision = published(site)
+    revision = site.publish_policy(ONE)
     with pytest.raises(ConflictError, match="no policy is active"):
         policies.deactivate("ada", "why", GRACE)
     policies.activate(revision, GRACE)
@@ -347,12 +338,12 @@ def test_going_back_to_no_policy_is_approved_and_recorded(site: FakeSite) -> Non
         policies.deactivate("ada", " ", GRACE)
     with pytest.raises(NotFoundError, match="adda"):
         policies.deactivate("adda", "why", GRACE)
-    assert in_force(site) == revision
+    assert site.policy_in_force() == revision
     ended = policies.deactivate("ada", "a wrong ceiling", GRACE)
     assert (ended.revision, ended.previous) == (None, revision)
-    assert in_force(site) is None
+    assert site.policy_in_force() is None
     assert last_data(site)["note"] == "a wrong ceiling"
     site = site.again()
-    assert in_force(site) is None
+    assert site.policy_in_force() is None
     site.administration.policies.activate(revision, GRACE)
-    assert in_force(site) == revision
+    assert site.policy_in_force() == revision

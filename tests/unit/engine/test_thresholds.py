@@ -15,7 +15,7 @@ from comptroller.core.registry import (
     Window,
 )
 from comptroller.engine import records
-from comptroller.engine.control import REACHED_EVERY_S, Control, ControlParts
+from comptroller.engine.control import REACHED_EVERY_S, Control
 from comptroller.engine.snapshot import ReachedThreshold
 from comptroller.testing.ledger_site import ADA, Holder, LedgerSite
 from comptroller.testing.lessee import limited_registry
@@ -27,21 +27,6 @@ STEPS = (Downgrade(80, ModelId("cheap")), Downgrade(95, ModelId("cheapest")))
 def limited(limit: int = 100, *alerts: int) -> Registry:
     window = Window(limit, "month")
     return limited_registry(Budget((window,), alerts, on_threshold=STEPS))
-
-
-def control_of(site: LedgerSite) -> Control:
-    return Control(
-        ControlParts(
-            administration=site.administration,
-            store=site.store,
-            reader=site.journals,
-            projector=site.projector,
-            recover=site.recover,
-            ledger=site.centre,
-            journal_failed=lambda: False,
-            clock=site.clock,
-        )
-    )
 
 
 def told(site: LedgerSite) -> list[ReachedThreshold]:
@@ -65,7 +50,7 @@ def look(site: LedgerSite, control: Control) -> int:
 
 def test_a_threshold_is_told_as_soon_as_it_is_reached(site: LedgerSite) -> None:
     """With the highest share of its window, and with one publication each."""
-    control, holder = control_of(site), Holder(site)
+    control, holder = site.control(site.centre), Holder(site)
     holder.ask({MONTH: 100})
     holder.spend("r1", 79, [MONTH], 79)
     before = look(site, control)
@@ -82,7 +67,7 @@ def test_a_threshold_is_told_as_soon_as_it_is_reached(site: LedgerSite) -> None:
 
 def test_what_is_only_held_reaches_nothing(site: LedgerSite) -> None:
     """It may come free again; what a lost process may have spent counts as spent."""
-    control, holder = control_of(site), Holder(site)
+    control, holder = site.control(site.centre), Holder(site)
     holder.ask({MONTH: 90})
     holder.spend("r1", 90, [MONTH], None)
     look(site, control)
@@ -97,7 +82,7 @@ def test_what_is_only_held_reaches_nothing(site: LedgerSite) -> None:
 
 def test_publications_for_thresholds_are_bounded(site: LedgerSite) -> None:
     """What is reached between two of them is told by the next one."""
-    control, holder = control_of(site), Holder(site)
+    control, holder = site.control(site.centre), Holder(site)
     holder.ask({MONTH: 100})
     holder.spend("r1", 80, [MONTH], 80)
     site.project(*site.journals.sources())
@@ -116,7 +101,7 @@ def test_a_raised_limit_takes_it_back_and_a_lower_one_brings_it(
     site: LedgerSite,
 ) -> None:
     """With the apply itself: its snapshot says so already."""
-    control, holder = control_of(site), Holder(site)
+    control, holder = site.control(site.centre), Holder(site)
     holder.ask({MONTH: 100})
     holder.spend("r1", 80, [MONTH], 80)
     look(site, control)
@@ -130,7 +115,7 @@ def test_a_raised_limit_takes_it_back_and_a_lower_one_brings_it(
 
 def test_a_new_window_begins_anew(site: LedgerSite) -> None:
     """The account of the last one is told no more."""
-    control, holder = control_of(site), Holder(site)
+    control, holder = site.control(site.centre), Holder(site)
     holder.ask({MONTH: 100})
     holder.spend("r1", 80, [MONTH], 80)
     look(site, control)
@@ -148,7 +133,7 @@ def test_the_next_process_tells_the_same(site: LedgerSite) -> None:
     after = site.anew()
     assert told(after) == [ReachedThreshold(MONTH, 80)]
     before = after.snapshot().sequence
-    assert look(after, control_of(after)) == before
+    assert look(after, after.control(after.centre)) == before
 
 
 def test_credentials_reach_their_own_thresholds(site: LedgerSite) -> None:
@@ -165,7 +150,7 @@ def test_credentials_reach_their_own_thresholds(site: LedgerSite) -> None:
     holder.ask(dict.fromkeys(accounts, 100))
     for account in accounts:
         holder.spend(f"r-{account}", 90, [account], 90)
-    look(site, control_of(site))
+    look(site, site.control(site.centre))
     assert {one.account for one in told(site)} == set(accounts)
     site.administration.revoke(keys[0].credential_id, "leaked", ADA)
     assert [one.account for one in told(site)] == accounts[1:]
