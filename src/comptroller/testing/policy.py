@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 
 from comptroller.core.policy.expression import ExpressionError, FlatFacts
+from comptroller.core.policy.rules import AllowTable
 from comptroller.core.policy.schema import neutral_facts
+
+EVERYTHING = AllowTable("allow.all", {"*": frozenset({"*"})})
+"""Allows every model to everybody."""
 
 
 class PythonExpression:

@@ -20,9 +20,7 @@ from comptroller.core.policy.rules import (
     Selector,
 )
 from comptroller.core.policy.schema import FIELDS, Kind, flatten
-from comptroller.testing.policy import PythonExpression, facts_with
-
-EVERYTHING = AllowTable("allow.all", {"*": frozenset({"*"})})
+from comptroller.testing.policy import EVERYTHING, PythonExpression, facts_with
 
 
 def says(value: object) -> PythonExpression:

@@ -5,7 +5,6 @@ import pytest
 from comptroller.core.policy.decide import Effect, PolicyDecision, decide
 from comptroller.core.policy.prompt import needs_scan, neutral_section
 from comptroller.core.policy.rules import (
-    AllowTable,
     CeilingRule,
     EnvironmentTable,
     Mode,
@@ -16,9 +15,8 @@ from comptroller.core.policy.rules import (
     Rule,
     Selector,
 )
-from comptroller.testing.policy import PythonExpression, facts_with
+from comptroller.testing.policy import EVERYTHING, PythonExpression, facts_with
 
-EVERYTHING = AllowTable("allow.all", {"*": frozenset({"*"})})
 AGENTS = Selector((("principal.kind", frozenset({"agent"})),))
 SECRET = [["secret.jwt", "user/last"]]
 

@@ -10,18 +10,16 @@ import pytest
 from comptroller.core.policy.decide import decide
 from comptroller.core.policy.prompt import neutral_section
 from comptroller.core.policy.rules import (
-    AllowTable,
     Mode,
     Policy,
     PolicySet,
     PromptRestriction,
     Selector,
 )
-from comptroller.testing.policy import facts_with
+from comptroller.testing.policy import EVERYTHING, facts_with
 
 ROUNDS = 2000
 """For each of five seeds."""
-EVERYTHING = AllowTable("allow.all", {"*": frozenset({"*"})})
 AGENTS = Selector((("principal.kind", frozenset({"agent"})),))
 DIGESTS = ("a" * 64, "b" * 64)
 NAMES = ("run", "run_x", "shell", "m", "n")

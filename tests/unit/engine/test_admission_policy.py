@@ -7,12 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comptroller.core.credential import Credential, CredentialId, Secret, hash_secret
 from comptroller.core.policy.decide import decide
 from comptroller.core.policy.plain import plain_set
 from comptroller.core.policy.prompt import Match
 from comptroller.core.policy.rules import (
-    AllowTable,
     CeilingRule,
     EnvironmentTable,
     Mode,
@@ -31,7 +29,6 @@ from comptroller.core.registry import (
     Provider,
     ProviderId,
     Registry,
-    ServiceId,
 )
 from comptroller.engine import records
 from comptroller.engine.admission import Admission
@@ -42,16 +39,12 @@ from comptroller.engine.policy_facts import UNLISTED_DIGEST, restored
 from comptroller.engine.snapshot import ActivePolicy, Snapshot
 from comptroller.engine.verdicts import Admitted, Ask, Missing, Refused
 from comptroller.testing.answered import CARD, acme
-from comptroller.testing.policy import PythonExpression
+from comptroller.testing.deployed import CREDENTIAL, SERVICE
+from comptroller.testing.policy import EVERYTHING, PythonExpression
 from comptroller.testing.routes import CHAT, MESSAGES
 from comptroller.testing.system import FixedSecrets
 
 NOW_NS = 1_760_000_000_000_000_000
-SERVICE = ServiceId("checkout-assistant")
-CREDENTIAL = Credential(
-    CredentialId("c1"), SERVICE, "ada", 0, (Secret(hash_secret("good"), 0),)
-)
-EVERYTHING = AllowTable("allow.all", {"*": frozenset({"*"})})
 REVISION = "sha256:" + "ab" * 32
 SECRET_TEXT = "the merger with Initech is on Friday"
 
