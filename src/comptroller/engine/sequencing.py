@@ -1,0 +1,407 @@
+"""Sequencing: brings every journal's records into the trail, each exactly once.
+
+An entry is the exact bytes of a journal's line. How far each journal is in the
+trail is kept with the trail itself, so a kill at any moment loses nothing and
+repeats nothing. What is wrong with a journal becomes an entry, too, and stops
+neither the trail nor the other journals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from comptroller.core.errors import JournalUnavailableError, TrailDamagedError
+from comptroller.core.timestamps import rfc3339
+from comptroller.engine import records, trail_records
+from comptroller.engine.ports import Clock, JournalReader, JournalRecord
+from comptroller.engine.trail_ports import (
+    ENDED,
+    LOST,
+    OPEN,
+    SourcePosition,
+    TrailLog,
+    TrailPlaces,
+)
+from comptroller.engine.trail_records import TrailGap, TrailStarted
+
+BATCH_RECORDS: Final = 5000
+BATCH_BYTES: Final = 4 * 1024 * 1024
+SHARE_BYTES: Final = 1024 * 1024
+"""So much of one journal before the next one has its turn."""
+IDS_KEPT: Final = 8192
+"""Ids of a living journal that are known; one that comes again later than this is
+found by `comptroller audit verify`, which knows all."""
+POLL_S: Final = 0.25
+PUBLISH_EVERY_S: Final = 0.5
+"""Between checkpoints while records come in. A record is in one within
+POLL_S + PUBLISH_EVERY_S + the time of one batch after it is durable."""
+HEARTBEAT_S: Final = 30.0
+"""A trail in which nothing happens is signed anew, so that all see that it lives."""
+_START: Final = SourcePosition(0, 0)
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What of a record is looked at."""
+
+    id: str
+    source: str
+    sequence: str
+
+
+_read_head: Final = msgspec.json.Decoder(_Head).decode
+
+
+class _Run(NamedTuple):
+    """Records in sequence that become entries one after another."""
+
+    source: str
+    sequence: int
+    begin: int
+    length: int
+
+
+class _Batch:
+    """Entries that will be appended together."""
+
+    def __init__(self, size: int) -> None:
+        self.entries: list[bytes] = []
+        self.positions: dict[str, SourcePosition] = {}
+        self.runs: list[_Run] = []
+        self.bytes = 0
+        self._size = size
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.entries) >= BATCH_RECORDS or self.bytes >= BATCH_BYTES
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there is likely more: no journal gives more than its share."""
+        return self.is_full or self.bytes >= SHARE_BYTES // 2
+
+    @property
+    def index(self) -> int:
+        """Of the next entry."""
+        return self._size + len(self.entries)
+
+    def add(self, entry: bytes) -> None:
+        self.entries.append(entry)
+        self.bytes += len(entry)
+
+    def close_run(self, source: str, sequence: int, begin: int) -> None:
+        """Notes the entries from an index on as one run that ends before sequence."""
+        count = self.index - begin
+        if count:
+            self.runs.append(_Run(source, sequence - count, begin, count))
+
+
+class Sequencer:
+    """Merges the journals of a reader into a log."""
+
+    def __init__(
+        self, reader: JournalReader, log: TrailLog, places: TrailPlaces, clock: Clock
+    ) -> None:
+        """Goes on where the log is.
+
+        Raises:
+            TrailDamagedError: the log's positions cannot be understood.
+        """
+        self._reader = reader
+        self._log = log
+        self._places = places
+        self._clock = clock
+        self._positions = _restored(log.positions)
+        self._turn = 0
+        self._has_started = False
+        self._ids: dict[str, OrderedDict[str, None]] = {}
+        self.is_behind = False
+        """Whether the last step left something, as far as it can tell."""
+        self.unreadable: dict[str, str] = {}
+        """Journals that could not be read at the last step, and why."""
+
+    def step(self) -> int:
+        """Appends one batch.
+
+        Returns:
+            How many entries it appended; 0: there was nothing new.
+
+        Raises:
+            TrailUnavailableError: not known whether it was done: open all anew.
+        """
+        batch = _Batch(self._log.size)
+        for source in self._in_turn():
+            if batch.is_full:
+                break
+            try:
+                self._take(source, batch)
+            except JournalUnavailableError as error:
+                self.unreadable[source] = error.message
+            else:
+                self.unreadable.pop(source, None)
+        if batch.entries or batch.positions:
+            after = {**self._positions, **batch.positions}
+            self._log.append(batch.entries, after)
+            self._positions = after
+        for run in batch.runs:
+            self._places.note(*run)
+        for source, position in batch.positions.items():
+            if position.state != OPEN:
+                self._ids.pop(source, None)
+        self.is_behind = batch.is_large
+        return len(batch.entries)
+
+    def _in_turn(self) -> Iterator[str]:
+        positions = self._positions
+        present = self._reader.sources()
+        live = [one for one in present if positions.get(one, _START).state == OPEN]
+        if live:
+            self._turn = (self._turn + 1) % len(live)
+            yield from live[self._turn :]
+            yield from live[: self._turn]
+        known = set(present)
+        yield from (
+            source
+            for source, position in positions.items()
+            if position.state == OPEN
+            and source not in known
+            and source != trail_records.TRAIL_SOURCE
+        )
+
+    def _take(self, source: str, batch: _Batch) -> None:
+        """Takes the next part of a journal."""
+        position = self._positions.get(source, _START)
+        try:
+            run = self._reader.read(source, position.offset, SHARE_BYTES)
+        except JournalUnavailableError:
+            if source in self._reader.sources():
+                raise
+            self._lose(source, position, trail_records.MISSING, "no journal", batch)
+            return
+        if not run:
+            # What a process wrote before it died may have come after the read.
+            if not self._reader.is_dead(source):
+                return
+            run = self._reader.read(source, position.offset, SHARE_BYTES)
+        if run:
+            self._take_run(source, position, run, batch)
+        else:
+            self._end(source, position, batch)
+
+    def _end(self, source: str, position: SourcePosition, batch: _Batch) -> None:
+        """A dead process's journal has no whole record left."""
+        size = self._reader.size(source)
+        if size < position.offset:
+            found = f"{size} bytes of {position.offset}"
+            self._lose(source, position, trail_records.SHRUNK, found, batch)
+            return
+        if size > position.offset:
+            found = f"{size - position.offset} bytes without an end"
+            self._note_gap(source, position, trail_records.TORN, found, batch)
+        batch.positions[source] = SourcePosition(size, position.sequence, ENDED)
+
+    def _lose(
+        self,
+        source: str,
+        position: SourcePosition,
+        reason: str,
+        found: str,
+        batch: _Batch,
+    ) -> None:
+        self._note_gap(source, position, reason, found, batch)
+        batch.positions[source] = position._replace(state=LOST)
+
+    def _take_run(
+        self,
+        source: str,
+        position: SourcePosition,
+        run: Sequence[JournalRecord],
+        batch: _Batch,
+    ) -> None:
+        expected = position.sequence
+        ids = self._ids.setdefault(source, OrderedDict())
+        self._start(batch)
+        begin, end = batch.index, position.offset
+        for record in run:
+            line = record.line
+            seen = _judged(source, expected, line, ids)
+            if seen.reason is not None:
+                batch.close_run(source, expected, begin)
+                here = SourcePosition(record.offset, expected)
+                self._note_gap(source, here, seen.reason, seen.found, batch)
+                begin = batch.index
+            if 0 < len(line) <= records.RECORD_BYTES_MAX:
+                batch.add(line)
+            end = record.offset + len(line) + 1
+            if seen.sequence is None:
+                begin = batch.index  # this one has no place in the sequence
+            else:
+                expected = seen.sequence + 1
+            if batch.is_full:
+                break
+        batch.close_run(source, expected, begin)
+        batch.positions[source] = SourcePosition(end, expected)
+
+    # -- records of the trail itself -------------------------------------------
+
+    def _start(self, batch: _Batch) -> None:
+        """Says once that this process goes on with the log."""
+        if not self._has_started:
+            self._has_started = True
+            data = TrailStarted(origin=self._log.origin, size=self._log.size)
+            self._add_own(trail_records.TRAIL_STARTED, "trail", data, batch)
+
+    def _note_gap(
+        self,
+        source: str,
+        position: SourcePosition,
+        reason: str,
+        found: int | str,
+        batch: _Batch,
+    ) -> None:
+        self._start(batch)
+        data = TrailGap(
+            source=source,
+            reason=reason,
+            expected=position.sequence,
+            found=found,
+            at=position.offset,
+        )
+        self._add_own(trail_records.TRAIL_GAP, f"journal{source}", data, batch)
+
+    def _add_own(
+        self, kind: str, subject: str, data: TrailStarted | TrailGap, batch: _Batch
+    ) -> None:
+        source = trail_records.TRAIL_SOURCE
+        known = batch.positions.get(source) or self._positions.get(source, _START)
+        record = {
+            "specversion": "1.0",
+            "id": f"{known.sequence}-{kind.split('.')[-2]}",
+            "source": source,
+            "type": kind,
+            "time": rfc3339(self._clock.now_ns()),
+            "subject": subject,
+            "sequence": str(known.sequence),
+            "data": data,
+        }
+        batch.add(records.encode(record))
+        batch.positions[source] = SourcePosition(0, known.sequence + 1)
+
+
+def _restored(positions: Mapping[str, Any]) -> dict[str, SourcePosition]:
+    try:
+        return msgspec.convert(dict(positions), dict[str, SourcePosition])
+    except msgspec.ValidationError as error:
+        raise TrailDamagedError(
+            f"the trail does not say how far each journal is in it: {error}"
+        ) from error
+
+
+class _Seen(NamedTuple):
+    """What a line is, seen from the record that was expected."""
+
+    sequence: int | None
+    """Its place in its journal; None: it has none there."""
+    reason: str | None = None
+    found: int | str = ""
+
+
+def _judged(
+    source: str, expected: int, line: bytes, ids: OrderedDict[str, None]
+) -> _Seen:
+    """Looks at a line; remembers its id."""
+    try:
+        head = _read_head(line)
+        sequence = int(head.sequence)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return _Seen(None, trail_records.BROKEN, f"{len(line)} bytes, not a record")
+    if len(line) > records.RECORD_BYTES_MAX or head.source != source:
+        found = f"{len(line)} bytes of {head.source[:100]}"
+        return _Seen(None, trail_records.BROKEN, found)
+    if sequence < expected:
+        return _Seen(None, trail_records.SEQUENCE, sequence)
+    is_known = head.id in ids
+    ids[head.id] = None
+    if len(ids) > IDS_KEPT:
+        ids.popitem(last=False)
+    if sequence > expected:
+        return _Seen(sequence, trail_records.SEQUENCE, sequence)
+    if is_known:
+        return _Seen(sequence, trail_records.DUPLICATE, head.id[:100])
+    return _Seen(sequence)
+
+
+class Sequencing:
+    """Keeps a trail up to date until told to stop.
+
+    Args:
+        sequencer: what appends.
+        log: what it appends to.
+        clock: for the intervals.
+    """
+
+    def __init__(self, sequencer: Sequencer, log: TrailLog, clock: Clock) -> None:
+        self._sequencer = sequencer
+        self._log = log
+        self._clock = clock
+        self._stop = asyncio.Event()
+        self._published_s: float | None = None
+        self._published_size = -1
+
+    def stop(self) -> None:
+        """Asks `run` to bring in what there is and to return."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Appends and publishes until stopped.
+
+        Raises:
+            TrailUnavailableError: only a new process can go on.
+            TrailDamagedError: a person has to look first.
+        """
+        while True:
+            is_last = self._stop.is_set()
+            # Small batches cost as much as large ones: they wait for more.
+            while self._sequencer.step() and (is_last or self._sequencer.is_behind):
+                self._publish(PUBLISH_EVERY_S)
+                await asyncio.sleep(0)
+            self._publish(0.0 if is_last else PUBLISH_EVERY_S)
+            if is_last:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._stop.wait()
+
+    def _publish(self, every_s: float) -> None:
+        """Publishes what is new, at most so often; of what is old, a heartbeat."""
+        now_s = self._clock.monotonic_s()
+        since_s = HEARTBEAT_S
+        if self._published_s is not None:
+            since_s = now_s - self._published_s
+        is_new = self._log.size != self._published_size
+        if since_s >= (every_s if is_new else HEARTBEAT_S):
+            self._log.publish()
+            self._published_s = self._clock.monotonic_s()
+            self._published_size = self._log.size
+
+
+def sequence_all(sequencer: Sequencer, log: TrailLog) -> int:
+    """Brings everything into the trail that is recorded by now, and publishes.
+
+    Returns:
+        How many entries that were.
+
+    Raises:
+        TrailUnavailableError: the trail cannot be written.
+        TrailDamagedError: a person has to look first.
+    """
+    done = 0
+    while count := sequencer.step():
+        done += count
+    log.publish()
+    return done

@@ -1,0 +1,74 @@
+"""What the sequencer asks of the outside: the trail, and an index into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+OPEN: Final = "open"
+ENDED: Final = "ended"
+"""Its process is gone and everything of it is in the trail."""
+LOST: Final = "lost"
+"""It is not what it was; a gap record says so, and it is not read any more."""
+
+
+class SourcePosition(NamedTuple):
+    """How far a journal is in the trail."""
+
+    offset: int
+    """Bytes of its stream that are in the trail, or that a gap record stands for."""
+    sequence: int
+    """Of the record that is expected next."""
+    state: str = OPEN
+    """`open`, `ended` or `lost`."""
+
+
+class TrailLog(Protocol):
+    """The append-only log; the one process that holds its lock writes it."""
+
+    @property
+    def origin(self) -> str:
+        """The log's name; the same for ever."""
+
+    @property
+    def size(self) -> int:
+        """How many records are durable, published or not."""
+
+    @property
+    def positions(self) -> Mapping[str, Any]:
+        """What was given with the last records that are durable, as JSON has it."""
+
+    def append(self, records: Sequence[bytes], positions: Mapping[str, Any]) -> int:
+        """Appends records; they and their positions are durable, or neither is.
+
+        Args:
+            records: exact bytes, at most 65,535 each; may be none.
+            positions: all positions after these records, as JSON has them.
+
+        Returns:
+            The index of the first of the records.
+
+        Raises:
+            TrailUnavailableError: not known whether it was done: open the log anew.
+        """
+
+    def publish(self) -> bytes:
+        """Publishes a checkpoint of what is durable; where nothing is new, again.
+
+        Returns:
+            The signed note.
+
+        Raises:
+            TrailDamagedError: it would contradict what was signed; nothing is.
+            TrailUnavailableError: the disk refuses, now or before.
+        """
+
+
+class TrailPlaces(Protocol):
+    """Where the journals' records are in the trail: an index, made from the log.
+
+    It may lack what was appended right before a kill; the log is what counts.
+    """
+
+    def note(self, source: str, sequence: int, index: int, count: int) -> None:
+        """Notes a run: so many records in sequence, one entry after another."""

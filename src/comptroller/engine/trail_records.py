@@ -1,0 +1,44 @@
+"""Records that the sequencer itself writes into the trail."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+TRAIL_SOURCE: Final = "/trail"
+"""CloudEvents `source` of these records; no journal has a name of one part."""
+TRAIL_STARTED: Final = "comptroller.trail.started.v1"
+TRAIL_GAP: Final = "comptroller.trail.gap.v1"
+
+SEQUENCE: Final = "sequence"
+DUPLICATE: Final = "duplicate"
+BROKEN: Final = "broken"
+TORN: Final = "torn"
+SHRUNK: Final = "shrunk"
+MISSING: Final = "missing"
+
+
+class TrailStarted(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `trail.started`: a process goes on with the log."""
+
+    origin: str
+    size: int
+    """Entries before this one."""
+
+
+class TrailGap(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `trail.gap`: a journal is not as its process promised to write it."""
+
+    source: str
+    reason: str
+    """`sequence`: records are missing, or come twice. `duplicate`: an id comes a
+    second time. `broken`: a line is no record of that journal. `torn`: a process
+    died within a record. `shrunk`: the journal is shorter than what is in the trail.
+    `missing`: it is gone, and not known to have ended."""
+    expected: int
+    """Sequence of the record that should have come."""
+    found: int | str
+    """The sequence that came instead, or what there is, in words."""
+    at: int
+    """Offset in the journal's stream."""

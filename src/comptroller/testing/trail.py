@@ -1,0 +1,85 @@
+"""Fakes of the trail's ports: a log and its index in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from comptroller.core.checkpoint import Checkpoint
+from comptroller.core.errors import TrailUnavailableError
+from comptroller.core.merkle import CompactRange, leaf_hash
+
+
+class InMemoryTrail:
+    """The TrailLog port: durable at once; its notes are not signed.
+
+    Satisfies `engine.trail_ports.TrailLog`.
+    """
+
+    def __init__(self, origin: str = "log.example/trail") -> None:
+        self.origin = origin
+        self.records: list[bytes] = []
+        self.published: list[int] = []
+        """The size of every checkpoint."""
+        self.failing = False
+        self._positions: dict[str, Any] = {}
+
+    @property
+    def size(self) -> int:
+        """How many records there are."""
+        return len(self.records)
+
+    @property
+    def positions(self) -> Mapping[str, Any]:
+        """What was given last, as JSON has it."""
+        found: dict[str, Any] = msgspec.json.decode(
+            msgspec.json.encode(self._positions)
+        )
+        return found
+
+    def append(self, records: Sequence[bytes], positions: Mapping[str, Any]) -> int:
+        """Appends records and takes their positions.
+
+        Raises:
+            ValueError: a record is too long; nothing was appended.
+            TrailUnavailableError: the test said so.
+        """
+        if any(len(record) > 65_535 for record in records):
+            raise ValueError("a record is too long")
+        if self.failing:
+            raise TrailUnavailableError
+        first = self.size
+        self.records += records
+        self._positions = dict(positions)
+        return first
+
+    def publish(self) -> bytes:
+        """Publishes what there is.
+
+        Raises:
+            TrailUnavailableError: the test said so.
+        """
+        if self.failing:
+            raise TrailUnavailableError
+        self.published.append(self.size)
+        tree = CompactRange()
+        for record in self.records:
+            tree.append(leaf_hash(record))
+        return Checkpoint(self.origin, tree.head()).body + b"\n"
+
+
+class InMemoryPlaces:
+    """The TrailPlaces port.
+
+    Satisfies `engine.trail_ports.TrailPlaces`.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[str, int], int] = {}
+
+    def note(self, source: str, sequence: int, index: int, count: int) -> None:
+        """Notes a run."""
+        for number in range(count):
+            self.found[source, sequence + number] = index + number
