@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from comptroller.adapters.journal.naming import journal_name
 from comptroller.adapters.journal.writer import SyncJournal
 from comptroller.testing.answered import RecordedDay, record_requests
 from comptroller.testing.system import FakeClock, SequentialIds
+from comptroller.testing.tree import command
 
 SETTLED, REFUSED, OPEN, PRICED = "A" * 26, "B" * 26, "C" * 26, "D" * 26
 
@@ -64,13 +63,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def run(*arguments: str, expected: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "comptroller", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = command(Path(), *arguments)
     assert done.returncode == expected, done.stderr
     return done.stdout if expected == 0 else done.stderr
 
