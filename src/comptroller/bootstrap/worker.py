@@ -39,6 +39,7 @@ from comptroller.engine.holding import Holding, Ports
 from comptroller.engine.ownership import Ownership
 from comptroller.engine.ports import Clock
 from comptroller.engine.recording import Recorder
+from comptroller.gateway.beating import HEARTBEAT_S
 from comptroller.gateway.bounds import ClientBounds
 from comptroller.gateway.worker import Leases, WorkerParts, run_worker
 
@@ -57,6 +58,7 @@ class WorkerOptions(msgspec.Struct, frozen=True):
     tls_key: str | None = None
     lifeline: int | None = None
     bounds: ClientBounds = ClientBounds()
+    heartbeat_s: int = HEARTBEAT_S
 
 
 def main(options: str) -> None:
@@ -98,6 +100,8 @@ async def _work(told: WorkerOptions) -> None:
             ids=ids,
             secrets=EnvFileSecretResolver(os.environ, Path.cwd()),
             bounds=told.bounds,
+            durability=told.durability,
+            heartbeat_s=told.heartbeat_s,
             grace_s=told.grace_s,
             on_ready=lifeline.ready,
         )

@@ -17,7 +17,7 @@ from comptroller.core.credential import Credential, CredentialId, Secret
 from comptroller.core.errors import RecordError
 from comptroller.core.timestamps import nanoseconds
 from comptroller.core.usage import USAGE_CLASSES, Usage
-from comptroller.engine import policy_records, records
+from comptroller.engine import control_records, policy_records, records
 from comptroller.engine.ports import JournalRecord
 
 Result: TypeAlias = Literal["allow", "deny"]
@@ -198,6 +198,8 @@ class Act(NamedTuple):
 
     data: ActData
     time_ns: int
+    sequence: int
+    """Of its record in the journal."""
 
 
 LedgerData: TypeAlias = (
@@ -235,6 +237,15 @@ class PolicyAct(NamedTuple):
     data: PolicyData
     time_ns: int
     offset: int
+    sequence: int
+
+
+class Sign(NamedTuple):
+    """A sign that a process lived: its journal began or ended, or a heartbeat."""
+
+    data: control_records.SignData
+    time_ns: int
+    sequence: int
 
 
 class Conflict(NamedTuple):
@@ -259,14 +270,14 @@ class Folded:
     """In the order of the journal."""
     policies: list[PolicyAct] = field(default_factory=list)
     """In the order of the journal."""
+    signs: list[Sign] = field(default_factory=list)
+    """In the order of the journal."""
 
 
 _KNOWN_CLASSES: Final = frozenset(USAGE_CLASSES)
 _NO_EFFECT: Final = frozenset(
     {
         records.UNAUTHENTICATED,
-        records.JOURNAL_STARTED,
-        records.JOURNAL_CLOSED,
         policy_records.POLICY_REFUSED,
     }
 )
@@ -305,6 +316,11 @@ _POLICIES: Final[dict[str, type[PolicyData]]] = {
     policy_records.POLICY_ACTIVATED: policy_records.PolicyActivated,
     policy_records.POLICY_DEACTIVATED: policy_records.PolicyDeactivated,
     policy_records.POLICY_LOADED: policy_records.PolicyLoaded,
+}
+_SIGNS: Final[dict[str, type[control_records.SignData]]] = {
+    control_records.CONTROL_HEARTBEAT: control_records.Heartbeat,
+    records.JOURNAL_STARTED: control_records.JournalStarted,
+    records.JOURNAL_CLOSED: control_records.JournalClosed,
 }
 
 _STATES: Final[dict[type, str]] = {
@@ -413,7 +429,8 @@ def _fold_other(
     kind = _ACTS.get(envelope.type)
     if kind is not None:
         data = msgspec.json.decode(envelope.data, type=kind)
-        folded.acts.append(Act(data, nanoseconds(envelope.time)))
+        sequence = int(envelope.sequence)
+        folded.acts.append(Act(data, nanoseconds(envelope.time), sequence))
         return
     happened = _LEDGER.get(envelope.type)
     if happened is not None:
@@ -423,7 +440,14 @@ def _fold_other(
     policy = _POLICIES.get(envelope.type)
     if policy is not None:
         said = msgspec.json.decode(envelope.data, type=policy)
-        folded.policies.append(PolicyAct(said, nanoseconds(envelope.time), offset))
+        time_ns, sequence = nanoseconds(envelope.time), int(envelope.sequence)
+        folded.policies.append(PolicyAct(said, time_ns, offset, sequence))
+        return
+    sign = _SIGNS.get(envelope.type)
+    if sign is not None:
+        shown = msgspec.json.decode(envelope.data, type=sign)
+        time_ns, sequence = nanoseconds(envelope.time), int(envelope.sequence)
+        folded.signs.append(Sign(shown, time_ns, sequence))
         return
     if envelope.type in _FREQUENT:
         raise error

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from comptroller.engine import records
+from comptroller.engine.control_records import CONTROL_HEARTBEAT, Heartbeat
 from comptroller.engine.policy_records import POLICY_LOADED, PolicyLoaded
 from comptroller.engine.ports import Clock, Journal
 
@@ -119,6 +120,10 @@ class Recorder:
         """
         data = PolicyLoaded(revision=revision, previous=previous)
         self._append_other(POLICY_LOADED, b"policy", json(data), None)
+
+    def heartbeat(self, beat: Heartbeat) -> None:
+        """Records which controls this worker enforces from now on."""
+        self._append_other(CONTROL_HEARTBEAT, b"controls", json(beat), None)
 
     def _append_other(
         self,

@@ -34,6 +34,7 @@ from comptroller.engine.ports import (
 from comptroller.engine.recording import Recorder
 from comptroller.engine.scanning import PromptScanner
 from comptroller.engine.snapshot import decode
+from comptroller.gateway.beating import HEARTBEAT_S, Beating
 from comptroller.gateway.bounds import ClientBounds
 from comptroller.gateway.client import ClientConnection
 from comptroller.gateway.floor import Floor
@@ -83,6 +84,10 @@ class WorkerParts:
     ids: Ids
     secrets: SecretResolver
     bounds: ClientBounds
+    durability: str = "disk"
+    """Of the journal; what heartbeats say of it."""
+    heartbeat_s: int = HEARTBEAT_S
+    """How far apart heartbeats are at the most."""
     grace_s: float = 30.0
     """How long a graceful stop waits for requests under way."""
     on_ready: Callable[[], None] | None = None
@@ -114,16 +119,19 @@ async def run_worker(parts: WorkerParts) -> None:
     leases = parts.leases(journal.source, floor.recorder)
     holding = floor.holding = leases.holding
     floor.ownership = leases.ownership
+    beating = Beating(floor, parts.durability, parts.heartbeat_s)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+
+    def is_over() -> bool:
+        return journal.failed or beating.is_failed or holding.is_fenced
+
     beats = [
-        _Beat(SNAPSHOT_EVERY_S, lambda: _refresh(floor, parts)),
+        _Beat(SNAPSHOT_EVERY_S, lambda: _refresh(floor, parts, beating)),
         _Beat(SWEEP_EVERY_S, floor.sweep),
-        _Beat(
-            SNAPSHOT_EVERY_S,
-            lambda: stop.set() if journal.failed or holding.is_fenced else None,
-        ),
+        _Beat(SWEEP_EVERY_S, beating.sweep),
+        _Beat(SNAPSHOT_EVERY_S, lambda: stop.set() if is_over() else None),
     ]
     for beat in beats:
         beat.start()
@@ -143,7 +151,7 @@ async def run_worker(parts: WorkerParts) -> None:
         await upstreams.close()
         scans.close()
         journal.close()
-    _tell_why(journal, holding)
+    _tell_why(journal, holding, beating)
 
 
 async def _listen(floor: Floor, parts: WorkerParts) -> asyncio.Server:
@@ -158,9 +166,9 @@ async def _listen(floor: Floor, parts: WorkerParts) -> asyncio.Server:
     )
 
 
-def _tell_why(journal: Journal, holding: Holding) -> None:
+def _tell_why(journal: Journal, holding: Holding, beating: Beating) -> None:
     """Says why the worker stopped, where nobody asked it to."""
-    if journal.failed:
+    if journal.failed or beating.is_failed:
         raise JournalUnavailableError(
             f"the journal {journal.source} failed; a new process needs a new one"
             " (is the disk full?)"
@@ -203,7 +211,7 @@ class _Beat:
             self._handle.cancel()
 
 
-def _refresh(floor: Floor, parts: WorkerParts) -> None:
+def _refresh(floor: Floor, parts: WorkerParts, beating: Beating) -> None:
     """Takes a new snapshot where there is one; a bad one never replaces a good one."""
     try:
         data = parts.snapshots.read_if_changed()
@@ -213,12 +221,15 @@ def _refresh(floor: Floor, parts: WorkerParts) -> None:
         before = floor.admission.desk.judge if floor.admission is not None else None
         loading = Loading(parts.policy_of, parts.short_scanner, floor.recorder)
         judge = loading.load(snapshot.policy, before)
-        floor.take(Desk(snapshot, parts.secrets, judge))
+        desk = Desk(snapshot, parts.secrets, judge)
+        beating.take(desk)
+        floor.take(desk)
     except StoreUnavailableError as error:
         log.error("the snapshot cannot be taken: %s", error.message)  # noqa: TRY400  the message says it all
     except JournalUnavailableError as error:
-        # Nothing is decided by a policy whose loading is not recorded.
-        log.error("the policy cannot be loaded: %s", error.message)  # noqa: TRY400  likewise
+        # Nothing is decided by what is not recorded: neither by a policy without its
+        # loading, nor by a snapshot without its heartbeat.
+        log.error("the snapshot cannot be recorded: %s", error.message)  # noqa: TRY400  likewise
 
 
 async def _finish(floor: Floor, grace_s: float) -> None:

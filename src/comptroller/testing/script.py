@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from comptroller.core.timestamps import rfc3339
 from comptroller.core.usage import GENERATED_CLASSES, PROMPT_CLASSES, Usage, total
 from comptroller.engine import records
+from comptroller.engine.control_records import CONTROL_HEARTBEAT
+from comptroller.engine.controls import BUNDLED, CONTROLS
 from comptroller.engine.policy_records import (
     POLICY_ACTIVATED,
     POLICY_DEACTIVATED,
@@ -230,3 +233,47 @@ class Script:
         """A worker decides by another bundle from now on."""
         data = {"revision": revision, "previous": previous}
         self.append(POLICY_LOADED, "policy", data)
+
+    def heartbeat(
+        self,
+        revision: int = 1,
+        policy: str | None = None,
+        inactive: Collection[str] = (),
+        members: dict[str, Any] | None = None,
+    ) -> None:
+        """A worker says what it enforces; the policy's controls only under one.
+
+        Args:
+            revision: of the registry.
+            policy: the bundle that decides.
+            inactive: controls that it does not enforce.
+            members: of the state, instead of the usual ones.
+        """
+        controls = [
+            {
+                "id": name,
+                "is_active": name not in inactive
+                and (policy is not None or name not in BUNDLED),
+                "revision": policy if name in BUNDLED else str(revision),
+            }
+            for name in CONTROLS
+        ]
+        state = {
+            "registry_revision": revision,
+            "policy_revision": policy,
+            "policy_is_usable": True,
+            "durability": "disk",
+            "every_s": 30,
+            "controls": controls,
+            **(members or {}),
+        }
+        data = {"why": "interval", "snapshot": 1, "state": state}
+        self.append(CONTROL_HEARTBEAT, "controls", data)
+
+    def journal_started(self) -> None:
+        """The process began to record."""
+        self.append(records.JOURNAL_STARTED, "journal", {"process": 1})
+
+    def journal_closed(self) -> None:
+        """The process ended in order."""
+        self.append(records.JOURNAL_CLOSED, "journal", {})

@@ -25,6 +25,7 @@ from comptroller.engine.ports import (
     RequestRow,
     SpendRow,
 )
+from comptroller.testing.controls import InMemoryControls
 from comptroller.testing.ledger import Held, InMemoryLedgerReads
 from comptroller.testing.policies import InMemoryPolicies
 from comptroller.testing.shelf import Ended
@@ -38,10 +39,10 @@ SPEND_BY = {
 }
 
 
-class InMemoryStore(InMemoryPolicies, InMemoryLedgerReads):
+class InMemoryStore(InMemoryPolicies, InMemoryControls, InMemoryLedgerReads):
     """The Store port in memory.
 
-    Satisfies `engine.ports.Store`.
+    Satisfies `engine.ports.Store` and `engine.control_ports.ControlReports`.
     """
 
     def __init__(self) -> None:
@@ -93,6 +94,7 @@ class InMemoryStore(InMemoryPolicies, InMemoryLedgerReads):
         for ending in folded.ends.values():
             self._end(end.source, ending)
         self._conflicts += len(folded.conflicts)
+        self._keep_evidence(end.source, folded)
         self._positions[end.source] = max(position, end.offset)
 
     def _check_known(self, folded: fold.Folded) -> None:

@@ -41,7 +41,7 @@ def project_acts(
             case records.ObjectChange() as change:
                 _stage(connection, journal, change)
             case records.RegistryApplied() as applied:
-                _apply(connection, journal, applied, act.time_ns)
+                _apply(connection, journal, applied, act)
             case records.CredentialIssued() as issued:
                 _issue(connection, issued, act.time_ns)
             case records.CredentialRotated() as rotated:
@@ -71,7 +71,7 @@ def _apply(
     connection: Connection,
     journal: int,
     applied: records.RegistryApplied,
-    time_ns: int,
+    act: fold.Act,
 ) -> None:
     before = last_revision(connection)
     if applied.revision != before + 1:
@@ -86,14 +86,19 @@ def _apply(
         ours, changes.c.body.is_not(None)
     )
     connection.execute(insert(objects).from_select(["kind", "id", "body"], new))
+    columns = ["revision", "kind", "id", "body"]
+    history = select(*[changes.c[name] for name in columns]).where(ours)
+    connection.execute(insert(schema.registry_history).from_select(columns, history))
     connection.execute(_settled_changes(applied.revision))
     connection.execute(
         insert(schema.revisions).values(
             revision=applied.revision,
-            time_ns=time_ns,
+            time_ns=act.time_ns,
             digest=applied.digest,
             person=applied.actor.person,
             account=applied.actor.account,
+            journal=journal,
+            sequence=act.sequence,
         )
     )
 

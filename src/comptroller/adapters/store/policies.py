@@ -106,9 +106,9 @@ def project_policies(
                     raise RecordError(
                         f"policy {activated.revision} was never published"
                     )
-                _change(connection, activated.revision, activated, act.time_ns)
+                _change(connection, journal, activated, act)
             case PolicyDeactivated() as deactivated:
-                _change(connection, None, deactivated, act.time_ns)
+                _change(connection, journal, deactivated, act)
             case PolicyLoaded(revision=revision, previous=previous):
                 connection.execute(
                     insert(schema.policy_loads).values(
@@ -142,10 +142,15 @@ def _publish(connection: Connection, published: PolicyPublished, time_ns: int) -
 
 def _change(
     connection: Connection,
-    revision: str | None,
+    journal: int,
     change: PolicyActivated | PolicyDeactivated,
-    time_ns: int,
+    act: PolicyAct,
 ) -> None:
+    revision, note = None, ""
+    if isinstance(change, PolicyDeactivated):
+        note = change.note
+    else:
+        revision = change.revision
     table = schema.policy_activations
     last = connection.execute(
         select(table.c.number, table.c.revision).order_by(table.c.number.desc())
@@ -155,7 +160,6 @@ def _change(
         raise RecordError(
             f"policy {revision} replaces {change.previous}, but {active} was active"
         )
-    note = change.note if isinstance(change, PolicyDeactivated) else ""
     connection.execute(
         insert(table).values(
             number=number + 1,
@@ -165,6 +169,8 @@ def _change(
             approver=change.approver,
             note=note,
             is_separated=change.separation_of_duties,
-            time_ns=time_ns,
+            time_ns=act.time_ns,
+            journal=journal,
+            sequence=act.sequence,
         )
     )

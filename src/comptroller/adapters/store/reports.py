@@ -85,10 +85,7 @@ class SqliteReports(SqlitePolicies):
             StoreUnavailableError: the database cannot be read.
         """
         with self._reading() as connection:
-            found = connection.execute(
-                _REQUESTS.where(_r.request_id == request_id)
-            ).first()
-        return None if found is None else _request_row(found)
+            return one_request(connection, request_id)
 
     def spend(self, by: str, since_ns: int | None) -> Sequence[SpendRow]:
         """Spend by `owner` (billing), `unit`, `service`, `model` or `credential`.
@@ -160,6 +157,13 @@ class SqliteReports(SqlitePolicies):
                 )
                 for row in connection.execute(wanted)
             ]
+
+
+def one_request(connection: Connection, request_id: str) -> RequestRow | None:
+    """One request; None: there is none."""
+    wanted = _REQUESTS.where(_r.request_id == request_id)
+    found = connection.execute(wanted).first()
+    return None if found is None else _request_row(found)
 
 
 def last_revision(connection: Connection) -> int:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from comptroller.core.usage import USAGE_CLASSES
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """The newest migration; a database that says so needs no Alembic to open."""
 
 metadata: Final = MetaData()
@@ -182,7 +182,20 @@ revisions: Final = Table(
     _required("digest"),
     Column("person", Text),
     _required("account"),
+    Column("journal", Integer),
+    Column("sequence", BigInteger),
 )
+
+registry_history: Final = Table(
+    "registry_history",
+    metadata,
+    Column("revision", Integer, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("body", LargeBinary),
+    sqlite_with_rowid=False,
+)
+"""What each revision made of an object; no body: it was removed."""
 
 credentials: Final = Table(
     "credentials",
@@ -352,6 +365,8 @@ policy_activations: Final = Table(
     _required("note"),
     _required("is_separated", Boolean),
     _required("time_ns", BigInteger),
+    Column("journal", Integer),
+    Column("sequence", BigInteger),
 )
 
 policy_loads: Final = Table(
@@ -380,3 +395,32 @@ objects: Final = Table(
     sqlite_with_rowid=False,
 )
 """What providers have stored; two may give the same id."""
+
+lives: Final = Table(
+    "lives",
+    metadata,
+    Column("journal", Integer, primary_key=True),
+    _required("started_ns", BigInteger),
+    Column("closed_ns", BigInteger),
+)
+"""Of processes, by their journals; not closed: it lives, or it died."""
+
+heartbeat_states: Final = Table(
+    "heartbeat_states",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _required("state", unique=True),
+)
+"""`control_records.HeartbeatState`, as JSON, each once: nearly all heartbeats share
+one."""
+
+heartbeats: Final = Table(
+    "heartbeats",
+    metadata,
+    Column("journal", Integer, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    _required("time_ns", BigInteger),
+    _required("state", Integer),
+    sqlite_with_rowid=False,
+)
+Index("heartbeats_by_time", heartbeats.c.journal, heartbeats.c.time_ns)

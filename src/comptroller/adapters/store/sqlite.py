@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from comptroller.adapters.store import schema
 from comptroller.adapters.store.acts import project_acts
 from comptroller.adapters.store.connecting import translated, writing_engine
+from comptroller.adapters.store.controls import project_signs
 from comptroller.adapters.store.ledger import SqliteLedger
 from comptroller.adapters.store.objects import SqliteObjects
 from comptroller.adapters.store.policies import project_policies
@@ -309,6 +310,7 @@ def _project(
     _note_conflicts(connection, journal, [*folded.conflicts, *more_conflicts])
     project_acts(connection, journal, folded.acts)
     project_policies(connection, journal, folded.policies)
+    project_signs(connection, journal, folded.signs)
     keeping.act_all(folded.ledger)
     moved = shelf.flush()
     if end.offset > position:
