@@ -20,6 +20,10 @@ def run() -> None:
             from comptroller.bootstrap import control
 
             control.main(options)
+        case ["_sequencer", options]:
+            from comptroller.bootstrap import trail
+
+            trail.main(options)
         case ["_check_policy"]:
             from comptroller.bootstrap import policy_checking
 

@@ -50,6 +50,26 @@ class Place(NamedTuple):
         """Where the control process is asked."""
         return self.data / "control.sock"
 
+    @property
+    def trail(self) -> Path:
+        """The folder of the log: checkpoint, tiles, state and lock."""
+        return self.data / "trail"
+
+    @property
+    def trail_places(self) -> Path:
+        """The folder of the index that says where a record is in the log."""
+        return self.data / "trail-index"
+
+    @property
+    def trail_problem(self) -> Path:
+        """What keeps the log from going on, in words; not there: nothing."""
+        return self.data / "trail.problem"
+
+    @property
+    def trail_key(self) -> Path:
+        """The key that signs checkpoints, unless another file is named."""
+        return self.data / "keys" / "trail.key"
+
     def prepare(self) -> None:
         """Makes the directory, for this account only.
 

@@ -49,6 +49,8 @@ class ServeOptions(NamedTuple):
     grace_s: float
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    trail_key: Path | None = None
+    trail_origin: str | None = None
 
 
 def serve(options: ServeOptions) -> int:
@@ -131,7 +133,15 @@ class _Serving:
         control = ChildSpec(
             "control process", self._control_command, 1, gate=self._applied
         )
-        return [*workers, control]
+        # It ends last, when everything is recorded; nobody waits for it before.
+        sequencer = ChildSpec(
+            "sequencer",
+            self._sequencer_command,
+            2,
+            gate=self._applied,
+            is_vital=False,
+        )
+        return [*workers, control, sequencer]
 
     def _worker_command(self, name: str) -> Callable[[int], list[str]]:
         options = self._options
@@ -156,6 +166,15 @@ class _Serving:
             "lifeline": lifeline,
         }
         return _child("_control", told)
+
+    def _sequencer_command(self, lifeline: int) -> list[str]:
+        told = {
+            "data": str(self._options.data),
+            "key": _text(self._options.trail_key),
+            "origin": self._options.trail_origin,
+            "lifeline": lifeline,
+        }
+        return _child("_sequencer", told)
 
     async def _apply(self) -> int:
         """Applies the configuration for the first time; its exit status."""

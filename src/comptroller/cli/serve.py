@@ -53,6 +53,22 @@ def serve(  # noqa: PLR0917  typer's options
     tls_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Its private key (PEM).")
     ] = None,
+    trail_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The key that signs the trail. [default: keys/trail.key in --data,"
+            " made at first]",
+        ),
+    ] = None,
+    trail_origin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The trail's name when it is begun, such as example.org/gateway."
+            " [default: comptroller.local/ORGANIZATION]",
+        ),
+    ] = None,
     grace: Annotated[
         float,
         typer.Option(
@@ -62,7 +78,7 @@ def serve(  # noqa: PLR0917  typer's options
         ),
     ] = 30.0,
 ) -> None:
-    """Serve: gateway workers and the control process, until SIGTERM.
+    """Serve: gateway workers, control process and trail, until SIGTERM.
 
     Applies the configuration first when nothing was ever applied. Later changes
     take effect by `comptroller apply` only.
@@ -80,6 +96,8 @@ def serve(  # noqa: PLR0917  typer's options
             grace_s=grace,
             tls_cert=tls_cert,
             tls_key=tls_key,
+            trail_key=trail_key,
+            trail_origin=trail_origin,
         )
     )
     raise typer.Exit(status)

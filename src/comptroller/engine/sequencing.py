@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -343,12 +343,21 @@ class Sequencing:
         sequencer: what appends.
         log: what it appends to.
         clock: for the intervals.
+        tell: takes what is wrong, in words, whenever that changes; "": nothing.
     """
 
-    def __init__(self, sequencer: Sequencer, log: TrailLog, clock: Clock) -> None:
+    def __init__(
+        self,
+        sequencer: Sequencer,
+        log: TrailLog,
+        clock: Clock,
+        tell: Callable[[str], None],
+    ) -> None:
         self._sequencer = sequencer
         self._log = log
         self._clock = clock
+        self._tell = tell
+        self._told = ""
         self._stop = asyncio.Event()
         self._published_s: float | None = None
         self._published_size = -1
@@ -371,11 +380,18 @@ class Sequencing:
                 self._publish(PUBLISH_EVERY_S)
                 await asyncio.sleep(0)
             self._publish(0.0 if is_last else PUBLISH_EVERY_S)
+            self._tell_unreadable()
             if is_last:
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._stop.wait()
+
+    def _tell_unreadable(self) -> None:
+        text = "; ".join(self._sequencer.unreadable.values())[:1000]
+        if text != self._told:
+            self._told = text
+            self._tell(text)
 
     def _publish(self, every_s: float) -> None:
         """Publishes what is new, at most so often; of what is old, a heartbeat."""

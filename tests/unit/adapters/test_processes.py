@@ -215,3 +215,26 @@ def test_children_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     child = events(log)[0][1]
     asyncio.run(until(lambda: not is_alive(child)))
     assert events(log)[-1] == ("stop", child)
+
+
+def test_a_child_that_is_not_vital_stops_nobody(tmp_path: Path) -> None:
+    """It says that it cannot work; the others are ready and go on without it."""
+    log, other = tmp_path / "log", tmp_path / "other"
+    said: list[str] = []
+    specs = [
+        ChildSpec("child", command(log, "polite"), 0),
+        ChildSpec("other", command(other, "hopeless"), 1, is_vital=False),
+    ]
+
+    async def lives() -> None:
+        supervisor = Supervisor(specs, said.append, 5.0)
+        await supervisor.start()
+        await until(lambda: "other cannot work; the others go on without it" in said)
+        assert not supervisor.is_stopping
+        supervisor.stop()
+        await supervisor.run()
+        assert not supervisor.is_hopeless
+
+    asyncio.run(lives())
+    assert [word for word, _ in events(log)] == ["start", "stop"]
+    assert [word for word, _ in events(other)] == ["start"]

@@ -329,7 +329,8 @@ def test_an_edited_journal_is_found_where_it_can_be(files: Files) -> None:
 
 def test_checkpoints_follow_records_and_a_heartbeat_the_silence(desk: Desk) -> None:
     """At most every half second while records come, and every 30 s without any."""
-    keeping = Sequencing(desk.sequencer, desk.trail, desk.clock)
+    told: list[str] = []
+    keeping = Sequencing(desk.sequencer, desk.trail, desk.clock, told.append)
     journal = desk.journals.open(SOURCE)
     published = desk.trail.published
 

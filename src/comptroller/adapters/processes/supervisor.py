@@ -15,6 +15,9 @@ HOPELESS: Final = 78
 STOP_MARGIN_S: Final = 5.0
 """How much longer than their own grace children get before they are killed."""
 
+HOPELESS_S: Final = 60.0
+"""Between starts of a child that is not vital and cannot work until somebody acts."""
+
 WORKED_S: Final = 1.0
 """A child that was ready for so long has worked: what ended it then says nothing
 about a next start, which need not wait."""
@@ -33,6 +36,9 @@ class ChildSpec(NamedTuple):
     """Children of a lower order stop first; those above wait for them."""
     gate: asyncio.Event | None = None
     """It is not started before this; None: at once."""
+    is_vital: bool = True
+    """False: the others do their work without it, so nobody waits until it is ready;
+    one that cannot ever work is tried again after HOPELESS_S, and stops nobody."""
 
 
 class Supervisor:
@@ -92,7 +98,8 @@ class Supervisor:
 
     async def _all_ready(self) -> None:
         for child in self._children:
-            await child.ready.wait()
+            if child.spec.is_vital:
+                await child.ready.wait()
 
     async def _stop_group(self, group: Sequence[_Child]) -> None:
         ended = asyncio.create_task(_end_all(group))
@@ -157,8 +164,12 @@ class _Child:
             if self._ending:
                 return
             if status == HOPELESS:
-                self._give_up()
-                return
+                if self.spec.is_vital:
+                    self._give_up()
+                    return
+                self._say(f"{self.spec.name} cannot work; the others go on without it")
+                await asyncio.sleep(HOPELESS_S)
+                continue
             now_s = asyncio.get_running_loop().time()
             if self._ready_s is not None and now_s - self._ready_s > WORKED_S:
                 backoff_s = _BACKOFF_FIRST_S

@@ -1,0 +1,185 @@
+"""Wiring of the trail: whoever writes it, and whoever looks at it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from comptroller.adapters.journal.reader import DirectoryJournalReader
+from comptroller.adapters.processes import HOPELESS, Lifeline
+from comptroller.adapters.snapshot import FileSnapshotStore
+from comptroller.adapters.system import SystemClock
+from comptroller.adapters.tlog.keys import TrailKey, open_key, read_key
+from comptroller.adapters.tlog.places import PlaceIndex
+from comptroller.adapters.tlog.writer import TrailWriter
+from comptroller.bootstrap.place import Place, say
+from comptroller.core.errors import (
+    ComptrollerError,
+    ConfigurationError,
+    NoteError,
+    StoreUnavailableError,
+    TrailDamagedError,
+    TrailUnavailableError,
+)
+from comptroller.engine import snapshot
+from comptroller.engine.sequencing import Sequencer, Sequencing
+
+_FOREIGN: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class TrailOptions(msgspec.Struct, frozen=True):
+    """What the sequencer is told on its command line, as JSON."""
+
+    data: str
+    key: str | None = None
+    """The file of the signing key; None: DATA/keys/trail.key."""
+    origin: str | None = None
+    """The name of a log that is begun; None: of the organization."""
+    lifeline: int | None = None
+
+
+class OpenTrail(NamedTuple):
+    """The trail in the hands of the one process that writes it."""
+
+    sequencer: Sequencer
+    writer: TrailWriter
+
+
+def main(options: str) -> None:
+    """Runs the sequencer until SIGTERM or the supervisor's death."""
+    told = msgspec.json.decode(options, type=TrailOptions)
+    place = Place(Path(told.data))
+    try:
+        asyncio.run(_run(place, told))
+    except ComptrollerError as error:
+        tell_problem(place, error.message)
+        say(f"sequencer: {error.message}")
+        # What is damaged stays damaged: a person looks before anything is signed.
+        is_final = isinstance(error, TrailDamagedError | ConfigurationError)
+        sys.exit(HOPELESS if is_final else 1)
+
+
+async def _run(place: Place, told: TrailOptions) -> None:
+    lifeline = Lifeline(told.lifeline)
+    lifeline.watch()
+    with open_trail(place, told) as (sequencer, writer):
+        tell_problem(place, "")
+        keeping = Sequencing(
+            sequencer, writer, SystemClock(), lambda text: tell_problem(place, text)
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, keeping.stop)
+        lifeline.ready()
+        await keeping.run()
+
+
+@contextmanager
+def open_trail(place: Place, told: TrailOptions) -> Iterator[OpenTrail]:
+    """Takes the trail up, or begins it; nobody else writes it meanwhile.
+
+    Raises:
+        ConfigurationError: the key or the origin is not that of the log.
+        TrailDamagedError: the trail is not what was written.
+        TrailUnavailableError: another process has it, or the disk refuses.
+    """
+    key = _key(place, told)
+    writer = TrailWriter(place.trail, key)
+    reader = DirectoryJournalReader(place.journal)
+    places = PlaceIndex(place.trail_places)
+    try:
+        yield OpenTrail(Sequencer(reader, writer, places, SystemClock()), writer)
+    finally:
+        places.close()
+        reader.close()
+        writer.close()
+
+
+def _key(place: Place, told: TrailOptions) -> TrailKey:
+    """The key of the log; made with the log, and never anew for the same one."""
+    file = Path(told.key) if told.key is not None else place.trail_key
+    if (place.trail / "state.json").exists():
+        key = read_key(file)
+    else:
+        try:
+            key = open_key(file, told.origin or _default_origin(place))
+        except NoteError as error:
+            raise ConfigurationError(f"--trail-origin: {error.message}") from error
+    if told.origin is not None and told.origin != key.key.name:
+        raise ConfigurationError(
+            f"the key {file} is that of the log {key.key.name}, not of {told.origin}:"
+            " a log keeps its name; leave --trail-origin away"
+        )
+    return key
+
+
+def _default_origin(place: Place) -> str:
+    document = FileSnapshotStore(place.snapshot).read_if_changed()
+    if document is None:
+        raise StoreUnavailableError(
+            f"nothing was ever applied in {place.data}: there is nothing to record yet"
+        )
+    organization = snapshot.decode(document).registry.organization
+    name = _FOREIGN.sub("-", organization).strip("-") or "organization"
+    return f"comptroller.local/{name}"
+
+
+def tell_problem(place: Place, text: str) -> None:
+    """Leaves word of what keeps the trail from going on, for the status; "": nothing.
+
+    Told as well as it can be: the same trouble may keep it from being written.
+    """
+    with contextlib.suppress(OSError):
+        if text:
+            place.trail_problem.write_text(text + "\n", encoding="utf-8")
+        else:
+            place.trail_problem.unlink(missing_ok=True)
+
+
+def is_sequenced(place: Place) -> bool:
+    """Whether a process keeps the trail now."""
+    from comptroller.adapters.control import ControlLock
+
+    if not place.trail.is_dir():
+        return False
+    lock = ControlLock(place.trail / "lock")
+    is_free = lock.take()
+    lock.release()
+    return not is_free
+
+
+def sequence(data: Path, key: Path | None, origin: str | None) -> int:
+    """Brings everything that is recorded into the trail, in this process.
+
+    Returns:
+        How many records the trail has then.
+
+    Raises:
+        ConfigurationError: the key or the origin is not that of the log.
+        TrailDamagedError: the trail is not what was written.
+        TrailUnavailableError: another process has it, or the disk refuses.
+    """
+    from comptroller.engine.sequencing import sequence_all
+
+    place = Place(data)
+    told = TrailOptions(str(data), _path_text(key), origin)
+    if not place.journal.is_dir():
+        raise TrailUnavailableError(f"there is nothing recorded in {data}")
+    with open_trail(place, told) as (sequencer, writer):
+        sequence_all(sequencer, writer)
+        if sequencer.unreadable:
+            raise TrailUnavailableError("; ".join(sequencer.unreadable.values()))
+        return writer.size
+
+
+def _path_text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
