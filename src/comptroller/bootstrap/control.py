@@ -16,7 +16,8 @@ from comptroller.adapters.system import LoopTimers
 from comptroller.bootstrap.administering import CONTROL_POLL_S, CONTROL_WAIT_S
 from comptroller.bootstrap.place import Place, say
 from comptroller.bootstrap.site import Site
-from comptroller.console import StatusServer
+from comptroller.bootstrap.trail_status import trail_status
+from comptroller.console import StatusServer, TrailView
 from comptroller.core.errors import (
     ComptrollerError,
     ConfigurationError,
@@ -84,7 +85,9 @@ async def _administer(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, control.stop)
     server = ControlServer(place.socket, control.answer)
-    console = StatusServer(control.status)
+    console = StatusServer(
+        control.status, TrailView(place.trail, lambda: trail_status(place))
+    )
     await server.start()
     try:
         await _open_console(console, told)

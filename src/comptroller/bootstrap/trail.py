@@ -7,6 +7,7 @@ import contextlib
 import re
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,9 @@ from comptroller.adapters.system import SystemClock
 from comptroller.adapters.tlog.keys import TrailKey, open_key, read_key
 from comptroller.adapters.tlog.places import PlaceIndex
 from comptroller.adapters.tlog.writer import TrailWriter
+from comptroller.bootstrap.administering import CONTROL_POLL_S, CONTROL_WAIT_S
 from comptroller.bootstrap.place import Place, say
+from comptroller.bootstrap.trail_status import is_sequenced
 from comptroller.core.errors import (
     ComptrollerError,
     ConfigurationError,
@@ -71,6 +74,7 @@ def main(options: str) -> None:
 async def _run(place: Place, told: TrailOptions) -> None:
     lifeline = Lifeline(told.lifeline)
     lifeline.watch()
+    await _await_lock(place)
     with open_trail(place, told) as (sequencer, writer):
         tell_problem(place, "")
         keeping = Sequencing(
@@ -81,6 +85,15 @@ async def _run(place: Place, told: TrailOptions) -> None:
             loop.add_signal_handler(number, keeping.stop)
         lifeline.ready()
         await keeping.run()
+
+
+async def _await_lock(place: Place) -> None:
+    """Gives a command that writes the trail, or looks whether one does, its time."""
+    deadline_s = time.monotonic() + CONTROL_WAIT_S
+    while is_sequenced(place):
+        if time.monotonic() > deadline_s:
+            return  # taking the trail up will say who has it
+        await asyncio.sleep(CONTROL_POLL_S)
 
 
 @contextmanager
@@ -143,18 +156,6 @@ def tell_problem(place: Place, text: str) -> None:
             place.trail_problem.write_text(text + "\n", encoding="utf-8")
         else:
             place.trail_problem.unlink(missing_ok=True)
-
-
-def is_sequenced(place: Place) -> bool:
-    """Whether a process keeps the trail now."""
-    from comptroller.adapters.control import ControlLock
-
-    if not place.trail.is_dir():
-        return False
-    lock = ControlLock(place.trail / "lock")
-    is_free = lock.take()
-    lock.release()
-    return not is_free
 
 
 def sequence(data: Path, key: Path | None, origin: str | None) -> int:

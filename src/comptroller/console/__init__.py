@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from comptroller.console.status import StatusServer
+from comptroller.console.status import StatusServer, TrailView
 
-__all__ = ["StatusServer"]
+__all__ = ["StatusServer", "TrailView"]

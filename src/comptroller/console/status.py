@@ -1,17 +1,20 @@
-"""A status server of three addresses, by hand: nothing to import, little to break."""
+"""A server of few addresses, by hand: nothing to import, little to break."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
+from comptroller.console.trail import is_trail_path, read_trail_file
 from comptroller.core.errors import ComptrollerError
 from comptroller.engine.commands import Status
 from comptroller.engine.replies import Failure
+from comptroller.engine.trail_ports import TrailStatus
 
 HEAD_BYTES_MAX: Final = 16 * 1024
 REQUEST_TIMEOUT_S: Final = 5.0
@@ -29,17 +32,38 @@ _REASONS: Final = {
 class _Answer(NamedTuple):
     status: int
     body: bytes
+    kind: bytes = b"application/json"
+    caching: bytes = b"no-store"
+
+
+class TrailView(NamedTuple):
+    """The trail, as far as it is shown here."""
+
+    folder: Path
+    status: Callable[[], TrailStatus]
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What `/api/status` says beside the control process's own state."""
+
+    trail: TrailStatus
 
 
 class StatusServer:
-    """Serves `/healthz`, `/readyz` and `/api/status`; one request a connection.
+    """Serves `/healthz`, `/readyz`, `/api/status` and the trail's files.
+
+    One request a connection; nothing but reading.
 
     Args:
         status: how the control process is doing now.
+        trail: None: there is none to show.
     """
 
-    def __init__(self, status: Callable[[], Status]) -> None:
+    def __init__(
+        self, status: Callable[[], Status], trail: TrailView | None = None
+    ) -> None:
         self._status = status
+        self._trail = trail
         self._server: asyncio.Server | None = None
         self._open = 0
 
@@ -96,15 +120,17 @@ class StatusServer:
         body = b"" if words[0] == b"HEAD" else answer.body
         writer.write(
             b"HTTP/1.1 %d %b\r\n"
-            b"content-type: application/json\r\n"
+            b"content-type: %b\r\n"
             b"content-length: %d\r\n"
-            b"cache-control: no-store\r\n"
+            b"cache-control: %b\r\n"
             b"x-content-type-options: nosniff\r\n"
             b"connection: close\r\n\r\n%b"
             % (
                 answer.status,
                 _REASONS[answer.status].encode(),
+                answer.kind,
                 len(answer.body),
+                answer.caching,
                 body,
             )
         )
@@ -113,17 +139,35 @@ class StatusServer:
     def _page(self, path: bytes) -> _Answer:
         if path == b"/healthz":
             return _Answer(200, b'{"ok":true}\n')
+        if self._trail is not None and is_trail_path(path):
+            return _trail_page(self._trail.folder, path)
         if path not in {b"/readyz", b"/api/status"}:
             return _refusal(
-                404, "not_found", "there are /healthz, /readyz and /api/status"
+                404,
+                "not_found",
+                "there are /healthz, /readyz, /api/status, /checkpoint and /tile/…",
             )
         try:
             status = self._status()
         except ComptrollerError as error:
             return _refusal(503, error.code, error.message)
+        # The trail does not count: requests are recorded and served without it.
         is_ready = status.revision > 0 and not status.problems
         code = 200 if is_ready or path == b"/api/status" else 503
-        return _Answer(code, msgspec.json.encode(status) + b"\n")
+        document = msgspec.to_builtins(status)
+        if self._trail is not None:
+            document |= msgspec.to_builtins(_Told(self._trail.status()))
+        return _Answer(code, msgspec.json.encode(document) + b"\n")
+
+
+def _trail_page(folder: Path, path: bytes) -> _Answer:
+    try:
+        file = read_trail_file(folder, path)
+    except OSError as error:
+        return _refusal(503, "trail_unavailable", f"it cannot be read: {error}")
+    if file is None:
+        return _refusal(404, "not_found", "the trail has no such file, or not yet")
+    return _Answer(200, *file)
 
 
 def _refusal(status: int, code: str, message: str) -> _Answer:

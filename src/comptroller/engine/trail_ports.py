@@ -5,11 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
+
 OPEN: Final = "open"
 ENDED: Final = "ended"
 """Its process is gone and everything of it is in the trail."""
 LOST: Final = "lost"
 """It is not what it was; a gap record says so, and it is not read any more."""
+
+
+class TrailStatus(msgspec.Struct, frozen=True):
+    """How the trail is doing, as the status address says it."""
+
+    origin: str | None
+    """None: no checkpoint was published yet."""
+    size: int
+    """Records in the last checkpoint."""
+    checkpoint_age_s: float | None
+    """Since it was published; a heartbeat renews one of the same size."""
+    is_running: bool
+    """Whether a sequencer keeps it now."""
+    problem: str | None
+    """What keeps it from going on; None: nothing that is known."""
 
 
 class SourcePosition(NamedTuple):
