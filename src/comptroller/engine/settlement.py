@@ -25,6 +25,7 @@ from comptroller.engine.recording import raw_usage
 from comptroller.engine.verdicts import Admitted
 from comptroller.wire.estimate import estimate_usage
 from comptroller.wire.references import is_plain_id
+from comptroller.wire.repeating import RAN_OUT_OF_TIME
 from comptroller.wire.routes import Operation
 
 NOTHING_READ: Final = Reading((), None, None, None, (), None, 0, complete=False)
@@ -73,7 +74,8 @@ def settle(admitted: Admitted, reply: Reply) -> records.Settled:
     """Ends an allowed request with the truth, or with a flagged estimate.
 
     Never a silent zero: nothing is owed only where the provider itself refused
-    (an error status without usage) or the route is free of charge.
+    (an error status without usage, but for a proxy's that ran out of time) or the
+    route is free of charge.
     """
     bill = _believable(admitted, reply, _bill(admitted, reply))
     reading = reply.reading
@@ -129,7 +131,7 @@ def _bill(admitted: Admitted, reply: Reply) -> Bill:
         return _NOTHING_OWED
     reading = reply.reading
     passes = reading.passes
-    if not passes and reply.status is not None and reply.status >= 400:
+    if not passes and _is_refused(reply):
         return _NOTHING_OWED
     if not passes or not reading.complete:
         return _estimated(admitted, rates, reading, merge(passes))
@@ -141,6 +143,15 @@ def _bill(admitted: Admitted, reply: Reply) -> Bill:
         cost, source = _cost(entitlement, rates, one, reading)
         return Bill(one.usage, UsageSource.PROVIDER, cost, source, [])
     return _summed(entitlement, rates, reading)
+
+
+def _is_refused(reply: Reply) -> bool:
+    """Whether the provider itself turned the call away, so that it owes nothing.
+
+    A proxy that ran out of time says nothing of what the provider behind it does.
+    """
+    status = reply.status
+    return status is not None and status >= 400 and status not in RAN_OUT_OF_TIME
 
 
 def _believable(admitted: Admitted, reply: Reply, bill: Bill) -> Bill:
@@ -161,7 +172,7 @@ def _believable(admitted: Admitted, reply: Reply, bill: Bill) -> Bill:
         return bill
     if bill.usage_source == UsageSource.ESTIMATED:
         return bill
-    if not asked and not made and reply.status is not None and reply.status >= 400:
+    if not asked and not made and _is_refused(reply):
         return _NOTHING_OWED
     cost = _estimated(admitted, rates, reading, usage).cost_nano_usd
     return bill._replace(

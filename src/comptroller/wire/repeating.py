@@ -14,7 +14,7 @@ from comptroller.wire.prompt_facts import read_prompt
 from comptroller.wire.references import references
 from comptroller.wire.routes import OBJECT_OPERATIONS, Operation, Route
 
-_RAN_OUT_OF_TIME: Final = frozenset({504, 524})
+RAN_OUT_OF_TIME: Final = frozenset({504, 524})
 """A proxy's words for a provider that still works on the call, and may bill it."""
 
 _HARMLESS_TOOLS: Final = frozenset(
@@ -73,7 +73,7 @@ def why_not_repeated(route: Route, status: int, body: bytes) -> str | None:
         status: of the reply to it.
         body: that was read for a decision.
     """
-    if status in _RAN_OUT_OF_TIME:
+    if status in RAN_OUT_OF_TIME:
         return "the provider may still work on it, and bill it"
     if status != 429 and not 500 <= status <= 599:
         return "the provider has answered it"

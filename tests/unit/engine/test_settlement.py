@@ -1,4 +1,5 @@
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -273,3 +274,17 @@ def test_a_growing_hold_is_booked_as_far_as_it_had_grown() -> None:
 
     assert settled.cost_nano_usd == one.need.slice_nano_usd
     assert 24_000 < settled.usage["output"] < 25_000
+
+
+@pytest.mark.parametrize(
+    ("status", "is_free"), [(400, True), (429, True), (500, True), (504, False)]
+)
+def test_a_proxy_that_ran_out_of_time_is_not_a_refusal(
+    status: int, is_free: bool
+) -> None:
+    """What the provider behind it may have billed is an estimate, never zero."""
+    settled = settle(ADMITTED, Reply("R", "upstream_error", status, NOTHING_READ, 1, 1))
+
+    assert (settled.cost_nano_usd == 0) is is_free
+    assert (settled.cost_source == "none") is is_free
+    assert (settled.usage_source == "estimated") is not is_free
