@@ -100,13 +100,16 @@ def open_reporting(data: Path) -> Iterator[Reporting]:
     """
     from comptroller.adapters.journal.reader import DirectoryJournalReader
     from comptroller.adapters.prices.archive import CardArchive
+    from comptroller.adapters.tlog.finding import TrailFinder
     from comptroller.engine.reporting import Reporting
 
     place = Place(data)
     with open_reports(data) as reports:
         reader = DirectoryJournalReader(place.journal)
         try:
-            yield Reporting(reports, reader, CardArchive(place.cards), SystemClock())
+            cards = CardArchive(place.cards)
+            trail = TrailFinder(place.trail, place.trail_places)
+            yield Reporting(reports, reader, cards, SystemClock(), trail)
         finally:
             reader.close()
 

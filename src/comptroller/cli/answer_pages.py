@@ -79,6 +79,7 @@ def explain_lines(found: Document) -> Iterator[str]:
     yield from _money(found)
     yield from _controls(found)
     yield from _records(found)
+    yield from _proof(found["proof"])
 
 
 def _summary(found: Document) -> Iterator[str]:
@@ -249,6 +250,26 @@ def _records(found: Document) -> Iterator[str]:
             continue
         yield _fact(role, f"{record['source']} at byte {record['offset']}")
         yield f"  {printable(record['line'])}"
+
+
+def _proof(proof: Document | None) -> Iterator[str]:
+    """Where the records are in the trail."""
+    yield _heading("Proof")
+    if proof is None:
+        yield _fact("trail", "no checkpoint is published yet: see audit sequence")
+        return
+    if proof["problem"]:
+        yield _fact("trail", f"DAMAGED, see audit verify: {proof['problem']}")
+    for role in ("decision", "end"):
+        index = proof[role]
+        in_no = "not in the checkpoint below"
+        yield _fact(role, in_no if index is None else f"record {index} of the trail")
+    at = proof["checkpoint"]
+    if at is not None:
+        size = f"{at['size']} records of {at['origin']}"
+        yield _fact("checkpoint", f"{size}, published {at['time']}")
+        witnesses = ", ".join(proof["witnesses"]) or "none"
+        yield _fact("witness", f"{witnesses} ({proof['strength']})")
 
 
 def _state(row: Document) -> str:

@@ -24,7 +24,9 @@ from comptroller.engine.ports import (
     RequestQuery,
     RequestRow,
 )
+from comptroller.engine.proving import proof_of
 from comptroller.engine.registry_fold import fold
+from comptroller.engine.trail_ports import TrailLookup
 
 SPEND_BY: Final = ("owner", "unit", "service", "model", "credential")
 DECISIONS: Final = ("allow", "deny")
@@ -34,9 +36,15 @@ class Reporting:
     """Answers questions from the store, the journals and the kept rate cards."""
 
     def __init__(
-        self, reports: Reports, journals: JournalReader, cards: RateCards, clock: Clock
+        self,
+        reports: Reports,
+        journals: JournalReader,
+        cards: RateCards,
+        clock: Clock,
+        trail: TrailLookup | None = None,
     ) -> None:
         self._reports = reports
+        self._trail = trail
         self._journals = journals
         self._cards = cards
         self._clock = clock
@@ -107,7 +115,8 @@ class Reporting:
                 self._cards.card,
                 self._earlier(decided),
             )
-            return _request(row) | explanation.explain(case)
+            proof = proof_of(self._trail, {"decision": decided, "end": ended})
+            return _request(row) | explanation.explain(case) | {"proof": proof}
         except msgspec.DecodeError as error:
             raise RecordError(f"a record of {row.request_id}: {error}") from error
 

@@ -89,3 +89,35 @@ class TrailPlaces(Protocol):
 
     def note(self, source: str, sequence: int, index: int, count: int) -> None:
         """Notes a run: so many records in sequence, one entry after another."""
+
+
+class Published(NamedTuple):
+    """The last checkpoint, as it stands there; its signatures are not verified."""
+
+    origin: str
+    size: int
+    root: bytes
+    time_ns: int
+    """When it was last written."""
+    witnesses: Sequence[str]
+    """The names of those who signed it beside the log."""
+
+
+class TrailLookup(Protocol):
+    """The trail, to whoever looks for a record in it."""
+
+    def published(self) -> Published | None:
+        """The last checkpoint; None: none is published yet.
+
+        Raises:
+            NoteError: it is damaged.
+            TrailUnavailableError: it cannot be read.
+        """
+
+    def index_of(self, source: str, sequence: int, line: bytes) -> int | None:
+        """Where a record is, in the tree of that checkpoint; None: not in it.
+
+        Raises:
+            TrailDamagedError: a file is missing, or not what was written.
+            TrailUnavailableError: a file cannot be read.
+        """

@@ -1,0 +1,62 @@
+"""Finding a record in the log: by the index beside it, else by looking."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from comptroller.adapters.tlog.places import PlaceIndex
+from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint
+from comptroller.core.checkpoint import parse_checkpoint, parse_note
+from comptroller.core.errors import TrailUnavailableError
+from comptroller.engine.trail_ports import Published
+
+
+class TrailFinder:
+    """A log in a folder, and the index beside it.
+
+    Satisfies `engine.trail_ports.TrailLookup`.
+    """
+
+    def __init__(self, folder: Path, places: Path) -> None:
+        self._folder = folder
+        self._places = PlaceIndex(places)
+
+    def published(self) -> Published | None:
+        """The last checkpoint; None: none is published yet.
+
+        Raises:
+            NoteError: it is damaged.
+            TrailDamagedError: it is too large to be one.
+            TrailUnavailableError: it cannot be read.
+        """
+        data = read_checkpoint(self._folder)
+        if data is None:
+            return None
+        note = parse_note(data)
+        origin, head = parse_checkpoint(note.body)
+        try:
+            time_ns = (self._folder / "checkpoint").stat().st_mtime_ns
+        except OSError as error:
+            raise TrailUnavailableError(f"the checkpoint: {error.strerror}") from error
+        witnesses = [one.name for one in note.signatures if one.name != origin]
+        return Published(origin, head.size, head.root, time_ns, witnesses)
+
+    def index_of(self, source: str, sequence: int, line: bytes) -> int | None:
+        """Where a record is, in the tree of that checkpoint; None: not in it.
+
+        Raises:
+            NoteError: the checkpoint is damaged.
+            TrailDamagedError: a file is missing, or not what was written.
+            TrailUnavailableError: a file cannot be read.
+        """
+        published = self.published()
+        if published is None:
+            return None
+        reader = TreeReader(self._folder, published.size)
+        begin, end = self._places.find(source, sequence)
+        end = published.size if end is None else min(end, published.size)
+        records = islice(reader.records(begin), max(0, end - begin))
+        return next(
+            (index for index, one in enumerate(records, begin) if one == line), None
+        )

@@ -1,0 +1,55 @@
+"""Where the records of a request are in the trail, and what that proves."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Final
+
+from comptroller.core.errors import ComptrollerError
+from comptroller.core.timestamps import rfc3339
+from comptroller.engine.explanation import Document, Standing
+from comptroller.engine.trail_ports import TrailLookup
+
+OUTSIDERS: Final = "tamper-evident against outsiders only: no witness signed"
+"""Whoever holds the log's key can sign another history, if nobody else has seen
+this one."""
+INSIDERS: Final = "signed by the log and by witnesses; verify both with their keys"
+
+
+def proof_of(
+    trail: TrailLookup | None, standings: Mapping[str, Standing | None]
+) -> Document | None:
+    """Where records are in the last checkpoint (`explain --json`, `proof`).
+
+    Args:
+        trail: None: there is none here.
+        standings: by role; None: there is no such record.
+
+    Returns:
+        None: no checkpoint was published yet. What is wrong with the trail is in
+        `problem`: it says nothing against the records themselves.
+    """
+    found: Document = dict.fromkeys(standings)
+    found |= {"checkpoint": None, "witnesses": [], "strength": None, "problem": None}
+    if trail is None:
+        return None
+    try:
+        published = trail.published()
+        if published is None:
+            return None
+        found["checkpoint"] = {
+            "origin": published.origin,
+            "size": published.size,
+            "root": b64encode(published.root).decode(),
+            "time": rfc3339(published.time_ns),
+        }
+        found["witnesses"] = list(published.witnesses)
+        found["strength"] = INSIDERS if published.witnesses else OUTSIDERS
+        for role, one in standings.items():
+            if one is not None:
+                sequence = int(one.envelope.sequence)
+                found[role] = trail.index_of(one.source, sequence, one.line)
+    except ComptrollerError as error:
+        found["problem"] = error.message
+    return found
