@@ -70,6 +70,11 @@ class Place(NamedTuple):
         """The key that signs checkpoints, unless another file is named."""
         return self.data / "keys" / "trail.key"
 
+    @property
+    def trail_vkey(self) -> Path:
+        """The public key of the log, for whoever verifies it."""
+        return self.data / "trail.vkey"
+
     def prepare(self) -> None:
         """Makes the directory, for this account only.
 

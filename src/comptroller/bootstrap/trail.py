@@ -107,6 +107,7 @@ def open_trail(place: Place, told: TrailOptions) -> Iterator[OpenTrail]:
     """
     key = _key(place, told)
     writer = TrailWriter(place.trail, key)
+    _publish_key(place, key)
     reader = DirectoryJournalReader(place.journal)
     places = PlaceIndex(place.trail_places)
     try:
@@ -133,6 +134,17 @@ def _key(place: Place, told: TrailOptions) -> TrailKey:
             " a log keeps its name; leave --trail-origin away"
         )
     return key
+
+
+def _publish_key(place: Place, key: TrailKey) -> None:
+    text = f"{key.key}\n"
+    try:
+        if not place.trail_vkey.exists() or place.trail_vkey.read_text() != text:
+            place.trail_vkey.write_text(text, encoding="ascii")
+    except (OSError, ValueError) as error:
+        raise TrailUnavailableError(
+            f"{place.trail_vkey} cannot be written: {error}"
+        ) from error
 
 
 def _default_origin(place: Place) -> str:

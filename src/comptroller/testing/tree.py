@@ -136,6 +136,15 @@ class ServeTree:
 
     def children(self) -> dict[str, int]:
         """Name to process id: `control`, `w0`, `w1` …; those that live now."""
+        named = self._children()
+        named.pop("sequencer", None)
+        return named
+
+    def sequencer(self) -> int | None:
+        """The process id of the sequencer, if one lives now."""
+        return self._children().get("sequencer")
+
+    def _children(self) -> dict[str, int]:
         pid = self.process.pid
         try:
             listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -149,6 +158,8 @@ class ServeTree:
                 continue
             if "_control" in words:
                 named["control"] = int(child)
+            elif "_sequencer" in words:
+                named["sequencer"] = int(child)
             elif "_worker" in words:
                 named[str(json.loads(words[-2])["name"])] = int(child)
         return named
