@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from comptroller.cli import options
+from comptroller.cli import audit_controls, options
+from comptroller.cli.audit import add_commands
 from comptroller.cli.tables import json_text, print_page, print_table
 from comptroller.core.errors import InvalidArgumentError
 from comptroller.core.money import usd
@@ -41,8 +42,10 @@ def register(app: typer.Typer, open_budgeting: OpenBudgeting | None = None) -> N
     suspense.command("settle")(settle)
     budget.add_typer(suspense, name="suspense")
     app.add_typer(budget, name="budget")
-    audit = _group("Check that the books say what the records say.")
+    audit = _group("Check the books against the records, and prove the records.")
     audit.command("books")(_books(opener))
+    audit_controls.add_to(audit)
+    add_commands(audit)
     app.add_typer(audit, name="audit")
 
 

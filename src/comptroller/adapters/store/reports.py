@@ -78,6 +78,15 @@ class SqliteReports(SqlitePolicies):
             rows = connection.execute(wanted.limit(query.limit))
             return [_request_row(row) for row in rows]
 
+    def decision_ids(self) -> Iterator[str]:
+        """The ids of all decisions, in no order.
+
+        Raises:
+            StoreUnavailableError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            yield from connection.execute(select(_r.request_id)).scalars()
+
     def request(self, request_id: str) -> RequestRow | None:
         """One request.
 

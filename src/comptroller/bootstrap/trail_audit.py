@@ -1,0 +1,221 @@
+"""Wiring of `comptroller audit verify`, `prove` and `export`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from comptroller.adapters.journal.reader import DirectoryJournalReader
+from comptroller.adapters.tlog.exporting import export_log
+from comptroller.adapters.tlog.finding import TrailFinder
+from comptroller.adapters.tlog.keys import verifier
+from comptroller.adapters.tlog.proof import SUFFIX, prove, verify_proof
+from comptroller.adapters.tlog.reader import TreeReader
+from comptroller.bootstrap.administering import open_reporting, open_reports
+from comptroller.bootstrap.place import Place
+from comptroller.core.checkpoint import parse_vkey
+from comptroller.core.errors import (
+    ConflictError,
+    JournalUnavailableError,
+    NotFoundError,
+    TrailDamagedError,
+    TrailUnavailableError,
+)
+from comptroller.core.timestamps import rfc3339
+from comptroller.engine.proving import INSIDERS, OUTSIDERS
+from comptroller.engine.trail_audit import audit
+from comptroller.engine.trail_ports import Published
+
+ROLES: Final = ("decision", "end")
+
+
+class Selected(NamedTuple):
+    """Which records an export lists beside the log; None: no bound."""
+
+    since: str | None
+    """The first time that is in, as records write it; of a day, its beginning."""
+    until: str | None
+    """The first time that is not in any more."""
+
+
+def verify(data: Path, vkeys: Sequence[str], since: Sequence[Path]) -> dict[str, Any]:
+    """Verifies the trail, and compares it with journals and store.
+
+    Args:
+        data: the data directory.
+        vkeys: the keys that must have signed; none: the one that is kept here.
+        since: checkpoints that somebody kept; the trail must begin with them.
+
+    Raises:
+        TrailUnavailableError: there is no trail, or it cannot be read.
+        StoreUnavailableError: nothing was ever applied there.
+    """
+    place = Place(data)
+    published = _published(place)
+    is_own_key = not vkeys
+    keys = list(vkeys) or [_own_vkey(place)]
+    signed, lines = _verify_apart(place, keys, since)
+    document = _checkpoint(published) | {
+        "keys": keys,
+        "keys_are_from_here": is_own_key,
+        "signed": {"ok": signed, "said": lines},
+    }
+    try:
+        compared = msgspec.to_builtins(_compare(place, published))
+        problem = None
+    except (TrailDamagedError, JournalUnavailableError) as error:
+        compared, problem = None, error.message
+    is_ok = signed and compared is not None and not compared["wrong"]
+    return {"ok": is_ok} | document | {"compared": compared, "problem": problem}
+
+
+def _compare(place: Place, published: Published) -> object:
+    # The store is brought up to date after the checkpoint was read, and the
+    # journals are read to their ends after that: each has what the one before has.
+    with open_reports(place.data) as reports, _journals(place) as reader:
+        entries = TreeReader(place.trail, published.size).records()
+        return audit(entries, reader, list(reports.decision_ids()))
+
+
+@contextmanager
+def _journals(place: Place) -> Iterator[DirectoryJournalReader]:
+    reader = DirectoryJournalReader(place.journal)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def _verify_apart(
+    place: Place, keys: Sequence[str], since: Sequence[Path]
+) -> tuple[bool, list[str]]:
+    """What the program says that others verify with, in a process of its own."""
+    command = [sys.executable, "-m", "comptroller.verify", str(place.trail)]
+    command += [f"--vkey={key}" for key in keys]
+    command += [f"--since={path}" for path in since]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = (done.stdout + done.stderr).splitlines()
+    return done.returncode == 0, said
+
+
+def prove_request(data: Path, request_id: str, to: Path) -> dict[str, Any]:
+    """Writes the records of a request, and a proof of each, into a folder.
+
+    Raises:
+        NotFoundError: there is no such request, or none of it is in the trail yet.
+        TrailDamagedError: the trail cannot prove it.
+        TrailUnavailableError: there is no trail, or a file cannot be written.
+    """
+    place = Place(data)
+    published = _published(place)
+    with open_reporting(data) as reporting:
+        found = reporting.explain(request_id)
+    proof = found["proof"]
+    if proof["problem"]:
+        raise TrailDamagedError(f"{proof['problem']}: see comptroller audit verify")
+    key = verifier(parse_vkey(_own_vkey(place)))
+    name = found["request_id"]
+    written = {}
+    for role in ROLES:
+        index = proof[role]
+        if index is None:
+            continue
+        record, content = prove(place.trail, index)
+        line = found["records"][role]["line"].encode()
+        if record != line:
+            raise TrailDamagedError(f"record {index} of the trail is not {line!r}")
+        proven = verify_proof(content, record, published.origin, [key])
+        files = to / f"{name}.{role}.json", to / f"{name}.{role}{SUFFIX}"
+        _write(files[0], record)
+        _write(files[1], content)
+        written[role] = {
+            "index": proven.index,
+            "size": proven.checkpoint.head.size,
+            "record": str(files[0]),
+            "proof": str(files[1]),
+        }
+    if not written:
+        raise NotFoundError(
+            f"no record of {name} is in a checkpoint yet: a sequencer that runs needs"
+            " two seconds; comptroller audit sequence does it where none runs"
+        )
+    strength = INSIDERS if published.witnesses else OUTSIDERS
+    return {
+        "request_id": name,
+        "origin": published.origin,
+        "vkey": str(key.key),
+        "proofs": written,
+        "absent": [role for role in ROLES if role not in written],
+        "strength": strength,
+    }
+
+
+def export(data: Path, to: Path, selected: Selected) -> dict[str, Any]:
+    """Writes the log as it is now into a folder that verifies without us.
+
+    Raises:
+        ConflictError: the folder has something in it.
+        TrailDamagedError: the log is not what was written.
+        TrailUnavailableError: there is no trail, or a file cannot be written.
+    """
+    place = Place(data)
+    published = _published(place)
+    vkey = _own_vkey(place)
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        if any(to.iterdir()):
+            raise ConflictError(f"{to} is not empty: name a new folder with --to")
+        listed = export_log(place.trail, to, vkey, selected)
+    except OSError as error:
+        raise TrailUnavailableError(f"{to} cannot be written: {error}") from error
+    return _checkpoint(published) | {
+        "to": str(to),
+        "size": listed.size,
+        "vkey": vkey,
+        "listed": listed.listed,
+    }
+
+
+def _published(place: Place) -> Published:
+    found = TrailFinder(place.trail, place.trail_places).published()
+    if found is None:
+        raise TrailUnavailableError(
+            f"{place.data} has no trail yet: comptroller serve keeps it, and"
+            " comptroller audit sequence begins it where none serves"
+        )
+    return found
+
+
+def _checkpoint(published: Published) -> dict[str, Any]:
+    return {
+        "origin": published.origin,
+        "size": published.size,
+        "time": rfc3339(published.time_ns),
+        "witnesses": list(published.witnesses),
+        "strength": INSIDERS if published.witnesses else OUTSIDERS,
+    }
+
+
+def _own_vkey(place: Place) -> str:
+    try:
+        return place.trail_vkey.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise TrailUnavailableError(
+            f"{place.trail_vkey} cannot be read: {error}; name the key with --vkey"
+        ) from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise TrailUnavailableError(
+            f"{path} cannot be written: {error.strerror}"
+        ) from error

@@ -1,0 +1,190 @@
+"""`comptroller audit …`: the trail, verified, proved, exported, brought up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from comptroller.cli import options
+from comptroller.cli.tables import json_text, printable
+
+SAID_MAX: Final = 30
+
+
+def add_commands(audit: typer.Typer) -> None:
+    """Adds the trail's commands to the group `audit`."""
+    audit.command("verify")(verify)
+    audit.command("prove")(prove)
+    audit.command("export")(export)
+    audit.command("sequence")(sequence)
+
+
+def verify(
+    data: options.Data = options.DATA_DEFAULT,
+    vkey: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="A public key that must have signed; may be repeated. [default: the"
+            " one in --data]",
+        ),
+    ] = None,
+    since: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="A checkpoint that you kept, with which the trail must begin.",
+        ),
+    ] = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Verify the trail, and compare it with journals and store; 1: all is not well."""
+    from comptroller.bootstrap import trail_audit
+
+    found = trail_audit.verify(data, vkey or [], since or [])
+    if as_json:
+        typer.echo(json_text(found))
+    else:
+        for line in _verify_lines(found):
+            typer.echo(printable(line))
+    if not found["ok"]:
+        raise typer.Exit(1)
+
+
+def _verify_lines(found: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"The trail {found['origin']}: {found['size']} records, published"
+        f" {found['time']}."
+    )
+    yield from found["signed"]["said"][-SAID_MAX:]
+    compared = found["compared"]
+    if compared is None:
+        yield f"It cannot be compared with journals and store: {found['problem']}"
+    else:
+        yield from compared["first_wrong"]
+        yield (
+            f"Against the journals: {compared['entries']} records compared,"
+            f" {compared['waiting']} wait for the next checkpoint,"
+            f" {compared['gaps']} tell of gaps."
+        )
+        yield (
+            f"Against the store: {compared['in_store']} decisions there,"
+            f" {compared['decisions']} in the trail,"
+            f" {compared['waiting_decisions']} wait."
+        )
+    if found["keys_are_from_here"]:
+        yield "The key is the one in the data directory: name one you know with --vkey."
+    yield f"Strength: {found['strength']}."
+    yield "All is as it was recorded." if found["ok"] else "NOT all is well."
+
+
+def prove(
+    request_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="REQUEST_ID", help="From the header x-comptroller-request-id."
+        ),
+    ],
+    data: options.Data = options.DATA_DEFAULT,
+    to: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where the files are written.")
+    ] = Path(),
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Write a request's exact records, and a proof of each, for somebody else."""
+    from comptroller.bootstrap import trail_audit
+
+    found = trail_audit.prove_request(data, request_id, to)
+    if as_json:
+        typer.echo(json_text(found))
+        return
+    for role, one in found["proofs"].items():
+        typer.echo(
+            f"{role}: record {one['index']} of {one['size']} of {found['origin']}"
+        )
+        typer.echo(f"  {one['record']}")
+        typer.echo(f"  {one['proof']}")
+    for role in found["absent"]:
+        typer.echo(f"{role}: in no checkpoint yet")
+    typer.echo(f"key: {found['vkey']}")
+    typer.echo(f"strength: {found['strength']}")
+
+
+def export(
+    to: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.")],
+    data: options.Data = options.DATA_DEFAULT,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            help="List records from then on: 2026-11-01, or with a time in UTC.",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="List records before then only."),
+    ] = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Write the whole trail as a folder that verifies without Comptroller."""
+    from comptroller.bootstrap import trail_audit
+
+    selected = trail_audit.Selected(_time(since, "--from"), _time(until, "--until"))
+    found = trail_audit.export(data, to, selected)
+    if as_json:
+        typer.echo(json_text(found))
+        return
+    typer.echo(
+        f"Exported {found['size']} records of {found['origin']} to {to},"
+        f" {found['listed']} of them listed in records.jsonl."
+    )
+    typer.echo(f"{to / 'README.md'} says how to verify it.")
+
+
+def sequence(
+    data: options.Data = options.DATA_DEFAULT,
+    trail_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="As of serve."),
+    ] = None,
+    trail_origin: Annotated[
+        str | None, typer.Option(metavar="NAME", help="As of serve.")
+    ] = None,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Bring what is recorded into the trail, where no serve runs that does it."""
+    from comptroller.bootstrap import trail
+
+    size = trail.sequence(data, trail_key, trail_origin)
+    if as_json:
+        typer.echo(json_text({"size": size}))
+    else:
+        typer.echo(f"The trail has {size} records.")
+
+
+def _time(text: str | None, option: str) -> str | None:
+    """A time as records write it."""
+    from datetime import UTC, datetime
+
+    from comptroller.core.timestamps import rfc3339
+
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no time, such as 2026-11-01 or 2026-11-01T12:00:00Z",
+            param_hint=option,
+        ) from None
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return rfc3339(int(time.timestamp()) * 1_000_000_000)
