@@ -18,6 +18,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "comptroller.cli.demo": ("demo",),
     "comptroller.cli.configuration": ("init", "check", "schema", "plan", "apply"),
     "comptroller.cli.serve": ("serve",),
+    "comptroller.cli.witness": ("witness",),
     "comptroller.cli.keys": ("key",),
     "comptroller.cli.budgets": ("budget", "audit"),
     "comptroller.cli.policy": ("policy",),

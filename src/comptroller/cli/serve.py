@@ -89,8 +89,8 @@ def serve(  # noqa: PLR0917  typer's options
         serving.ServeOptions(
             data=data,
             config=options.config_paths(config),
-            listen=_address(listen, "--listen"),
-            console=_address(console, "--console"),
+            listen=address(listen, "--listen"),
+            console=address(console, "--console"),
             workers=workers or serving.default_workers(),
             durability=durability.value,
             grace_s=grace,
@@ -103,7 +103,12 @@ def serve(  # noqa: PLR0917  typer's options
     raise typer.Exit(status)
 
 
-def _address(text: str, option: str) -> Address:
+def address(text: str, option: str) -> Address:
+    """Reads HOST:PORT.
+
+    Raises:
+        BadParameter: it is something else.
+    """
     from comptroller.bootstrap.serving import Address
 
     host, colon, port = text.rpartition(":")

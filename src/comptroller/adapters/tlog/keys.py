@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import stat
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -26,10 +27,10 @@ from comptroller.core.checkpoint import (
     VerifierKey,
     check_name,
 )
+from comptroller.core.cosignature import TIME_BYTES, cosigned_text
 from comptroller.core.errors import NoteError, TrailUnavailableError
 
 _PREFIX: Final = "PRIVATE+KEY+"
-_TIMESTAMP_BYTES: Final = 8
 
 
 class Ed25519Verifier:
@@ -53,9 +54,8 @@ class CosignatureVerifier(Ed25519Verifier):
 
     def verify(self, body: bytes, signature: bytes) -> bool:
         """Whether the witness signed a checkpoint, at the time that it says."""
-        time = int.from_bytes(signature[:_TIMESTAMP_BYTES])
-        said = f"cosignature/v1\ntime {time}\n".encode() + body
-        return super().verify(said, signature[_TIMESTAMP_BYTES:])
+        time_s = int.from_bytes(signature[:TIME_BYTES])
+        return super().verify(cosigned_text(body, time_s), signature[TIME_BYTES:])
 
 
 class TrailKey(Ed25519Verifier):
@@ -74,6 +74,28 @@ class TrailKey(Ed25519Verifier):
     def sign(self, body: bytes) -> bytes:
         """Signs a note's text."""
         return self._private.sign(body)
+
+
+class WitnessKey(CosignatureVerifier):
+    """A witness's private key and its name: signs what others' logs say."""
+
+    def __init__(self, name: str, seed: bytes) -> None:
+        """Takes a key.
+
+        Raises:
+            NoteError: no key can have this name.
+        """
+        self._private = Ed25519PrivateKey.from_private_bytes(seed)
+        public = self._private.public_key().public_bytes_raw()
+        super().__init__(VerifierKey(check_name(name), COSIGNATURE_ED25519, public))
+
+    def cosign(self, body: bytes, time_s: int) -> bytes:
+        """Signs a checkpoint's text, with the time in it."""
+        signature = self._private.sign(cosigned_text(body, time_s))
+        return time_s.to_bytes(TIME_BYTES) + signature
+
+
+_AnyKey = TypeVar("_AnyKey", TrailKey, WitnessKey)
 
 
 def verifier(key: VerifierKey) -> Verifier:
@@ -100,6 +122,10 @@ def read_key(path: Path) -> TrailKey:
     Raises:
         TrailUnavailableError: it is not there, others can read it, or it is none.
     """
+    return _read(path, TrailKey)
+
+
+def _read(path: Path, kind: Callable[[str, bytes], _AnyKey]) -> _AnyKey:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -112,16 +138,16 @@ def read_key(path: Path) -> TrailKey:
         raise TrailUnavailableError(
             f"others can read the key {path}: chmod 600, and take a new one"
         )
-    wrong = TrailUnavailableError(f"{path} holds no key of a trail")
+    wrong = TrailUnavailableError(f"{path} holds no key of this kind")
     parts = text.removeprefix(_PREFIX).split("+", 2)
     if not text.startswith(_PREFIX) or len(parts) != 3:
         raise wrong
     try:
         encoded = b64decode(parts[2], validate=True)
-        key = TrailKey(parts[0], encoded[1:])
+        key = kind(parts[0], encoded[1:])
     except (ValueError, NoteError):
         raise wrong from None
-    if encoded[0] != ED25519 or key.key.key_id.hex() != parts[1]:
+    if encoded[0] != key.key.algorithm or key.key.key_id.hex() != parts[1]:
         raise wrong
     return key
 
@@ -138,16 +164,29 @@ def open_key(path: Path, name: str) -> TrailKey:
         NoteError: no key can have this name.
         TrailUnavailableError: it cannot be read or made.
     """
+    return _open(path, name, TrailKey)
+
+
+def open_witness_key(path: Path, name: str) -> WitnessKey:
+    """Reads the key of a witness, and makes one where there is none yet.
+
+    Raises:
+        NoteError: no key can have this name.
+        TrailUnavailableError: it cannot be read or made, or is not a witness's.
+    """
+    return _open(path, name, WitnessKey)
+
+
+def _open(path: Path, name: str, kind: Callable[[str, bytes], _AnyKey]) -> _AnyKey:
     if not path.exists():
-        _make(path, name)
-    return read_key(path)
+        seed = Ed25519PrivateKey.generate().private_bytes_raw()
+        _make(path, seed, kind(name, seed).key)
+    return _read(path, kind)
 
 
-def _make(path: Path, name: str) -> None:
-    seed = Ed25519PrivateKey.generate().private_bytes_raw()
-    key = TrailKey(name, seed).key
-    encoded = b64encode(bytes([ED25519]) + seed).decode()
-    line = f"{_PREFIX}{name}+{key.key_id.hex()}+{encoded}\n"
+def _make(path: Path, seed: bytes, key: VerifierKey) -> None:
+    encoded = b64encode(bytes([key.algorithm]) + seed).decode()
+    line = f"{_PREFIX}{key.name}+{key.key_id.hex()}+{encoded}\n"
     unnamed = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
