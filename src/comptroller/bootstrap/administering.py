@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from comptroller.core.registry import Registry
     from comptroller.engine.budgeting import Budgeting
     from comptroller.engine.commands import Act, Administrator, Result, Sync
+    from comptroller.engine.control_auditing import ControlAuditing
     from comptroller.engine.identity import CredentialLine
     from comptroller.engine.reporting import Reporting
 
@@ -131,6 +132,32 @@ def open_budgeting(data: Path) -> Iterator[Budgeting]:
             yield Budgeting(reports, ledger, SystemClock())
         finally:
             ledger.close()
+
+
+@contextmanager
+def open_control_auditing(data: Path) -> Iterator[ControlAuditing]:
+    """The answers to which controls were active, from a fresh store.
+
+    Raises:
+        StoreUnavailableError: nothing was ever applied there.
+        ControlUnavailableError: a control process is there and does not answer.
+    """
+    from comptroller.adapters.journal.reader import DirectoryJournalReader
+    from comptroller.adapters.policy.archive import PolicyArchive
+    from comptroller.adapters.store.controls import SqliteControls
+    from comptroller.adapters.tlog.finding import TrailFinder
+    from comptroller.engine.control_auditing import ControlAuditing, Parts
+
+    place = Place(data)
+    with open_reports(data) as reports, ExitStack() as stack:
+        controls = SqliteControls.open(place.store)
+        stack.callback(controls.close)
+        reader = DirectoryJournalReader(place.journal)
+        stack.callback(reader.close)
+        archive = PolicyArchive(place.policies)
+        trail = TrailFinder(place.trail, place.trail_places)
+        parts = Parts(reports, controls, reader, archive, SystemClock(), trail)
+        yield ControlAuditing(parts)
 
 
 def applied_registry(data: Path) -> tuple[Registry | None, int]:

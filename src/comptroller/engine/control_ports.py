@@ -21,8 +21,6 @@ class RecordPlace(NamedTuple):
     """Of its journal."""
     sequence: int
     """In that journal, from 0."""
-    log_index: int | None = None
-    """In the transparency log; None: not known to be there."""
 
 
 class RevisionRow(NamedTuple):

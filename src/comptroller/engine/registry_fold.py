@@ -25,6 +25,16 @@ def encode_object(value: RegistryValue) -> bytes:
     return _ENCODER.encode(value)
 
 
+def decode_object(kind: str, body: bytes) -> RegistryValue:
+    """Reads what `encode_object` wrote of an object of a kind.
+
+    Raises:
+        msgspec.ValidationError: it is not an object of its kind.
+        KeyError: the kind is unknown.
+    """
+    return _DECODERS[kind].decode(body)
+
+
 def registry_objects(registry: Registry) -> list[RegistryObject]:
     """Takes a registry apart into what a store keeps."""
     return [
@@ -44,7 +54,7 @@ def fold(stored: Iterable[RegistryObject]) -> Registry | None:
         KeyError: a kind is unknown, or the organization or gateway is missing.
     """
     parts: dict[ObjectKey, RegistryValue] = {
-        (one.kind, one.id): _DECODERS[one.kind].decode(one.body) for one in stored
+        (one.kind, one.id): decode_object(one.kind, one.body) for one in stored
     }
     return registry_from_objects(_ordered(parts)) if parts else None
 

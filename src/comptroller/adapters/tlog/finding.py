@@ -5,17 +5,20 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+import msgspec
+
 from comptroller.adapters.tlog.places import PlaceIndex
 from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
 from comptroller.core.errors import TrailUnavailableError
+from comptroller.engine.records import Envelope
 from comptroller.engine.trail_ports import Published
 
 
 class TrailFinder:
     """A log in a folder, and the index beside it.
 
-    Satisfies `engine.trail_ports.TrailLookup`.
+    Satisfies `engine.trail_ports.TrailLookup` and `engine.control_answers.TrailIndex`.
     """
 
     def __init__(self, folder: Path, places: Path) -> None:
@@ -60,3 +63,38 @@ class TrailFinder:
         return next(
             (index for index, one in enumerate(records, begin) if one == line), None
         )
+
+    def index_at(self, source: str, sequence: int) -> int | None:
+        """Where a journal's record is, in the tree of that checkpoint; None: not in it.
+
+        Raises:
+            NoteError: the checkpoint is damaged.
+            TrailDamagedError: a file is missing, or not what was written.
+            TrailUnavailableError: a file cannot be read.
+        """
+        published = self.published()
+        if published is None:
+            return None
+        reader = TreeReader(self._folder, published.size)
+        begin, end = self._places.find(source, sequence)
+        end = published.size if end is None else min(end, published.size)
+        records = islice(reader.records(begin), max(0, end - begin))
+        return next(
+            (
+                index
+                for index, one in enumerate(records, begin)
+                if _is_record(one, source, sequence)
+            ),
+            None,
+        )
+
+
+def _is_record(line: bytes, source: str, sequence: int) -> bool:
+    """Whether a line is a journal's record with this sequence."""
+    if f'"sequence":"{sequence}"'.encode() not in line or source.encode() not in line:
+        return False
+    try:
+        envelope = msgspec.json.decode(line, type=Envelope)
+    except msgspec.DecodeError:
+        return False
+    return envelope.source == source and envelope.sequence == str(sequence)

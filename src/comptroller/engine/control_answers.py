@@ -1,0 +1,231 @@
+"""Answers on controls, as `comptroller audit controls --json` prints them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from comptroller.core.errors import ComptrollerError
+from comptroller.core.timestamps import rfc3339
+from comptroller.engine.control_coverage import Covered, Gap, Track
+from comptroller.engine.control_evidence import (
+    InForce,
+    Judged,
+    Moment,
+    Piece,
+    WorkerThen,
+)
+from comptroller.engine.control_ports import BeatRow, RecordPlace, RevisionRow
+from comptroller.engine.explanation import Document
+from comptroller.engine.policy_ports import ActivationRow
+from comptroller.engine.proving import proof_of
+from comptroller.engine.trail_ports import TrailLookup
+
+
+class TrailIndex(TrailLookup, Protocol):
+    """The trail, to whoever knows of a record only where it stands."""
+
+    def index_at(self, source: str, sequence: int) -> int | None:
+        """Where a journal's record is, in the last checkpoint's tree; None: not in it.
+
+        Raises:
+            ComptrollerError: the trail is damaged, or cannot be read.
+        """
+
+
+class Since(NamedTuple):
+    """The act since which a control is as it was."""
+
+    time_ns: int
+    revision: str | None
+    place: RecordPlace | None
+    applied: RevisionRow | None
+    """Of what the registry configures."""
+    activated: ActivationRow | None
+    """Of what a policy configures."""
+    is_exact: bool = True
+    """False: it may have been so before, of which nothing is known."""
+
+
+def moment(
+    then: Moment,
+    judged: Sequence[Judged],
+    since: Mapping[str, Since | None],
+    trail: TrailIndex | None,
+) -> Document:
+    """The answer for one moment."""
+    place = _Places(trail)
+    return {
+        "at": rfc3339(then.at_ns),
+        "registry": place.in_force(then.registry),
+        "policy": place.in_force(then.policy),
+        "workers": [place.worker(one) for one in then.workers],
+        "decisions": [
+            {
+                "request_id": one.request_id,
+                "time": rfc3339(one.time_ns),
+                "record": place.of(one.place),
+            }
+            for one in then.decisions
+        ],
+        "controls": [place.control(one, since[one.control]) for one in judged],
+        "trail": proof_of(trail, {}),
+    }
+
+
+def coverage(
+    service: str,
+    span: tuple[int, int],
+    tracks: Sequence[Track],
+    found: Sequence[Covered],
+    trail: TrailIndex | None,
+) -> Document:
+    """The answer for a span."""
+    return {
+        "service": service,
+        "begin": rfc3339(span[0]),
+        "end": rfc3339(span[1]),
+        "seconds": _seconds(span[1] - span[0]),
+        "workers": [
+            {
+                "worker": one.source,
+                "begin": rfc3339(one.life[0]),
+                "end": rfc3339(one.life[1]),
+            }
+            for one in tracks
+        ],
+        "controls": [
+            {
+                "control": one.control,
+                "percent": one.percent,
+                "covered_seconds": _seconds(one.covered_ns),
+                "gaps": [_gap(gap) for gap in one.gaps],
+            }
+            for one in found
+        ],
+        "trail": proof_of(trail, {}),
+    }
+
+
+class _Places:
+    """Writes what names records, with their places in the log."""
+
+    def __init__(self, trail: TrailIndex | None) -> None:
+        self._trail = trail
+        self._found: dict[RecordPlace, Document] = {}
+
+    def of(self, place: RecordPlace | None) -> Document | None:
+        if place is None:
+            return None
+        if place not in self._found:
+            self._found[place] = {
+                "source": place.source,
+                "sequence": place.sequence,
+                "log_index": self._index(place),
+            }
+        return self._found[place]
+
+    def _index(self, place: RecordPlace) -> int | None:
+        if self._trail is None:
+            return None
+        try:
+            return self._trail.index_at(place.source, place.sequence)
+        except ComptrollerError:
+            return None  # `trail.problem` of the answer says why
+
+    def in_force(self, one: InForce) -> Document:
+        return {
+            "revision": one.revision,
+            "time": _time(one.time_ns),
+            "record": self.of(one.place),
+            "unclear": one.unclear,
+        }
+
+    def worker(self, one: WorkerThen) -> Document:
+        return {
+            "worker": one.source,
+            "before": self._beat(one.before),
+            "after": self._beat(one.after),
+        }
+
+    def control(self, one: Judged, since: Since | None) -> Document:
+        limits = one.declared.limits if one.declared is not None else ()
+        return {
+            "control": one.control,
+            "verdict": one.verdict,
+            "is_complete": one.is_complete,
+            "revision": one.revision,
+            "limits": [limit._asdict() for limit in limits],
+            "since": None if since is None else self._since(since),
+            "approved_by": None if since is None else _approved(since),
+            "evidence": [self._piece(piece) for piece in one.pieces],
+            "why": list(one.why),
+        }
+
+    def _since(self, since: Since) -> Document:
+        return {
+            "time": rfc3339(since.time_ns),
+            "revision": since.revision,
+            "is_exact": since.is_exact,
+            "record": self.of(since.place),
+        }
+
+    def _piece(self, piece: Piece) -> Document:
+        return {
+            "source": piece.source,
+            "verdict": piece.verdict,
+            "says": piece.says,
+            "time": _time(piece.time_ns),
+            "record": self.of(piece.place),
+        }
+
+    def _beat(self, beat: BeatRow | None) -> Document | None:
+        if beat is None:
+            return None
+        return {
+            "time": rfc3339(beat.time_ns),
+            "registry_revision": beat.state.registry_revision,
+            "policy_revision": beat.state.policy_revision,
+            "durability": beat.state.durability,
+            "record": self.of(beat.place),
+        }
+
+
+def _approved(since: Since) -> Document:
+    """Who answers for an act: of a policy two people, of the registry one."""
+    if since.activated is not None:
+        row = since.activated
+        return {
+            "author": row.author,
+            "approver": row.approver,
+            "separation_of_duties": row.is_separated,
+            "applied_by": None,
+            "account": None,
+        }
+    applied = since.applied
+    return {
+        "author": None,
+        "approver": None,
+        "separation_of_duties": None,
+        "applied_by": applied.person if applied is not None else None,
+        "account": applied.account if applied is not None else None,
+    }
+
+
+def _gap(gap: Gap) -> Document:
+    return {
+        "begin": rfc3339(gap.begin_ns),
+        "end": rfc3339(gap.end_ns),
+        "seconds": _seconds(gap.end_ns - gap.begin_ns),
+        "cause": gap.cause,
+        "workers": list(gap.workers),
+    }
+
+
+def _time(time_ns: int | None) -> str | None:
+    return None if time_ns is None else rfc3339(time_ns)
+
+
+def _seconds(span_ns: int) -> float:
+    """Rounded to the millisecond."""
+    return round(span_ns / 10**9, 3)
