@@ -195,6 +195,7 @@ def test_after_an_error_of_the_disk_nothing_is_written_or_signed(
     """The writer stops; the next one continues with what was durable."""
     grow(tmp_path, 300)
     before = (tmp_path / "checkpoint").read_bytes()
+    handles = len(list(Path("/proc/self/fd").iterdir()))
     with opened(tmp_path) as writer:
         with (
             files_of_at_most(4096),
@@ -206,6 +207,7 @@ def test_after_an_error_of_the_disk_nothing_is_written_or_signed(
         with pytest.raises(TrailUnavailableError, match="failed before"):
             writer.append([b"x"], {})
     assert (tmp_path / "checkpoint").read_bytes() == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == handles
 
     with opened(tmp_path) as writer:
         assert (writer.size, writer.positions) == (300, {"source": 300})

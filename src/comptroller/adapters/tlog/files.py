@@ -79,9 +79,12 @@ class DurableFiles:
                 sync_folder(folder)
             self._unsynced.clear()
         finally:
-            for descriptor, _ in self._staged:
-                os.close(descriptor)
-            self._staged.clear()
+            self.close()
+
+    def close(self) -> None:
+        """Lets go of what is staged; it never gets a name."""
+        while self._staged:
+            os.close(self._staged.pop()[0])
 
     def put(self, name: str, data: bytes) -> None:
         """Writes one file, durably, after everything that was staged before.

@@ -201,6 +201,7 @@ class TrailWriter:
     def close(self) -> None:
         """Lets go of the log."""
         if self._lock >= 0:
+            self._files.close()
             os.close(self._lock)
             self._lock = -1
         self._usable = False
