@@ -66,6 +66,16 @@ class Place(NamedTuple):
         return self.data / "trail.problem"
 
     @property
+    def trail_witnesses(self) -> Path:
+        """How the log's witnesses are doing, JSON; not there: it has none."""
+        return self.data / "trail.witnesses.json"
+
+    @property
+    def trail_witnessed(self) -> Path:
+        """The checkpoint that each witness signed last, a folder each."""
+        return self.data / "trail-witnessed"
+
+    @property
     def trail_key(self) -> Path:
         """The key that signs checkpoints, unless another file is named."""
         return self.data / "keys" / "trail.key"

@@ -51,6 +51,8 @@ class ServeOptions(NamedTuple):
     tls_key: Path | None = None
     trail_key: Path | None = None
     trail_origin: str | None = None
+    witnesses: Sequence[str] = ()
+    witness_keys: Sequence[str] = ()
 
 
 def serve(options: ServeOptions) -> int:
@@ -78,6 +80,7 @@ class _Serving:
         self._applied = asyncio.Event()
         self._listen = options.listen
         self._console = options.console
+        self._witnesses = _witnesses(options)
 
     async def run(self) -> int:
         options = self._options
@@ -172,6 +175,7 @@ class _Serving:
             "data": str(self._options.data),
             "key": _text(self._options.trail_key),
             "origin": self._options.trail_origin,
+            "witnesses": self._witnesses,
             "lifeline": lifeline,
         }
         return _child("_sequencer", told)
@@ -294,6 +298,15 @@ def _reserve(address: Address, option: str) -> socket.socket:
 
 def _child(kind: str, told: Mapping[str, object]) -> list[str]:
     return [sys.executable, "-m", "comptroller", kind, json.dumps(told)]
+
+
+def _witnesses(options: ServeOptions) -> Sequence[tuple[str, str]]:
+    """URL and key of each; what reads keys is loaded only where there are some."""
+    if not options.witnesses and not options.witness_keys:
+        return ()
+    from comptroller.bootstrap.witnesses import check_witnesses
+
+    return check_witnesses(options.witnesses, options.witness_keys)
 
 
 def _text(path: Path | None) -> str | None:

@@ -25,6 +25,7 @@ from comptroller.adapters.tlog.writer import TrailWriter
 from comptroller.bootstrap.administering import CONTROL_POLL_S, CONTROL_WAIT_S
 from comptroller.bootstrap.place import Place, say
 from comptroller.bootstrap.trail_status import is_sequenced
+from comptroller.bootstrap.witnesses import WitnessTold, open_witnesses
 from comptroller.core.errors import (
     ComptrollerError,
     ConfigurationError,
@@ -47,6 +48,8 @@ class TrailOptions(msgspec.Struct, frozen=True):
     """The file of the signing key; None: DATA/keys/trail.key."""
     origin: str | None = None
     """The name of a log that is begun; None: of the organization."""
+    witnesses: tuple[WitnessTold, ...] = ()
+    """Who is asked to sign each checkpoint, too."""
     lifeline: int | None = None
 
 
@@ -75,10 +78,17 @@ async def _run(place: Place, told: TrailOptions) -> None:
     lifeline = Lifeline(told.lifeline)
     lifeline.watch()
     await _await_lock(place)
-    with open_trail(place, told) as (sequencer, writer):
+    with (
+        open_trail(place, told) as (sequencer, writer),
+        open_witnesses(place, told.witnesses) as cosigning,
+    ):
         tell_problem(place, "")
         keeping = Sequencing(
-            sequencer, writer, SystemClock(), lambda text: tell_problem(place, text)
+            sequencer,
+            writer,
+            SystemClock(),
+            lambda text: tell_problem(place, text),
+            cosigning,
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Sequence
 from typing import Final
+
+import msgspec
 
 from comptroller.adapters.system import SystemClock
 from comptroller.adapters.tlog.reader import read_checkpoint
@@ -12,7 +15,7 @@ from comptroller.bootstrap.place import Place
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
 from comptroller.core.errors import ComptrollerError
 from comptroller.engine.sequencing import HEARTBEAT_S
-from comptroller.engine.trail_ports import TrailStatus
+from comptroller.engine.trail_ports import TrailStatus, WitnessStatus
 
 LATE_S: Final = 2 * HEARTBEAT_S
 
@@ -56,7 +59,17 @@ def trail_status(place: Place) -> TrailStatus:
         problem = "no sequencer runs"
     elif problem is None and age_s is not None and age_s > LATE_S:
         problem = f"no checkpoint for {age_s:.0f} s"
-    return TrailStatus(origin, size, age_s, is_running, problem)
+    witnesses = _witnesses(place)
+    return TrailStatus(origin, size, age_s, is_running, problem, witnesses)
+
+
+def _witnesses(place: Place) -> Sequence[WitnessStatus]:
+    """How the witnesses are doing, as the sequencer last left word."""
+    try:
+        data = place.trail_witnesses.read_bytes()
+        return msgspec.json.decode(data, type=list[WitnessStatus])
+    except (OSError, msgspec.DecodeError):
+        return ()
 
 
 def _problem(place: Place) -> str | None:

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from comptroller.cli import options
+from comptroller.cli import options, serve_options
 
 if TYPE_CHECKING:
     from comptroller.bootstrap.serving import Address
-
-
-class Durability(StrEnum):
-    """What a record that was waited for survives."""
-
-    DISK = "disk"
-    PROCESS = "process"
 
 
 def register(app: typer.Typer) -> None:
@@ -29,56 +20,19 @@ def register(app: typer.Typer) -> None:
 def serve(  # noqa: PLR0917  typer's options
     config: options.Config = None,
     data: options.Data = options.DATA_DEFAULT,
-    listen: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where clients connect.")
-    ] = "127.0.0.1:4000",
-    console: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="Where the status is shown.")
-    ] = "127.0.0.1:4001",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=256, help="Gateway processes. [default: one a core]"),
-    ] = None,
-    durability: Annotated[
-        Durability,
-        typer.Option(
-            help="A decision is on disk before its request goes on, or handed to the"
-            " operating system: then it survives a kill, not a power loss."
-        ),
-    ] = Durability.DISK,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Certificate chain (PEM) for clients."),
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its private key (PEM).")
-    ] = None,
-    trail_key: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The key that signs the trail. [default: keys/trail.key in --data,"
-            " made at first]",
-        ),
-    ] = None,
-    trail_origin: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="The trail's name when it is begun, such as example.org/gateway."
-            " [default: comptroller.local/ORGANIZATION]",
-        ),
-    ] = None,
-    grace: Annotated[
-        float,
-        typer.Option(
-            min=0.0,
-            metavar="SECONDS",
-            help="How long requests under way may take to end after SIGTERM.",
-        ),
-    ] = 30.0,
+    listen: serve_options.Listen = "127.0.0.1:4000",
+    console: serve_options.Console = "127.0.0.1:4001",
+    workers: serve_options.Workers = None,
+    durability: serve_options.DurabilityOption = serve_options.Durability.DISK,
+    tls_cert: serve_options.TlsCert = None,
+    tls_key: serve_options.TlsKey = None,
+    trail_key: serve_options.TrailKey = None,
+    trail_origin: serve_options.TrailOrigin = None,
+    witness: serve_options.Witness = None,
+    witness_key: serve_options.WitnessKey = None,
+    grace: serve_options.Grace = 30.0,
 ) -> None:
-    """Serve: gateway workers, control process and trail, until SIGTERM.
+    """Serve: gateway, control process and trail, until SIGTERM.
 
     Applies the configuration first when nothing was ever applied. Later changes
     take effect by `comptroller apply` only.
@@ -98,6 +52,8 @@ def serve(  # noqa: PLR0917  typer's options
             tls_key=tls_key,
             trail_key=trail_key,
             trail_origin=trail_origin,
+            witnesses=witness or [],
+            witness_keys=witness_key or [],
         )
     )
     raise typer.Exit(status)

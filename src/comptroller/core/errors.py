@@ -109,6 +109,12 @@ class TrailDamagedError(ComptrollerError):
     code = "trail_damaged"
 
 
+class WitnessUnavailableError(ComptrollerError):
+    """The witness does not answer."""
+
+    code = "witness_unavailable"
+
+
 class TrailUnavailableError(ComptrollerError):
     """The trail cannot be read or written."""
 

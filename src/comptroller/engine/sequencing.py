@@ -19,6 +19,7 @@ import msgspec
 from comptroller.core.errors import JournalUnavailableError, TrailDamagedError
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records, trail_records
+from comptroller.engine.cosigning import Cosigning
 from comptroller.engine.ports import Clock, JournalReader, JournalRecord
 from comptroller.engine.trail_ports import (
     ENDED,
@@ -28,7 +29,11 @@ from comptroller.engine.trail_ports import (
     TrailLog,
     TrailPlaces,
 )
-from comptroller.engine.trail_records import TrailGap, TrailStarted
+from comptroller.engine.trail_records import (
+    TrailGap,
+    TrailStarted,
+    TrailWitnessRefused,
+)
 
 BATCH_RECORDS: Final = 5000
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -43,6 +48,8 @@ PUBLISH_EVERY_S: Final = 0.5
 POLL_S + PUBLISH_EVERY_S + the time of one batch after it is durable."""
 HEARTBEAT_S: Final = 30.0
 """A trail in which nothing happens is signed anew, so that all see that it lives."""
+WITNESS_WAIT_S: Final = 2.0
+"""How long the last checkpoint waits for its witnesses when the sequencer stops."""
 _START: Final = SourcePosition(0, 0)
 
 
@@ -120,6 +127,7 @@ class Sequencer:
         self._turn = 0
         self._has_started = False
         self._ids: dict[str, OrderedDict[str, None]] = {}
+        self._refusals: list[tuple[str, TrailWitnessRefused]] = []
         self.is_behind = False
         """Whether the last step left something, as far as it can tell."""
         self.unreadable: dict[str, str] = {}
@@ -135,6 +143,11 @@ class Sequencer:
             TrailUnavailableError: not known whether it was done: open all anew.
         """
         batch = _Batch(self._log.size)
+        refusals = tuple(self._refusals)
+        for subject, data in refusals:
+            self._start(batch)
+            kind = trail_records.TRAIL_WITNESS_REFUSED
+            self._add_own(kind, subject, data, batch)
         for source in self._in_turn():
             if batch.is_full:
                 break
@@ -148,6 +161,7 @@ class Sequencer:
             after = {**self._positions, **batch.positions}
             self._log.append(batch.entries, after)
             self._positions = after
+            del self._refusals[: len(refusals)]
         for run in batch.runs:
             self._places.note(*run)
         for source, position in batch.positions.items():
@@ -155,6 +169,10 @@ class Sequencer:
                 self._ids.pop(source, None)
         self.is_behind = batch.is_large
         return len(batch.entries)
+
+    def record_refusal(self, subject: str, data: TrailWitnessRefused) -> None:
+        """Puts a witness's refusal into the trail, with the next step."""
+        self._refusals.append((subject, data))
 
     def _in_turn(self) -> Iterator[str]:
         positions = self._positions
@@ -275,7 +293,7 @@ class Sequencer:
         self._add_own(trail_records.TRAIL_GAP, f"journal{source}", data, batch)
 
     def _add_own(
-        self, kind: str, subject: str, data: TrailStarted | TrailGap, batch: _Batch
+        self, kind: str, subject: str, data: msgspec.Struct, batch: _Batch
     ) -> None:
         source = trail_records.TRAIL_SOURCE
         known = batch.positions.get(source) or self._positions.get(source, _START)
@@ -344,6 +362,7 @@ class Sequencing:
         log: what it appends to.
         clock: for the intervals.
         tell: takes what is wrong, in words, whenever that changes; "": nothing.
+        cosigning: the witnesses that sign each checkpoint, too.
     """
 
     def __init__(
@@ -352,11 +371,13 @@ class Sequencing:
         log: TrailLog,
         clock: Clock,
         tell: Callable[[str], None],
+        cosigning: Cosigning | None = None,
     ) -> None:
         self._sequencer = sequencer
         self._log = log
         self._clock = clock
         self._tell = tell
+        self._cosigning = cosigning
         self._told = ""
         self._stop = asyncio.Event()
         self._published_s: float | None = None
@@ -378,17 +399,38 @@ class Sequencing:
             # Small batches cost as much as large ones: they wait for more.
             while self._sequencer.step() and (is_last or self._sequencer.is_behind):
                 self._publish(PUBLISH_EVERY_S)
+                self._hear()
                 await asyncio.sleep(0)
             self._publish(0.0 if is_last else PUBLISH_EVERY_S)
-            self._tell_unreadable()
+            self._hear()
+            self._tell_problems()
             if is_last:
+                await self._await_witnesses()
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
                     await self._stop.wait()
 
-    def _tell_unreadable(self) -> None:
-        text = "; ".join(self._sequencer.unreadable.values())[:1000]
+    def _hear(self) -> None:
+        if self._cosigning is not None:
+            self._cosigning.hear(self._log, self._sequencer.record_refusal)
+
+    async def _await_witnesses(self) -> None:
+        """Lets the last checkpoint be signed, if that is soon."""
+        if self._cosigning is None:
+            return
+        step_s = POLL_S / 10
+        for _ in range(int(WITNESS_WAIT_S / step_s)):
+            if not self._cosigning.is_asking:
+                break
+            await asyncio.sleep(step_s)
+        self._hear()
+
+    def _tell_problems(self) -> None:
+        problems = list(self._sequencer.unreadable.values())
+        if self._cosigning is not None and self._cosigning.problem:
+            problems.insert(0, self._cosigning.problem)
+        text = "; ".join(problems)[:1000]
         if text != self._told:
             self._told = text
             self._tell(text)
@@ -401,7 +443,9 @@ class Sequencing:
             since_s = now_s - self._published_s
         is_new = self._log.size != self._published_size
         if since_s >= (every_s if is_new else HEARTBEAT_S):
-            self._log.publish()
+            note = self._log.publish()
+            if self._cosigning is not None:
+                self._cosigning.offer(note)
             self._published_s = self._clock.monotonic_s()
             self._published_size = self._log.size
 

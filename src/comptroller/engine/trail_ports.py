@@ -7,11 +7,28 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
+from comptroller.core.checkpoint import NoteSignature
+
 OPEN: Final = "open"
 ENDED: Final = "ended"
 """Its process is gone and everything of it is in the trail."""
 LOST: Final = "lost"
 """It is not what it was; a gap record says so, and it is not read any more."""
+
+
+class WitnessStatus(msgspec.Struct, frozen=True):
+    """How a witness of the trail is doing."""
+
+    name: str
+    url: str
+    size: int = 0
+    """Of the tree that it signed last; 0: none since the sequencer started."""
+    time: str | None = None
+    """When it did, by its own clock."""
+    problem: str | None = None
+    """Why it does not sign now; None: it does, or was not asked yet."""
+    is_refusing: bool = False
+    """Whether it answers and refuses: the trail may not be what it saw."""
 
 
 class TrailStatus(msgspec.Struct, frozen=True):
@@ -27,6 +44,8 @@ class TrailStatus(msgspec.Struct, frozen=True):
     """Whether a sequencer keeps it now."""
     problem: str | None
     """What keeps it from going on; None: nothing that is known."""
+    witnesses: Sequence[WitnessStatus] = ()
+    """Who is asked to sign each checkpoint, too."""
 
 
 class SourcePosition(NamedTuple):
@@ -77,6 +96,16 @@ class TrailLog(Protocol):
 
         Raises:
             TrailDamagedError: it would contradict what was signed; nothing is.
+            TrailUnavailableError: the disk refuses, now or before.
+        """
+
+    def cosign(self, body: bytes, signature: NoteSignature) -> bool:
+        """Adds a witness's signature to the checkpoint, in place of an older one.
+
+        Returns:
+            Whether that text still is the checkpoint; if not, nothing is done.
+
+        Raises:
             TrailUnavailableError: the disk refuses, now or before.
         """
 

@@ -10,6 +10,7 @@ TRAIL_SOURCE: Final = "/trail"
 """CloudEvents `source` of these records; no journal has a name of one part."""
 TRAIL_STARTED: Final = "comptroller.trail.started.v1"
 TRAIL_GAP: Final = "comptroller.trail.gap.v1"
+TRAIL_WITNESS_REFUSED: Final = "comptroller.trail.witness_refused.v1"
 
 SEQUENCE: Final = "sequence"
 DUPLICATE: Final = "duplicate"
@@ -42,3 +43,19 @@ class TrailGap(msgspec.Struct, frozen=True, kw_only=True):
     """The sequence that came instead, or what there is, in words."""
     at: int
     """Offset in the journal's stream."""
+
+
+class TrailWitnessRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `trail.witness_refused`: a witness did not sign a checkpoint.
+
+    409 and 422 mean that the trail is not what the witness saw.
+    """
+
+    witness: str
+    status: int
+    """Of its HTTP answer; 200: the answer was not signed by its key."""
+    size: int
+    """Of the tree that it was shown."""
+    known: int | None
+    """Of the tree that it signed last, as far as it said."""
+    why: str

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from comptroller.core.checkpoint import Checkpoint
+from comptroller.core.checkpoint import Checkpoint, NoteSignature
 from comptroller.core.errors import TrailUnavailableError
 from comptroller.core.merkle import CompactRange, leaf_hash
 
@@ -23,6 +23,8 @@ class InMemoryTrail:
         self.records: list[bytes] = []
         self.published: list[int] = []
         """The size of every checkpoint."""
+        self.checkpoint = b""
+        self.cosigned: list[NoteSignature] = []
         self.failing = False
         self._positions: dict[str, Any] = {}
 
@@ -67,7 +69,15 @@ class InMemoryTrail:
         tree = CompactRange()
         for record in self.records:
             tree.append(leaf_hash(record))
-        return Checkpoint(self.origin, tree.head()).body + b"\n"
+        self.checkpoint = Checkpoint(self.origin, tree.head()).body + b"\n"
+        return self.checkpoint
+
+    def cosign(self, body: bytes, signature: NoteSignature) -> bool:
+        """Keeps a witness's signature, if the text is that of the last checkpoint."""
+        if self.checkpoint != body + b"\n":
+            return False
+        self.cosigned.append(signature)
+        return True
 
 
 class InMemoryPlaces:

@@ -35,9 +35,13 @@ from comptroller.adapters.tlog.tiles import (
 )
 from comptroller.core.checkpoint import (
     Checkpoint,
+    Note,
+    NoteSignature,
     Signer,
     Verifier,
+    format_note,
     parse_checkpoint,
+    parse_note,
     sign_checkpoint,
     verified,
 )
@@ -197,6 +201,26 @@ class TrailWriter:
             self._passing("checkpoint")
             self._sweep()
         return note
+
+    def cosign(self, body: bytes, signature: NoteSignature) -> bool:
+        """Adds a witness's signature to the checkpoint, in place of an older one.
+
+        Returns:
+            Whether that text still is the checkpoint; if not, nothing is done.
+
+        Raises:
+            TrailDamagedError: the checkpoint is not what was published.
+            TrailUnavailableError: the disk refuses, now or before.
+        """
+        with self._working():
+            last = self._last_signed()
+            note = None if last is None else parse_note(last[0])
+            if note is None or note.body != body:
+                return False
+            whose = signature[:2]
+            others = [one for one in note.signatures if one[:2] != whose]
+            self._files.put("checkpoint", format_note(Note(body, (*others, signature))))
+        return True
 
     def close(self) -> None:
         """Lets go of the log."""
