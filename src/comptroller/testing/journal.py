@@ -93,7 +93,13 @@ class InMemoryJournals:
         return list(self._journals)
 
     def read(self, source: str, offset: int, bytes_max: int) -> Sequence[JournalRecord]:
-        """The records from an offset on: as many as fit, but at least one."""
+        """The records from an offset on: as many as fit, but at least one.
+
+        Raises:
+            JournalUnavailableError: there is no such journal.
+        """
+        if source not in self._journals:
+            raise JournalUnavailableError(f"there is no journal of {source}")
         taken: list[JournalRecord] = []
         records = self._journals[source].records
         begin = bisect_left(records, offset, key=lambda record: record.offset)

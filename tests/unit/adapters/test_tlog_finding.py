@@ -1,0 +1,84 @@
+"""Tests of finding a record in the log, with an index and without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from comptroller.adapters.tlog.finding import TrailFinder
+from comptroller.adapters.tlog.keys import TrailKey
+from comptroller.adapters.tlog.places import PlaceIndex, Stretch
+from comptroller.adapters.tlog.writer import TrailWriter
+
+KEY = TrailKey("log.example/t", bytes(32))
+RECORDS = [b"record %d" % number for number in range(700)]
+SOURCE = "/n/w0/1"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    writer = TrailWriter(tmp_path / "trail", KEY)
+    writer.append(RECORDS, {})
+    writer.publish()
+    writer.append([b"later"], {})
+    yield tmp_path
+    writer.close()
+
+
+def finder(folder: Path) -> TrailFinder:
+    return TrailFinder(folder / "trail", folder / "places")
+
+
+def test_runs_say_where_a_record_is(tmp_path: Path) -> None:
+    """One entry where its run is known; else what is between its neighbours."""
+    places = PlaceIndex(tmp_path)
+    places.note(SOURCE, 0, 10, 5)
+    places.note(SOURCE, 5, 30, 5)
+    places.note(SOURCE, 20, 90, 1)
+    assert places.find(SOURCE, 0) == Stretch(10, 11)
+    assert places.find(SOURCE, 4) == Stretch(14, 15)
+    assert places.find(SOURCE, 7) == Stretch(32, 33)
+    assert places.find(SOURCE, 12) == Stretch(35, 90)
+    assert places.find(SOURCE, 20) == Stretch(90, 91)
+    assert places.find(SOURCE, 21) == Stretch(91, None)
+    assert places.find("/n/w1/1", 3) == Stretch(0, None)
+    places.close()
+
+
+def test_a_run_that_was_cut_by_a_kill_is_forgotten(tmp_path: Path) -> None:
+    """What follows it is found all the same."""
+    places = PlaceIndex(tmp_path)
+    places.note(SOURCE, 0, 10, 5)
+    places.close()
+    with next(tmp_path.iterdir()).open("ab") as file:
+        file.write(b"\x00\x01\x02")
+    again = PlaceIndex(tmp_path)
+    assert again.find(SOURCE, 9) == Stretch(15, None)
+    again.note(SOURCE, 7, 40, 2)
+    assert again.find(SOURCE, 8) == Stretch(41, 42)
+    again.close()
+
+
+def test_a_record_is_found_with_and_without_an_index(folder: Path) -> None:
+    """The index saves time; only the entry itself is believed."""
+    assert finder(folder).index_of(SOURCE, 9, RECORDS[600]) == 600
+    places = PlaceIndex(folder / "places")
+    places.note(SOURCE, 9, 600, 1)
+    places.note(SOURCE, 10, 12, 1)
+    places.close()
+    assert finder(folder).index_of(SOURCE, 9, RECORDS[600]) == 600
+    assert finder(folder).index_of(SOURCE, 10, RECORDS[600]) is None
+
+
+def test_what_no_checkpoint_has_is_not_found(folder: Path, tmp_path: Path) -> None:
+    """A record counts once it is signed for; without a log nothing is."""
+    assert finder(folder).index_of(SOURCE, 9, b"later") is None
+    published = finder(folder).published()
+    assert published is not None
+    assert (published.origin, published.size) == ("log.example/t", 700)
+    assert published.witnesses == []
+    nothing = TrailFinder(tmp_path / "none", tmp_path / "none")
+    assert nothing.published() is None
+    assert nothing.index_of(SOURCE, 9, RECORDS[0]) is None
