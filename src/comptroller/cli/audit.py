@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from comptroller.cli import options
+from comptroller.cli.rebuild import rebuild
 from comptroller.cli.tables import json_text, printable
 
 SAID_MAX: Final = 30
@@ -20,6 +21,7 @@ def add_commands(audit: typer.Typer) -> None:
     audit.command("prove")(prove)
     audit.command("export")(export)
     audit.command("sequence")(sequence)
+    audit.command("rebuild")(rebuild)
 
 
 def verify(
@@ -42,7 +44,7 @@ def verify(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Verify the trail, and compare it with journals and store; 1: all is not well."""
+    """Verify the trail: its signature, journals and store."""
     from comptroller.bootstrap import trail_audit
 
     found = trail_audit.verify(data, vkey or [], since or [])
@@ -96,7 +98,7 @@ def prove(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Write a request's exact records, and a proof of each, for somebody else."""
+    """Write a request's exact records and their proofs."""
     from comptroller.bootstrap import trail_audit
 
     found = trail_audit.prove_request(data, request_id, to)
@@ -133,7 +135,7 @@ def export(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Write the whole trail as a folder that verifies without Comptroller."""
+    """Write the trail as a folder that others can verify."""
     from comptroller.bootstrap import trail_audit
 
     selected = trail_audit.Selected(_time(since, "--from"), _time(until, "--until"))
@@ -160,7 +162,7 @@ def sequence(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Bring what is recorded into the trail, where no serve runs that does it."""
+    """Bring what is recorded into the trail, without serve."""
     from comptroller.bootstrap import trail
 
     size = trail.sequence(data, trail_key, trail_origin)

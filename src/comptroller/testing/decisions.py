@@ -50,6 +50,7 @@ class BatchedJournal:
     def flush(self) -> None:
         """Writes what is left."""
         self._journal.append_all(self._batch)
+        self._journal.sequence = self.sequence
         self._batch.clear()
 
     def close(self) -> None:
