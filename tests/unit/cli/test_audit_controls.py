@@ -1,0 +1,208 @@
+"""The command `audit controls`: what it asks, and the pages that it prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from comptroller.cli import audit_controls
+from comptroller.core.errors import InvalidArgumentError
+from comptroller.engine.control_answers import coverage
+from comptroller.engine.control_auditing import ControlAuditing, Parts
+from comptroller.engine.control_coverage import Covered, Gap
+from comptroller.testing.projected import W0, Projected
+from comptroller.testing.store import InMemoryStore
+
+RECORD = {"source": W0, "sequence": 4, "log_index": 17}
+MOMENT: dict[str, Any] = {
+    "service": "checkout",
+    "request_id": "01R",
+    "at": "2026-11-21T14:05:00.000000Z",
+    "registry": {"revision": "3", "time": None, "record": RECORD, "unclear": None},
+    "policy": {"revision": None, "time": None, "record": None, "unclear": None},
+    "workers": [
+        {
+            "worker": W0,
+            "before": {"time": "2026-11-21T14:04:50.000000Z", "record": RECORD},
+            "after": None,
+        }
+    ],
+    "decisions": [],
+    "controls": [
+        {
+            "control": "budget",
+            "verdict": "disagreement",
+            "is_complete": False,
+            "revision": "3",
+            "limits": [
+                {
+                    "of": "service:checkout/month",
+                    "value": 5 * 10**9,
+                    "unit": "nano_usd",
+                    "period_s": None,
+                },
+                {
+                    "of": "service:checkout/requests",
+                    "value": 600,
+                    "unit": "requests",
+                    "period_s": 60,
+                },
+            ],
+            "since": {
+                "time": "2026-11-01T00:00:00.000000Z",
+                "revision": "2",
+                "is_exact": True,
+                "record": RECORD,
+            },
+            "approved_by": {
+                "author": "bob",
+                "approver": "ada",
+                "separation_of_duties": True,
+                "applied_by": None,
+                "account": None,
+            },
+            "evidence": [
+                {"source": "activation", "verdict": "agrees"},
+                {"source": "heartbeat", "verdict": "contradicts"},
+                {"source": "decision", "verdict": "agrees"},
+            ],
+            "why": ["w0 did not enforce it"],
+        }
+    ],
+    "trail": None,
+}
+
+
+class Told(ControlAuditing):
+    """Answers as a test says, and keeps what was asked."""
+
+    def __init__(self) -> None:
+        store = InMemoryStore()
+        books = Projected(store)
+        super().__init__(Parts(store, store, None, None, books.clock))  # type: ignore[arg-type]
+        self.asked: list[tuple[str, ...]] = []
+
+    def at(self, service: str, time: str) -> dict[str, Any]:
+        """The moment above."""
+        self.asked.append(("at", service, time))
+        return MOMENT
+
+    def request(self, request_id: str) -> dict[str, Any]:
+        """The moment above."""
+        self.asked.append(("request", request_id))
+        return MOMENT
+
+    def between(self, service: str, begin: str, end: str) -> dict[str, Any]:
+        """Two controls with the same gap, and one without."""
+        self.asked.append(("between", service, begin, end))
+        gap = Gap(10**9, 3 * 10**9, "worker_silent", (W0,))
+        found = [
+            Covered("price", 8 * 10**9, 10**10, (gap,)),
+            Covered("budget", 8 * 10**9, 10**10, (gap,)),
+            Covered("credential", 10**10, 10**10, ()),
+        ]
+        return coverage(service, (0, 10**10), [], found, None)
+
+
+class Desk:
+    """The command, over answers that are told to it."""
+
+    def __init__(self) -> None:
+        self.told = Told()
+
+    @contextmanager
+    def opened(self, data: Path) -> Iterator[ControlAuditing]:
+        """What the command opens."""
+        assert data == Path("somewhere")
+        yield self.told
+
+    def run(self, *words: str) -> str:
+        """What the command prints."""
+        app = typer.Typer()
+        app.callback()(lambda: None)
+        audit_controls.add_to(app, self.opened)
+        done = CliRunner().invoke(app, ["controls", *words, "--data", "somewhere"])
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+
+def test_each_question_is_asked_once() -> None:
+    """A time and a span of a service, or a request alone."""
+    desk = Desk()
+    desk.run("--service", "checkout", "--at", "2h")
+    desk.run("--request", "01R")
+    desk.run("--service", "checkout", "--between", "7d", "now")
+    assert desk.told.asked == [
+        ("at", "checkout", "2h"),
+        ("request", "01R"),
+        ("between", "checkout", "7d", "now"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--service", "checkout"],
+        ["--at", "2h"],
+        ["--service", "checkout", "--at", "2h", "--between", "7d", "now"],
+        ["--service", "checkout", "--request", "01R"],
+        ["--between", "7d", "now"],
+    ],
+    ids=" ".join,
+)
+def test_a_question_that_is_none_or_two(words: list[str]) -> None:
+    """It says what to ask; nothing is opened."""
+    desk = Desk()
+    with pytest.raises(InvalidArgumentError):
+        desk.run(*words)
+    assert desk.told.asked == []
+
+
+def test_the_page_of_a_moment() -> None:
+    """Verdict, sources, since, who approved, limits; reasons; records; the trail."""
+    lines = Desk().run("--request", "01R").splitlines()
+    assert lines[0] == (
+        "Controls of checkout at 2026-11-21 14:05:00.000Z,"
+        " when request 01R was decided."
+    )
+    cells = lines[3].split("  ")
+    assert [cell.strip() for cell in cells if cell] == [
+        "budget",
+        "SOURCES DISAGREE",
+        "2 of 3",
+        "2026-11-01 00:00:00.000Z",
+        "ada (author bob)",
+        "service:checkout/month 5.00 USD; service:checkout/requests 600 per minute",
+    ]
+    assert "  w0 did not enforce it" in lines
+    assert f"  registry  3  ({W0} 4, record 17 of the trail)" in lines
+    assert f"  heartbeat after  none of {W0}" in lines
+    assert lines[-1].startswith("No checkpoint of the trail is published")
+
+
+def test_the_page_of_a_span() -> None:
+    """Percent a control; gaps that several share are told once."""
+    page = Desk().run("--service", "checkout", "--between", "7d", "now")
+    lines = page.splitlines()
+    assert lines[3].split() == ["price", "80.000%", "1"]
+    assert lines[5].split() == ["credential", "100.000%", "0"]
+    assert "Gaps of price, budget:" in lines
+    assert (
+        "  1970-01-01 00:00:01.000Z to 1970-01-01 00:00:03.000Z  2.000 s"
+        f"  a worker was silent ({W0})" in lines
+    )
+
+
+def test_json_is_the_answer_itself() -> None:
+    """One document, as the reference describes it."""
+    assert json.loads(Desk().run("--request", "01R", "--json")) == MOMENT
