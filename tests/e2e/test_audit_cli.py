@@ -242,3 +242,33 @@ def test_only_its_account_reads_the_signing_key(site: Site) -> None:
     done = command(site.folder, "audit", "sequence")
     assert done.returncode == 1
     assert not key.exists(), "a log that has a key gets no other one"
+
+
+def test_a_trail_that_is_gone_is_not_begun_anew(site: Site) -> None:
+    """A second history under the same name would contradict the first."""
+    run_command(site.folder, "audit", "sequence")
+    moved = site.folder / "moved"
+    (site.data / "trail").rename(moved)
+    done = command(site.folder, "audit", "sequence")
+    assert done.returncode == 1
+    assert "says that there was a trail" in done.stderr
+    assert not (site.data / "trail").exists()
+    moved.rename(site.data / "trail")
+    run_command(site.folder, "audit", "sequence")
+
+
+def test_a_trail_keeps_the_name_that_it_was_given(site: Site) -> None:
+    """It is chosen at the beginning; another name, and a bad one, are refused."""
+    bad = command(site.folder, "audit", "sequence", "--trail-origin", "a b")
+    assert bad.returncode == 1
+    assert "cannot name a log" in bad.stderr
+    key = str(site.folder / "elsewhere.key")
+    words = ("audit", "sequence", "--trail-key", key)
+    run_command(site.folder, *words, "--trail-origin", "example.org/gateway")
+    text = (site.data / "trail" / "checkpoint").read_text()
+    assert text.startswith("example.org/gateway\n")
+    assert not (site.data / "keys").exists()
+    run_command(site.folder, *words)
+    other = command(site.folder, *words, "--trail-origin", "example.org/other")
+    assert other.returncode == 1
+    assert "a log keeps its name" in other.stderr

@@ -112,7 +112,7 @@ def open_trail(place: Place, told: TrailOptions) -> Iterator[OpenTrail]:
 
     Raises:
         ConfigurationError: the key or the origin is not that of the log.
-        TrailDamagedError: the trail is not what was written.
+        TrailDamagedError: the trail is not what was written, or gone.
         TrailUnavailableError: another process has it, or the disk refuses.
     """
     key = _key(place, told)
@@ -133,6 +133,13 @@ def _key(place: Place, told: TrailOptions) -> TrailKey:
     file = Path(told.key) if told.key is not None else place.trail_key
     if (place.trail / "state.json").exists():
         key = read_key(file)
+    elif place.trail_vkey.exists():
+        # A second log under the same name would contradict what was signed.
+        raise TrailDamagedError(
+            f"{place.trail} is gone, or has no state.json, and {place.trail_vkey} says"
+            " that there was a trail: restore it; to begin another one, move that file"
+            " and the key away and choose a new --trail-origin"
+        )
     else:
         try:
             key = open_key(file, told.origin or _default_origin(place))
