@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -52,6 +57,7 @@ from comptroller.engine.projection import Projector
 from comptroller.engine.sequencing import Sequencer, sequence_all
 from comptroller.testing.lifetime import Content, Lifetime, Site
 from comptroller.testing.system import FakeClock, SequentialIds
+from comptroller.testing.tree import await_true, command
 
 KEY = TrailKey("trail.example/rebuilt", bytes(32))
 CARD: RateCard = rate_card("fake-prices 1", {})
@@ -415,3 +421,41 @@ def test_no_file_is_written_over_and_one_rebuild_is_at_work(data: Path) -> None:
     os.close(lock)
     assert rebuilt(data, data / "new.sqlite3", check=False).is_sound
     assert not partial.exists()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Every file of a folder, by its content."""
+    return {
+        str(one.relative_to(folder)): hashlib.sha256(one.read_bytes()).hexdigest()
+        for one in folder.rglob("*")
+        if one.is_file()
+    }
+
+
+def test_a_rebuild_that_is_killed_leaves_all_as_it_was(
+    life: Path, tmp_path: Path
+) -> None:
+    """The data directory byte for byte, and no file; the next run works."""
+    data = Path(shutil.copytree(life, tmp_path / "data"))
+    before = digests(data)
+    to, partial = tmp_path / "new.sqlite3", tmp_path / "new.sqlite3.partial"
+    words = ["audit", "rebuild", "--data", str(data), "--to", str(to)]
+    kills = 0
+    for turn in range(6):
+        child = subprocess.Popen(
+            [sys.executable, "-m", "comptroller", *words], stdout=subprocess.DEVNULL
+        )
+        await_true(lambda: (partial / "store.sqlite3").exists() or to.exists(), 60)
+        time.sleep(turn * 0.1)
+        child.kill()
+        if child.wait(timeout=60) == -signal.SIGKILL and not to.exists():
+            kills += 1
+            assert partial.exists()
+        to.unlink(missing_ok=True)
+    assert kills >= 3
+    assert digests(data) == before
+    done = command(tmp_path, *words, "--check", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["compared"]["is_same"]
+    assert not partial.exists()
+    assert to.exists()
