@@ -87,6 +87,7 @@ class ControlAuditing:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._bundles: dict[str, Sequence[PlainSet] | str] = {}
+        self._sources = frozenset(parts.journals.sources())
 
     def at(self, service: str, time: str) -> Document:
         """The controls of a service at a time (`audit controls --at`).
@@ -265,7 +266,7 @@ class ControlAuditing:
             return life.closed_ns
         journals, controls = self._parts.journals, self._parts.controls
         source = life.source
-        if source in journals.sources() and not journals.is_dead(source):
+        if source in self._sources and not journals.is_dead(source):
             return max(self._parts.clock.now_ns(), life.started_ns)
         last = controls.heartbeat_before(source, _EVER)
         if last is None:

@@ -17,6 +17,7 @@ from comptroller.core.errors import InvalidArgumentError
 from comptroller.engine.control_answers import coverage
 from comptroller.engine.control_auditing import ControlAuditing, Parts
 from comptroller.engine.control_coverage import Covered, Gap
+from comptroller.testing.journal import InMemoryJournals
 from comptroller.testing.projected import W0, Projected
 from comptroller.testing.store import InMemoryStore
 
@@ -86,7 +87,9 @@ class Told(ControlAuditing):
     def __init__(self) -> None:
         store = InMemoryStore()
         books = Projected(store)
-        super().__init__(Parts(store, store, None, None, books.clock))  # type: ignore[arg-type]
+        super().__init__(
+            Parts(store, store, InMemoryJournals(), None, books.clock)  # type: ignore[arg-type]
+        )
         self.asked: list[tuple[str, ...]] = []
 
     def at(self, service: str, time: str) -> dict[str, Any]:
