@@ -34,7 +34,7 @@ def rebuild(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Rebuild a store from the trail alone; fail if it is not the one in use."""
+    """Work the store out from the trail alone, and compare it."""
     from comptroller.bootstrap import rebuilding
 
     if to is None and not check:
