@@ -26,7 +26,7 @@ from comptroller.adapters.tlog.writer import TrailWriter
 from comptroller.core.checkpoint import parse_checkpoint, parse_note, parse_vkey
 from comptroller.core.cosignature import Submission, cosignatures, format_submission
 from comptroller.testing.small import small_configuration
-from comptroller.testing.tree import told
+from comptroller.testing.tree import command, told
 
 CONFIGURATION = small_configuration(
     "{base_url: http://127.0.0.1:9, speaks: [openai]}",
@@ -252,6 +252,7 @@ class Gateway:
     def __init__(self, folder: Path, url: str, vkey: str) -> None:
         self.folder = folder
         self.trail = folder / "comptroller-data" / "trail"
+        self.key_file = self.trail.parent / "keys" / "trail.key"
         self._words = ["-m", "comptroller", "serve", "--workers", "1"]
         self._words += ["--listen", "127.0.0.1:0", "--console", "127.0.0.1:0"]
         self._words += ["--witness", url, "--witness-key", vkey]
@@ -307,45 +308,61 @@ def reserved_port() -> Iterator[int]:
     yield port
 
 
-def test_a_gateway_is_witnessed_and_a_rewrite_by_its_operator_is_named(
-    tmp_path: Path,
-) -> None:
-    """Cosigned; the witness gone and back; rewritten and signed anew: refused."""
+def keep_witnessed(gateway: Gateway, post: Post, port: int) -> str:
+    """Runs the gateway once; its witness comes, goes, and is back. The log's key."""
+    with gateway.running() as served:
+        wait_for(gateway.key_file.exists)
+        vkey = str(read_key(gateway.key_file).key)
+        wait_for(lambda: gateway.status(served)["witnesses"][0]["problem"])
+        away = gateway.status(served)["witnesses"][0]
+        assert away["name"] == "audit.example/w1"
+        assert "no answer" in away["problem"]
+        assert not away["is_refusing"]
+        assert gateway.status(served)["problem"] is None
+        with post.running(vkey, port=port):
+            wait_for(lambda: gateway.cosigned() == gateway.size())
+            before = gateway.cosigned()
+            told(gateway.folder, "key", "issue", "checkout", "--for", "ada")
+            wait_for(lambda: gateway.cosigned() > before)
+        told(gateway.folder, "key", "issue", "checkout", "--for", "ada")
+        with post.running(vkey, port=port):
+            size = gateway.size()
+            wait_for(lambda: gateway.cosigned() >= size)
+            wait_for(lambda: not gateway.status(served)["witnesses"][0]["problem"])
+            served.process.send_signal(signal.SIGTERM)
+            served.process.wait(30)
+            assert gateway.cosigned() == gateway.size()
+    assert "signs again" in served.said()
+    return vkey
+
+
+def test_a_gateway_is_witnessed(tmp_path: Path) -> None:
+    """Each checkpoint is cosigned, over a witness's restart and up to the very end."""
+    post = Post(tmp_path)
+    with reserved_port() as port:
+        gateway = Gateway(tmp_path, f"http://127.0.0.1:{port}", post.vkey)
+        keep_witnessed(gateway, post, port)
+
+    known = ForeignCheckpoint.from_text((gateway.trail / "checkpoint").read_text())
+    assert VkeySet(Vkey.from_string(post.vkey)).verify(known.signatures, known)
+    found = told(tmp_path, "audit", "verify", "--witness-key", post.vkey)
+    assert found["ok"], found
+    assert found["witnessed"][0]["size"] == found["size"]
+    assert f"too, for the first {found['size']} records" in found["strength"]
+    unverified = told(tmp_path, "audit", "verify")["strength"]
+    assert unverified.startswith("tamper-evident against outsiders only")
+
+
+def test_a_rewrite_by_the_operator_is_refused_and_named(tmp_path: Path) -> None:
+    """Rewritten and signed anew with the log's key: refused, recorded, shown."""
     post = Post(tmp_path)
     with ExitStack() as stack:
         port = stack.enter_context(reserved_port())
         gateway = Gateway(tmp_path, f"http://127.0.0.1:{port}", post.vkey)
-        key_file = tmp_path / "comptroller-data" / "keys" / "trail.key"
-        with gateway.running() as served:
-            wait_for(key_file.exists)
-            vkey = str(read_key(key_file).key)
-            wait_for(lambda: gateway.status(served)["witnesses"][0]["problem"])
-            away = gateway.status(served)["witnesses"][0]
-            assert away["name"] == "audit.example/w1"
-            assert "no answer" in away["problem"]
-            assert not away["is_refusing"]
-            assert gateway.status(served)["problem"] is None
-            with post.running(vkey, port=port):
-                wait_for(lambda: gateway.cosigned() == gateway.size())
-                told(tmp_path, "key", "issue", "checkout", "--for", "ada")
-                before = gateway.cosigned()
-                wait_for(lambda: gateway.cosigned() > before)
-            told(tmp_path, "key", "issue", "checkout", "--for", "ada")
-            with post.running(vkey, port=port):
-                size = gateway.size()
-                wait_for(lambda: gateway.cosigned() >= size)
-                wait_for(lambda: not gateway.status(served)["witnesses"][0]["problem"])
-                known = ForeignCheckpoint.from_text(
-                    (gateway.trail / "checkpoint").read_text()
-                )
-                keys = VkeySet(Vkey.from_string(post.vkey))
-                assert keys.verify(known.signatures, known)
-                served.process.send_signal(signal.SIGTERM)
-                served.process.wait(30)
-                assert gateway.cosigned() == gateway.size()
-        assert "signs again" in served.said()
-
-        rewrite(gateway, key_file)
+        vkey = keep_witnessed(gateway, post, port)
+        kept = tmp_path / "kept"
+        (gateway.trail.parent / "trail-witnessed").rename(kept)
+        rewrite(gateway)
         witness = stack.enter_context(post.running(vkey, port=port))
         served = stack.enter_context(gateway.running())
         wait_for(lambda: "REFUSES" in served.said())
@@ -359,16 +376,22 @@ def test_a_gateway_is_witnessed_and_a_rewrite_by_its_operator_is_named(
         time.sleep(3)
         assert gateway.kinds().count(refused) == 1
         assert gateway.cosigned() == 0
+        served.process.send_signal(signal.SIGTERM)
+        served.process.wait(30)
+        shutil.rmtree(gateway.trail.parent / "trail-witnessed")
+        kept.rename(gateway.trail.parent / "trail-witnessed")
+        done = command(tmp_path, "audit", "verify", "--witness-key", post.vkey)
+        assert done.returncode == 1
+        assert "rewritten or forked" in done.stdout
 
 
-def rewrite(gateway: Gateway, key_file: Path) -> None:
+def rewrite(gateway: Gateway) -> None:
     """What an operator with the key and the disk can do: one record is another."""
     state = json.loads((gateway.trail / "state.json").read_bytes())["state"]
     kept = list(TreeReader(gateway.trail, gateway.size()).records())
     kept[2] = kept[2].replace(b'"subject":"', b'"subject":"not-')
     shutil.rmtree(gateway.trail)
-    shutil.rmtree(gateway.trail.parent / "trail-witnessed")
-    writer = TrailWriter(gateway.trail, read_key(key_file))
+    writer = TrailWriter(gateway.trail, read_key(gateway.key_file))
     try:
         writer.append(kept, state["positions"])
         writer.publish()
@@ -382,9 +405,8 @@ def test_a_witness_that_hangs_delays_nothing(tmp_path: Path) -> None:
     with reserved_port() as port, ExitStack() as stack:
         gateway = Gateway(tmp_path, f"http://127.0.0.1:{port}", post.vkey)
         served = stack.enter_context(gateway.running())
-        key_file = tmp_path / "comptroller-data" / "keys" / "trail.key"
-        wait_for(key_file.exists)
-        vkey = str(read_key(key_file).key)
+        wait_for(gateway.key_file.exists)
+        vkey = str(read_key(gateway.key_file).key)
         witness = stack.enter_context(post.running(vkey, port=port))
         wait_for(lambda: gateway.cosigned() > 0)
         os.kill(witness.process.pid, signal.SIGSTOP)

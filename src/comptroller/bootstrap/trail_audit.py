@@ -19,7 +19,9 @@ from comptroller.adapters.tlog.proof import SUFFIX, prove, verify_proof
 from comptroller.adapters.tlog.reader import TreeReader
 from comptroller.bootstrap.administering import open_reporting, open_reports
 from comptroller.bootstrap.place import Place
+from comptroller.bootstrap.witnesses import witness_verifiers, witnessed
 from comptroller.core.checkpoint import parse_vkey
+from comptroller.core.cosignature import assurance
 from comptroller.core.errors import (
     ConflictError,
     JournalUnavailableError,
@@ -28,7 +30,6 @@ from comptroller.core.errors import (
     TrailUnavailableError,
 )
 from comptroller.core.timestamps import rfc3339
-from comptroller.engine.proving import INSIDERS, OUTSIDERS
 from comptroller.engine.trail_audit import audit
 from comptroller.engine.trail_ports import Published
 
@@ -44,24 +45,44 @@ class Selected(NamedTuple):
     """The first time that is not in any more."""
 
 
-def verify(data: Path, vkeys: Sequence[str], since: Sequence[Path]) -> dict[str, Any]:
+class Trusted(NamedTuple):
+    """What an auditor brings along."""
+
+    vkeys: Sequence[str] = ()
+    """Keys that must have signed the checkpoint; none: the one that is kept here."""
+    since: Sequence[Path] = ()
+    """Checkpoints that somebody kept; the trail must begin with them."""
+    witness_keys: Sequence[str] = ()
+    """Keys of witnesses, who may have signed some checkpoint."""
+
+
+def verify(data: Path, trusted: Trusted) -> dict[str, Any]:
     """Verifies the trail, and compares it with journals and store.
 
     Args:
         data: the data directory.
-        vkeys: the keys that must have signed; none: the one that is kept here.
-        since: checkpoints that somebody kept; the trail must begin with them.
+        trusted: the keys and checkpoints to verify with.
 
     Raises:
+        ConfigurationError: a key is not that of a witness.
         TrailUnavailableError: there is no trail, or it cannot be read.
         StoreUnavailableError: nothing was ever applied there.
     """
     place = Place(data)
     published = _published(place)
-    is_own_key = not vkeys
-    keys = list(vkeys) or [_own_vkey(place)]
-    signed, lines = _verify_apart(place, keys, since)
+    is_own_key = not trusted.vkeys
+    keys = list(trusted.vkeys) or [own_vkey(place)]
+    witnesses = witness_verifiers(trusted.witness_keys)
+    signed, lines = _verify_apart(place, keys, trusted.since)
+    seen, wrong = witnessed(place, published, witnesses)
+    signed, lines = signed and not wrong, lines + wrong
     document = _checkpoint(published) | {
+        "witnessed": [
+            {"witness": one.witness, "size": one.size, "time": one.time} for one in seen
+        ],
+        "strength": assurance(
+            seen, published.size, [] if witnesses else published.witnesses
+        ),
         "keys": keys,
         "keys_are_from_here": is_own_key,
         "signed": {"ok": signed, "said": lines},
@@ -119,7 +140,7 @@ def prove_request(data: Path, request_id: str, to: Path) -> dict[str, Any]:
     proof = found["proof"]
     if proof["problem"]:
         raise TrailDamagedError(f"{proof['problem']}: see comptroller audit verify")
-    key = verifier(parse_vkey(_own_vkey(place)))
+    key = verifier(parse_vkey(own_vkey(place)))
     name = found["request_id"]
     written = {}
     for role in ROLES:
@@ -145,14 +166,13 @@ def prove_request(data: Path, request_id: str, to: Path) -> dict[str, Any]:
             f"no record of {name} is in a checkpoint yet: a sequencer that runs needs"
             " two seconds; comptroller audit sequence does it where none runs"
         )
-    strength = INSIDERS if published.witnesses else OUTSIDERS
     return {
         "request_id": name,
         "origin": published.origin,
         "vkey": str(key.key),
         "proofs": written,
         "absent": [role for role in ROLES if role not in written],
-        "strength": strength,
+        "strength": assurance([], published.size, published.witnesses),
     }
 
 
@@ -166,7 +186,7 @@ def export(data: Path, to: Path, selected: Selected) -> dict[str, Any]:
     """
     place = Place(data)
     published = _published(place)
-    vkey = _own_vkey(place)
+    vkey = own_vkey(place)
     try:
         to.mkdir(parents=True, exist_ok=True)
         if any(to.iterdir()):
@@ -198,11 +218,16 @@ def _checkpoint(published: Published) -> dict[str, Any]:
         "size": published.size,
         "time": rfc3339(published.time_ns),
         "witnesses": list(published.witnesses),
-        "strength": INSIDERS if published.witnesses else OUTSIDERS,
+        "strength": assurance([], published.size, published.witnesses),
     }
 
 
-def _own_vkey(place: Place) -> str:
+def own_vkey(place: Place) -> str:
+    """The trail's public key, as it is kept beside it.
+
+    Raises:
+        TrailUnavailableError: it is not there.
+    """
     try:
         return place.trail_vkey.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:

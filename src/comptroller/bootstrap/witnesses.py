@@ -21,18 +21,20 @@ from comptroller.core.checkpoint import (
     NOTE_BYTES_MAX,
     Note,
     Verifier,
+    parse_checkpoint,
     parse_note,
     parse_vkey,
 )
-from comptroller.core.cosignature import check_witness_key, cosignatures
+from comptroller.core.cosignature import Cosignature, check_witness_key, cosignatures
 from comptroller.core.errors import (
     ComptrollerError,
     ConfigurationError,
     NoteError,
     TrailUnavailableError,
 )
+from comptroller.core.merkle import tree_root
 from comptroller.engine.cosigning import Asking, Cosigning
-from comptroller.engine.trail_ports import WitnessStatus
+from comptroller.engine.trail_ports import Published, WitnessStatus
 
 WitnessTold: TypeAlias = tuple[str, str]
 """URL and vkey of a witness."""
@@ -122,10 +124,35 @@ def _desk(place: Place, url: str, witness: Verifier) -> ThreadDesk:
     )
 
 
-def witnessed_notes(place: Place) -> list[Note]:
-    """The checkpoint that each witness signed last; nothing of it is verified."""
-    found = map(_kept, sorted(place.trail_witnessed.glob("*/checkpoint")))
-    return [one for one in found if one is not None]
+def witnessed(
+    place: Place, published: Published, witnesses: Sequence[Verifier]
+) -> tuple[list[Cosignature], list[str]]:
+    """What trusted witnesses have signed of a trail.
+
+    Returns:
+        What the trail continues, and in words what it contradicts.
+
+    Raises:
+        TrailDamagedError: a tile is not there, or cut.
+        TrailUnavailableError: a file cannot be read.
+    """
+    tree = TreeReader(place.trail, published.size)
+    paths = [place.trail / "checkpoint", *place.trail_witnessed.glob("*/checkpoint")]
+    seen: dict[str, Cosignature] = {}
+    wrong = []
+    for note in filter(None, map(_kept, paths)):
+        origin, head = parse_checkpoint(note.body)
+        for one in cosignatures(note, witnesses):
+            said = f"WRONG {one.witness} signed {one.size} records at {one.time}"
+            if origin != published.origin:
+                continue
+            if one.size > published.size:
+                wrong.append(f"{said}; {published.size} are here: truncated")
+            elif tree_root(head.size, tree.hash) != head.root:
+                wrong.append(f"{said}; the trail has others: rewritten or forked")
+            elif one.witness not in seen or seen[one.witness] < one:
+                seen[one.witness] = one
+    return sorted(seen.values()), wrong
 
 
 def _kept(path: Path) -> Note | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from comptroller.cli import options
+from comptroller.cli import anchors, options
 from comptroller.cli.rebuild import rebuild
 from comptroller.cli.tables import json_text, printable
 
@@ -22,6 +22,7 @@ def add_commands(audit: typer.Typer) -> None:
     audit.command("export")(export)
     audit.command("sequence")(sequence)
     audit.command("rebuild")(rebuild)
+    anchors.add_to(audit)
 
 
 def verify(
@@ -41,13 +42,21 @@ def verify(
             help="A checkpoint that you kept, with which the trail must begin.",
         ),
     ] = None,
+    witness_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VKEY",
+            help="A witness's public key: says how far it has signed; may be repeated.",
+        ),
+    ] = None,
     *,
     as_json: options.Json = False,
 ) -> None:
     """Verify the trail: its signature, journals and store."""
     from comptroller.bootstrap import trail_audit
 
-    found = trail_audit.verify(data, vkey or [], since or [])
+    trusted = trail_audit.Trusted(vkey or [], since or [], witness_key or [])
+    found = trail_audit.verify(data, trusted)
     if as_json:
         typer.echo(json_text(found))
     else:

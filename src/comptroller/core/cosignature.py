@@ -50,6 +50,11 @@ class Cosignature(NamedTuple):
     time_s: int
     """When, by the witness's clock; seconds since the Unix epoch."""
 
+    @property
+    def time(self) -> str:
+        """The same, as records write times."""
+        return rfc3339(self.time_s * 10**9)
+
 
 def format_submission(submission: Submission) -> bytes:
     """Writes a request's body."""
@@ -138,7 +143,10 @@ def assurance(found: Sequence[Cosignature], size: int, others: Sequence[str]) ->
         why = "no witness has signed it, so whoever holds its key could rewrite it"
         if others:
             named = ", ".join(sorted(set(others)))
-            why = f"the signatures of {named} were not verified: give --witness-key"
+            why = (
+                f"{named} signed it, too, which was not verified here: comptroller"
+                " audit verify --witness-key does"
+            )
         return f"{OUTSIDERS_ONLY}: {why}"
     best = max(found, key=lambda one: (one.size, one.time_s))
     names = sorted({one.witness for one in found})
@@ -147,7 +155,7 @@ def assurance(found: Sequence[Cosignature], size: int, others: Sequence[str]) ->
     return (
         f"tamper-evident against whoever holds the trail's key, too, for the first"
         f" {best.size} records: {', '.join(names)} signed that at"
-        f" {rfc3339(best.time_s * 10**9)}{rest}"
+        f" {best.time}{rest}"
     )
 
 

@@ -115,6 +115,12 @@ class WitnessUnavailableError(ComptrollerError):
     code = "witness_unavailable"
 
 
+class AnchorError(ComptrollerError):
+    """The repository cannot take or give a checkpoint."""
+
+    code = "anchor"
+
+
 class TrailUnavailableError(ComptrollerError):
     """The trail cannot be read or written."""
 

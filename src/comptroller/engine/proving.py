@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Final
 
+from comptroller.core.cosignature import assurance
 from comptroller.core.errors import ComptrollerError
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine.explanation import Document, Standing
 from comptroller.engine.trail_ports import TrailLookup
-
-OUTSIDERS: Final = "tamper-evident against outsiders only: no witness signed"
-"""Whoever holds the log's key can sign another history, if nobody else has seen
-this one."""
-INSIDERS: Final = "signed by the log and by witnesses; verify both with their keys"
 
 
 def proof_of(
@@ -45,7 +40,7 @@ def proof_of(
             "time": rfc3339(published.time_ns),
         }
         found["witnesses"] = list(published.witnesses)
-        found["strength"] = INSIDERS if published.witnesses else OUTSIDERS
+        found["strength"] = assurance([], published.size, published.witnesses)
         for role, one in standings.items():
             if one is not None:
                 sequence = int(one.envelope.sequence)
