@@ -120,17 +120,6 @@ def cosignatures(note: Note, witnesses: Iterable[Verifier]) -> list[Cosignature]
     ]
 
 
-def strangers(note: Note, known: Iterable[Verifier]) -> list[str]:
-    """Who else has signed a checkpoint, as they say: nothing here was verified."""
-    origin = parse_checkpoint(note.body).origin
-    ours = {(one.key.name, one.key.key_id) for one in known}
-    return [
-        one.name
-        for one in note.signatures
-        if one.name != origin and (one.name, one.key_id) not in ours
-    ]
-
-
 def assurance(found: Sequence[Cosignature], size: int, others: Sequence[str]) -> str:
     """What a trail of some size is worth, in a sentence.
 
@@ -149,7 +138,7 @@ def assurance(found: Sequence[Cosignature], size: int, others: Sequence[str]) ->
             )
         return f"{OUTSIDERS_ONLY}: {why}"
     best = max(found, key=lambda one: (one.size, one.time_s))
-    names = sorted({one.witness for one in found})
+    names = sorted({one.witness for one in found if one.size == best.size})
     since = size - best.size
     rest = "" if since <= 0 else f"; of the {since} records since, against outsiders"
     return (
