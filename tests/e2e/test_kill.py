@@ -240,3 +240,4 @@ def test_the_whole_system_is_killed_under_load(tmp_path: Path) -> None:
     assert states["settled"] > 500
     assert states["abandoned"] > 0
     check_answers(tmp_path, facts)
+    told(tmp_path, "audit", "rebuild", "--check")  # fails where it is not the same
