@@ -105,8 +105,8 @@ def rebuild(
         StoreUnavailableError: a store cannot be read or written.
     """
     place = Place(data)
-    if to is not None and to.exists():
-        raise ConflictError(f"{to} is there already: name a new file with --to")
+    if to is not None:
+        _require_free(to)
     origin, head = _checkpoint(place, vkey)
     with _staging(data / "rebuild" if to is None else to) as staging:
         new = staging / _DATABASE
@@ -248,6 +248,19 @@ def _copied(new: Path) -> Path:
     return copy
 
 
+def _require_free(to: Path) -> None:
+    """Raises ConflictError where a database is, or what one left beside it.
+
+    SQLite would take another database's log for the new one's.
+    """
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        there = to.with_name(to.name + suffix)
+        if there.exists():
+            raise ConflictError(
+                f"{there} is there already: name a new file with --to, or move it away"
+            )
+
+
 def _put(new: Path, to: Path) -> None:
     """Gives a whole database its name, durably, and never in place of another.
 
@@ -255,6 +268,7 @@ def _put(new: Path, to: Path) -> None:
         ConflictError: there is a file by now.
         StoreUnavailableError: the disk refuses.
     """
+    _require_free(to)
     try:
         descriptor = os.open(new, os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -411,6 +411,11 @@ def test_no_file_is_written_over_and_one_rebuild_is_at_work(data: Path) -> None:
     with pytest.raises(ConflictError, match="there already"):
         rebuilt(data, to, check=False)
     assert to.read_bytes() == before
+    beside = data / "new.sqlite3-wal"
+    beside.write_bytes(b"of a database that was moved away")
+    with pytest.raises(ConflictError, match="sqlite3-wal is there already"):
+        rebuilt(data, data / "new.sqlite3", check=False)
+    beside.unlink()
     partial = data / "new.sqlite3.partial"
     partial.mkdir()
     (partial / "left").write_text("of one that was killed")
