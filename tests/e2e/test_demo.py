@@ -69,6 +69,8 @@ def test_demo_tells_its_story_and_leaves_nothing_running(tmp_path: Path) -> None
     Its policy has an author and an approver, denies by two rules at once, lowers what
     a shopper's assistant asks for, and is replayed from the records.
 
+    The signed log has every record, and says which controls were active.
+
     Its books can be read afterwards.
     """
     with started(tmp_path, DEMO_SECONDS="5") as process:
@@ -87,6 +89,19 @@ def test_demo_tells_its_story_and_leaves_nothing_running(tmp_path: Path) -> None
     replayed = re.search(r"(\d+) decisions were decided again .*: all say the s", told)
     assert replayed
     assert int(replayed[1]) > 50
+    verified = re.search(r"^ +(\d+) records, 0 wrong$", told, re.MULTILINE)
+    assert verified
+    assert int(verified[1]) > 2 * int(replayed[1])
+    assert "All is as it was recorded." in told
+    assert "tamper-evident against outsiders only" in told
+    # Its credential is revoked by then: what counts is what was active at its time.
+    assert re.search(r"^credential +ACTIVE +3 of 3 ", told, re.MULTILINE)
+    assert re.search(
+        r"^prompt_restriction +ACTIVE +3 of 3 .*grace \(author ada\) +prompts\.no-",
+        told,
+        re.MULTILINE,
+    )
+    assert not re.search("SOURCES DISAGREE|NOT PROVEN", told)
     assert "budget_exhausted" in told
     spent = re.search(r"service:nightly-catalogue/total +0\.02 +(0\.[\d]+)", told)
     assert spent

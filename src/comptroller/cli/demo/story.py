@@ -64,6 +64,8 @@ class Demo:
         self._folder = folder
         self._spend: Sequence[dict[str, Any]] = []
         self._credentials: dict[str, dict[str, Any]] = {}
+        self._denied = ""
+        """Id of the request that the policy denied."""
 
     def run(self, seconds: float, *, keep: bool) -> None:
         """Tells the story from the configuration to where to look next."""
@@ -80,6 +82,7 @@ class Demo:
             asyncio.run(self._play(listen, seconds))
             self._compare()
             self._replay()
+            self._prove()
             if keep:
                 self._stay(listen)
         self._point_on(keep=keep)
@@ -213,6 +216,7 @@ class Demo:
         raise DemoError(f"the budget of {EXHAUSTED} is spent, yet nothing was refused")
 
     def _tell_denial(self, denial: Outcome) -> None:
+        self._denied = denial.request_id
         self._step(
             f"The {REVOKED} asked with a shell and a token; its client was told:"
         )
@@ -281,6 +285,22 @@ class Demo:
         for line in self._commands.run("policy", "replay").rstrip().splitlines():
             self._say(f"  {line}")
 
+    def _prove(self) -> None:
+        """Verifies the signed log, and asks it for the controls of one request."""
+        self._step(
+            "Every record is in a signed log, verified now: "
+            + self._program("audit", "verify")
+        )
+        for line in self._commands.run("audit", "verify").rstrip().splitlines():
+            self._say(f"  {line}")
+        asked = ("audit", "controls", "--request", self._denied)
+        self._step(f"What was active when it was denied: {self._program(*asked)}")
+        self._say()
+        # The table; what each control's evidence is follows it, page after page.
+        told = self._commands.run(*asked).split("\n\n")
+        for line in told[1].splitlines():
+            self._say(line if len(line) <= LINE_MAX else f"{line[: LINE_MAX - 1]}…")
+
     def _stay(self, listen: str) -> None:
         issued = self._credentials["checkout-assistant"]
         try:  # from when it says so: the key may be pressed at once
@@ -312,6 +332,7 @@ class Demo:
             (self._program("requests", "--limit", "5"), "the latest requests"),
             (self._program("budget", "show", EXHAUSTED), "who may still spend what"),
             (f"ls {self._commands.data}/journal", "the records themselves"),
+            ("docs/how-to/keep-the-trail.md", "how others verify them, and a witness"),
             ("docs/tutorial/first-service.md", "the same with your own provider"),
         ]
         for what, why in rows:
