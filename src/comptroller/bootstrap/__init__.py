@@ -19,6 +19,7 @@ from comptroller.bootstrap.administering import (
     open_reports,
     price_warnings,
 )
+from comptroller.bootstrap.disclosing import open_personal_data
 from comptroller.bootstrap.place import Place
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "open_administrator",
     "open_budgeting",
     "open_control_auditing",
+    "open_personal_data",
     "open_reporting",
     "open_reports",
     "price_warnings",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 
 from comptroller.adapters.control.server import account_of
+from comptroller.adapters.disclosures import FileDisclosureTable, FilePromptKeys
 from comptroller.adapters.journal.naming import journal_name
 from comptroller.adapters.journal.reader import DirectoryJournalReader
 from comptroller.adapters.journal.writer import SyncJournal
@@ -18,6 +19,7 @@ from comptroller.adapters.prices.archive import CardArchive
 from comptroller.adapters.snapshot import FileSnapshotStore
 from comptroller.adapters.store.sqlite import SqliteStore
 from comptroller.adapters.system import SystemClock, SystemEntropy, UlidIds, boot_id
+from comptroller.bootstrap.personal import disclosures, prompt_keys
 from comptroller.bootstrap.place import Place
 from comptroller.bootstrap.policy_checking import check_apart
 from comptroller.engine import commands
@@ -69,6 +71,8 @@ class Site:
                 clock=self.clock,
                 ids=self.ids,
                 entropy=SystemEntropy(),
+                disclosures=FileDisclosureTable(disclosures(place)),
+                prompt_keys=FilePromptKeys(prompt_keys(place)),
             )
         )
 

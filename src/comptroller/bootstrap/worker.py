@@ -15,6 +15,7 @@ import uvloop
 
 from comptroller.adapters.control.leasing import LeaseDeskClient
 from comptroller.adapters.control.objects import ObjectDeskClient
+from comptroller.adapters.disclosures import DisclosureWriter, FilePromptKeys
 from comptroller.adapters.journal.naming import journal_name
 from comptroller.adapters.journal.writer import GroupCommitJournal
 from comptroller.adapters.processes import HOPELESS, Lifeline
@@ -30,6 +31,7 @@ from comptroller.adapters.system import (
 )
 from comptroller.adapters.tokenizer import OpenAITokenizers
 from comptroller.adapters.upstreams.pool import UpstreamPool
+from comptroller.bootstrap.personal import disclosures, prompt_keys
 from comptroller.bootstrap.place import Place, say
 from comptroller.bootstrap.policy_language import policy_of
 from comptroller.bootstrap.tls import tls_context
@@ -41,7 +43,7 @@ from comptroller.engine.ports import Clock
 from comptroller.engine.recording import Recorder
 from comptroller.gateway.beating import HEARTBEAT_S
 from comptroller.gateway.bounds import ClientBounds
-from comptroller.gateway.worker import Leases, WorkerParts, run_worker
+from comptroller.gateway.worker import Leases, PersonalData, WorkerParts, run_worker
 
 
 class WorkerOptions(msgspec.Struct, frozen=True):
@@ -100,12 +102,20 @@ async def _work(told: WorkerOptions) -> None:
             ids=ids,
             secrets=EnvFileSecretResolver(os.environ, Path.cwd()),
             bounds=told.bounds,
+            personal_data=partial(_personal_data, place),
             durability=told.durability,
             heartbeat_s=told.heartbeat_s,
             grace_s=told.grace_s,
             on_ready=lifeline.ready,
         )
     )
+
+
+def _personal_data(place: Place, source: str) -> PersonalData:
+    """What a worker writes of persons, in files named after its journal's source."""
+    name = source.strip("/").replace("/", ".")
+    sink = DisclosureWriter(disclosures(place), name)
+    return PersonalData(SystemEntropy(), sink, FilePromptKeys(prompt_keys(place)))
 
 
 def _leases(

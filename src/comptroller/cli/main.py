@@ -22,6 +22,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "comptroller.cli.keys": ("key",),
     "comptroller.cli.budgets": ("budget", "audit"),
     "comptroller.cli.policy": ("policy",),
+    "comptroller.cli.privacy": ("privacy",),
     "comptroller.cli.answers": ("spend", "requests", "explain"),
 }
 """Where each command is; only what is asked for is loaded, so that it starts soon."""

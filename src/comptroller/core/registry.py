@@ -257,6 +257,18 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class Privacy:
+    """What decision records say of persons: only as commitments and fingerprints."""
+
+    end_user: bool = False
+    """Whether they commit to who the end user is, as the request says."""
+    client_address: bool = False
+    """Whether they commit to the address that the connection came from."""
+    prompt_fingerprint: bool = False
+    """Whether they hold a keyed fingerprint of the request's body."""
+
+
+@dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """The shared gateway: its named operational owner and its bounds."""
 
@@ -269,6 +281,7 @@ class GatewaySettings:
     separation_of_duties: bool | None = None
     """Whether a policy's approver must be another person than its author; None:
     when more than one person is declared."""
+    privacy: Privacy = field(default_factory=Privacy)
 
 
 @dataclass(frozen=True, slots=True)

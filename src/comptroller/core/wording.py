@@ -22,6 +22,7 @@ from comptroller.core.registry import (
     Owners,
     Person,
     PolicyException,
+    Privacy,
     Provider,
     Rate,
     Sandbox,
@@ -33,8 +34,12 @@ from comptroller.core.registry import (
 from comptroller.core.usage import COUNTED_UNITS
 
 _IDENTITY_FIELDS: Final = frozenset({"id", "tenant", "unit"})
-_NESTED: Final = (Owners, Limits, Sandbox)
-_QUALIFIERS: Final = {"credential_limits": "credential ", "sandbox": "sandbox "}
+_NESTED: Final = (Owners, Limits, Sandbox, Privacy)
+_QUALIFIERS: Final = {
+    "credential_limits": "credential ",
+    "sandbox": "sandbox ",
+    "privacy": "records ",
+}
 """Nested values whose fields would read as if they were the service's own."""
 _FIELD_WORDS: Final = {
     "policy": "policy owner",
@@ -123,7 +128,8 @@ def _(value: DeclaredPrice) -> str:
 @words.register(Owners)
 @words.register(Limits)
 @words.register(Sandbox)
-def _(value: Owners | Limits | Sandbox) -> str:
+@words.register(Privacy)
+def _(value: Owners | Limits | Sandbox | Privacy) -> str:
     return ", ".join(
         f"{_field_words(one.name)} {words(getattr(value, one.name))}"
         for one in fields(value)

@@ -9,6 +9,7 @@ publishes it. An act that was not recorded changed nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -40,6 +41,8 @@ from comptroller.engine.ports import (
     SnapshotStore,
     Store,
 )
+from comptroller.engine.privacy_life import PrivacyLife, PrivacyParts
+from comptroller.engine.privacy_ports import DisclosureTable, PromptKeys
 from comptroller.engine.records import Actor
 from comptroller.engine.registry_fold import encode_object, fold
 from comptroller.engine.snapshot import ReachedThreshold
@@ -47,6 +50,7 @@ from comptroller.engine.thresholds import reached_thresholds
 
 OVERLAP_DEFAULT_NS: Final = 24 * 3600 * 10**9
 OVERLAP_MAX_NS: Final = 90 * 24 * 3600 * 10**9
+PROMPT_KEY_BYTES: Final = 32
 _PLACES: Final = 9
 
 
@@ -69,6 +73,8 @@ class Parts(NamedTuple):
     clock: Clock
     ids: Ids
     entropy: Entropy
+    disclosures: DisclosureTable
+    prompt_keys: PromptKeys
 
 
 class AppliedResult(msgspec.Struct, frozen=True):
@@ -128,6 +134,11 @@ class Administration:
                 publish=self.publish,
             )
         )
+        self.privacy = PrivacyLife(
+            PrivacyParts(
+                parts.disclosures, parts.ids, self._applied, self._batch, self._record
+            )
+        )
         self.reached: list[ReachedThreshold] = []
         """As last published."""
 
@@ -139,6 +150,7 @@ class Administration:
         Raises:
             StoreUnavailableError: the store or the snapshot's disk does not answer.
         """
+        self.privacy.finish()
         document = self._parts.snapshots.read_if_changed()
         if document is not None:
             try:
@@ -164,6 +176,9 @@ class Administration:
         registry = self.registry()
         if registry is None:
             return
+        if registry.gateway.privacy.prompt_fingerprint:
+            new_key = partial(self._parts.entropy.token, PROMPT_KEY_BYTES)
+            self._parts.prompt_keys.prepare(tuple(registry.tenants), new_key)
         revision = self._parts.store.revision()
         if self._card is None or self._card[0] != revision:
             self._card = (revision, self.compile(registry))

@@ -77,6 +77,7 @@ class Admission:
         self._data = DecisionData(desk)
         self._downgrading = Downgrading(desk)
         self._isolates = len(desk.registry.tenants) > 1
+        self._is_discreet = desk.registry.gateway.privacy.end_user
 
     def identify(
         self, secret: bytes | None, now_ns: int, route: Route
@@ -364,7 +365,10 @@ class Admission:
             wait_s = self._buckets.wait_s((model.provider, model.upstream), now_ns)
             if wait_s > 0:
                 return limit_refusals.provider_rate_limited(model.provider, wait_s)
-        run = safe_names.run(ask.run, facts.session)
+        session = facts.session
+        if self._is_discreet:
+            session = safe_names.session(session)
+        run = safe_names.run(ask.run, session)
         where = entitlement.where
         if service.run_budget is not None:
             if run is None:

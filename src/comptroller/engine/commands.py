@@ -28,6 +28,7 @@ from comptroller.engine.leasing import (
 from comptroller.engine.objects import Owners, Whose
 from comptroller.engine.policy_life import ActivatedPolicy, PolicyLife, PublishedPolicy
 from comptroller.engine.policy_ports import BundleFile, CheckedBundle
+from comptroller.engine.privacy_life import Erased, Selection
 from comptroller.engine.records import Actor
 
 
@@ -114,8 +115,19 @@ class DeactivatePolicy(msgspec.Struct, frozen=True, tag="deactivate_policy"):
     """Who approves it."""
 
 
+class ErasePersonal(msgspec.Struct, frozen=True, tag="erase_personal"):
+    """Asks that what discloses persons be destroyed."""
+
+    selection: Selection
+    reason: str
+    by: str
+    """A declared person: nobody erases this unnamed."""
+
+
 PolicyAct: TypeAlias = PublishPolicy | ActivatePolicy | DeactivatePolicy
-Act: TypeAlias = Apply | Issue | Rotate | Revoke | SettleSuspense | PolicyAct
+Act: TypeAlias = (
+    Apply | Issue | Rotate | Revoke | SettleSuspense | PolicyAct | ErasePersonal
+)
 Leasing: TypeAlias = AskLeases | AwaitRecall | LeasesReturned
 Command: TypeAlias = Ping | Sync | AskStatus | Act | Leasing | Whose
 
@@ -149,6 +161,7 @@ Result: TypeAlias = (
     | SuspenseEnded
     | PublishedPolicy
     | ActivatedPolicy
+    | Erased
     | Leased
     | Recall
     | Owners
@@ -167,6 +180,7 @@ RESULTS: Final[Mapping[type[Command], type[Result]]] = {
     PublishPolicy: PublishedPolicy,
     ActivatePolicy: ActivatedPolicy,
     DeactivatePolicy: ActivatedPolicy,
+    ErasePersonal: Erased,
     AskLeases: Leased,
     AwaitRecall: Recall,
     LeasesReturned: Done,
@@ -220,16 +234,26 @@ def perform(
     match command:
         case Apply(registry, digest, based_on):
             return administration.apply(registry, digest, actor, based_on)
+        case Issue() | Rotate() | Revoke():
+            return _perform_on_credential(command, administration, actor)
+        case SettleSuspense(holder, lease, spent, reason):
+            return administration.settle_suspense(holder, lease, spent, reason, actor)
+        case PublishPolicy() | ActivatePolicy() | DeactivatePolicy():
+            return _perform_policy(command, administration.policies, actor, checked)
+        case ErasePersonal(selection, reason):
+            return administration.privacy.erase(selection, reason, actor)
+
+
+def _perform_on_credential(
+    command: Issue | Rotate | Revoke, administration: Administration, actor: Actor
+) -> IssuedSecret | Revoked:
+    match command:
         case Issue(service, person, expires_ns):
             return administration.issue(service, person, expires_ns, actor)
         case Rotate(credential_id, overlap_ns):
             return administration.rotate(credential_id, overlap_ns, actor)
         case Revoke(credential_id, reason):
             return administration.revoke(credential_id, reason, actor)
-        case SettleSuspense(holder, lease, spent, reason):
-            return administration.settle_suspense(holder, lease, spent, reason, actor)
-        case PublishPolicy() | ActivatePolicy() | DeactivatePolicy():
-            return _perform_policy(command, administration.policies, actor, checked)
 
 
 def _perform_policy(
@@ -311,6 +335,18 @@ class Administrator:
     ) -> ActivatedPolicy:
         """See `PolicyLife.deactivate`."""
         return self._ask(DeactivatePolicy(author, note, approver), ActivatedPolicy)
+
+    def erase_personal(self, selection: Selection, reason: str) -> Erased:
+        """See `PrivacyLife.erase`.
+
+        Raises:
+            InvalidArgumentError: nobody is named.
+        """
+        if self._by is None:
+            raise errors.InvalidArgumentError(
+                "say who erases this: --by PERSON, a person of the configuration"
+            )
+        return self._ask(ErasePersonal(selection, reason, self._by), Erased)
 
     def _ask(self, command: Act, kind: type[_Result]) -> _Result:
         result = self._send(command)

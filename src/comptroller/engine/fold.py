@@ -17,7 +17,7 @@ from comptroller.core.credential import Credential, CredentialId, Secret
 from comptroller.core.errors import RecordError
 from comptroller.core.timestamps import nanoseconds
 from comptroller.core.usage import USAGE_CLASSES, Usage
-from comptroller.engine import control_records, policy_records, records
+from comptroller.engine import control_records, policy_records, privacy_records, records
 from comptroller.engine.ports import JournalRecord
 
 Result: TypeAlias = Literal["allow", "deny"]
@@ -279,6 +279,7 @@ _NO_EFFECT: Final = frozenset(
     {
         records.UNAUTHENTICATED,
         policy_records.POLICY_REFUSED,
+        privacy_records.PRIVACY_ERASED,
     }
 )
 _FREQUENT: Final = frozenset(

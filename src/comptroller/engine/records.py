@@ -171,6 +171,13 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     )
     lack: Lack | None = msgspec.field(name="comptroller.limit.lack", default=None)
     """Of a request that was denied: the account that had no room, as it stood."""
+    commitments: list[str] = msgspec.field(name="_sd", default_factory=list)
+    """To its personal fields, sorted; see core.disclosure."""
+    commitments_by: str | None = msgspec.field(name="_sd_alg", default=None)
+    prompt_hmac: str | None = msgspec.field(
+        name="comptroller.prompt.hmac", default=None
+    )
+    """Fingerprint of its body with its tenant's key; null: it has none."""
 
 
 class DowngradedBy(msgspec.Struct, frozen=True):

@@ -40,6 +40,20 @@ def is_plain(name: str) -> bool:
     return _PLAIN_NAME.fullmatch(name) is not None and _SECRET.search(name) is None
 
 
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def session(name: str | None) -> str | None:
+    """A session that a request names beside its end user, if it says nothing of them.
+
+    What follows a user's id may be anything: only a UUID, which nobody can guess, is
+    certain to be a session's.
+    """
+    if name is None or _UUID.fullmatch(name) is None:
+        return None
+    return name
+
+
 _RUN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 

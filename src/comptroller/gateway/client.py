@@ -80,7 +80,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
         self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
         self._waiting: deque[Inbound] = deque()
         self._refusal: Refusal | None = None
@@ -97,13 +97,13 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the transport; bounds what may wait in it."""
         # uvloop's transports have the interface, not the base class.
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._floor.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
         """The client is gone; what it asked for is still ours to account for."""
-        self._transport = None
+        self.transport = None
         self._parser = _NO_PARSER  # ours refers to us: a cycle, collected seldom
         self._floor.connections.discard(self)
         self._floor.body_bytes -= self._body_bytes
@@ -265,7 +265,7 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Sends bytes to the client, if it is still there."""
-        transport = self._transport
+        transport = self.transport
         if transport is not None and data:
             transport.write(data)
 
@@ -294,14 +294,14 @@ class ClientConnection(asyncio.Protocol):
         """Closes after what was written is sent."""
         self._closing = True
         self._since_tick = self._floor.tick
-        if self._transport is not None:
-            self._transport.close()
+        if self.transport is not None:
+            self.transport.close()
 
     def abort(self) -> None:
         """Closes at once, so that a reply broken off is seen as such."""
         self._closing = True
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     # -- for the floor -----------------------------------------------------
 
@@ -450,7 +450,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Begins the next request, or ends the connection."""
-        if self._transport is None:
+        if self.transport is None:
             return
         if self._exchange is not None or self._blocked_tick is not None:
             if self._waiting or self._refusal is not None:
@@ -466,12 +466,12 @@ class ClientConnection(asyncio.Protocol):
             self._turn_away(self._refusal)
 
     def _stop_reading(self) -> None:
-        if self._transport is not None:
-            self._transport.pause_reading()
+        if self.transport is not None:
+            self.transport.pause_reading()
 
     def _read_on(self) -> None:
-        if self._transport is not None and not self._transport.is_reading():
-            self._transport.resume_reading()
+        if self.transport is not None and not self.transport.is_reading():
+            self.transport.resume_reading()
 
     def _give_up(self, what: str) -> None:
         self._turn_away(timed_out(what))
@@ -488,7 +488,7 @@ class ClientConnection(asyncio.Protocol):
         self._linger()
 
     def _linger(self) -> None:
-        transport = self._transport
+        transport = self.transport
         self._closing = True
         if transport is None or not transport.can_write_eof():
             self.close()

@@ -141,19 +141,19 @@ class Exchange:
 
     def _decided(self, verdict: Admitted | Refused, now_ns: int) -> None:
         floor = self._floor
-        self._is_recorded = verdict.data is not None
-        recorder = floor.recorder
+        data = floor.data_of(self.request_id, verdict, self._ask, self._out.transport)
+        self._is_recorded = bool(data)
         try:
             if isinstance(verdict, Refused):
                 self.stage = Stage.ENDED
-                if verdict.data is not None:
-                    recorder.decided(self.request_id, verdict.data, None, now_ns)
+                if data:
+                    floor.recorder.decided(self.request_id, data, None, now_ns)
                 self._turn_away(verdict.refusal)
             else:
                 self.admitted = verdict
                 self.stage = Stage.RECORDING
                 floor.exchanges.add(self)
-                recorder.decided(self.request_id, verdict.data, self._recorded, now_ns)
+                floor.recorder.decided(self.request_id, data, self._recorded, now_ns)
         except JournalUnavailableError:
             if isinstance(verdict, Admitted):
                 verdict.let_go()  # nobody else knows of it: nothing was recorded

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import Transport
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
 from comptroller.core.errors import JournalUnavailableError
-from comptroller.core.registry import GatewaySettings, PersonId
+from comptroller.core.registry import GatewaySettings, PersonId, Registry
 from comptroller.engine import limit_refusals, refusals
 from comptroller.engine.admission import Admission
 from comptroller.engine.desk import Desk
+from comptroller.engine.discretion import Asked, Discretion
 from comptroller.engine.holding import Holding
 from comptroller.engine.limit_refusals import Asker
 from comptroller.engine.objects import Maker, made
@@ -20,7 +23,7 @@ from comptroller.engine.recording import Recorder
 from comptroller.engine.records import Settled, Stored
 from comptroller.engine.refusals import Refusal
 from comptroller.engine.upstream_buckets import UpstreamBuckets
-from comptroller.engine.verdicts import Admitted
+from comptroller.engine.verdicts import Admitted, Ask, Refused
 from comptroller.engine.waiting import Shortfall
 from comptroller.gateway import heads
 from comptroller.gateway.bounds import ClientBounds
@@ -34,6 +37,10 @@ KEPT_BYTES_ALL_MAX: Final = 64 * 1024 * 1024
 """Of large bodies that were sent and that another provider may be sent, too."""
 _DEFAULT_BOUNDS: Final = ClientBounds()
 _DEFAULT_SETTINGS: Final = GatewaySettings(owner=PersonId(""))
+
+
+def _no_discretion(_registry: Registry) -> Discretion | None:
+    return None
 
 
 class Connection(Protocol):
@@ -113,6 +120,9 @@ class Floor:
         """Bytes of large request bodies that were sent and may be sent again."""
         self.admission: Admission | None = None
         self.settings = _DEFAULT_SETTINGS
+        self.discretion_of: Callable[[Registry], Discretion | None] = _no_discretion
+        """What records say of persons; the worker puts its own here."""
+        self._discretion: Discretion | None = None
         self.failures: dict[str, int] = {}
         self._strangers: dict[str, int] = {}
 
@@ -149,6 +159,7 @@ class Floor:
             self.holding.take(desk.registry, desk.snapshot.revision)
         self.admission = Admission(desk, self.holding, self.buckets, self.counter)
         self.settings = desk.registry.gateway
+        self._discretion = self.discretion_of(desk.registry)
         judge = desk.judge
         is_scanning = judge is not None and judge.is_scanning
         if is_scanning and self.scans is not None:
@@ -161,6 +172,39 @@ class Floor:
             is_declared = entitlement.service.id in desk.registry.services
             if entitlement.credential.id not in live or not is_declared:
                 exchange.cut(refusals.CUT_REVOKED)
+
+    def data_of(
+        self,
+        request_id: str,
+        verdict: Admitted | Refused,
+        ask: Ask | None,
+        transport: Transport | None,
+    ) -> bytes:
+        """The members of a decision record; nothing: there is to be none.
+
+        Args:
+            request_id: the decision's id.
+            verdict: what was decided.
+            ask: on what.
+            transport: of the client; None: it is gone.
+        """
+        data = verdict.data or b""
+        discretion = self._discretion
+        if discretion is None or ask is None or not data:
+            return data
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        address = str(peer[0]) if peer else ""
+        tenant = self._tenant(verdict, ask)
+        asked = Asked(ask.route, ask.body, address, tenant)
+        return discretion.complete(request_id, data, asked)
+
+    def _tenant(self, verdict: Admitted | Refused, ask: Ask) -> str | None:
+        """Whose service asks."""
+        if isinstance(verdict, Admitted):
+            return verdict.entitlement.service.tenant
+        assert self.admission is not None  # noqa: S101  it gave the verdict
+        known = self.admission.identify(ask.secret, self.clock.now_ns(), ask.route)
+        return None if isinstance(known, Refused) else known.service.tenant
 
     def remember(self, admitted: Admitted, settled: Settled) -> None:
         """Remembers whose the objects are that a reply has named."""

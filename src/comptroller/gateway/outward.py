@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Transport
 from typing import Final, Protocol
 
 from comptroller.engine.refusals import Refusal
@@ -21,6 +22,10 @@ def without(key: bytes, data: bytes) -> bytes:
 
 class Client(Protocol):
     """What an exchange asks of its client's connection."""
+
+    @property
+    def transport(self) -> Transport | None:
+        """Its connection; None: it is gone."""
 
     @property
     def is_blocked(self) -> bool:
@@ -51,6 +56,11 @@ class Outward:
         self.attempts = 1
         """How many deployments were asked."""
         self._chunked = False
+
+    @property
+    def transport(self) -> Transport | None:
+        """The client's connection; None: it left."""
+        return self.client.transport if self.client is not None else None
 
     def answer(self, answer: Answer) -> None:
         """Sends a whole reply of the gateway's own."""

@@ -18,12 +18,15 @@ from comptroller.core.errors import (
 )
 from comptroller.core.policy.plain import PlainSet
 from comptroller.core.policy.rules import Policy
+from comptroller.core.registry import Privacy, Registry
 from comptroller.engine import refusals
 from comptroller.engine.desk import Desk
+from comptroller.engine.discretion import Discretion
 from comptroller.engine.holding import Holding
 from comptroller.engine.ownership import Ownership
 from comptroller.engine.ports import (
     Clock,
+    Entropy,
     Ids,
     Journal,
     SecretResolver,
@@ -31,6 +34,7 @@ from comptroller.engine.ports import (
     TokenCounter,
     Upstreams,
 )
+from comptroller.engine.privacy_ports import DisclosureSink, PromptKeys
 from comptroller.engine.recording import Recorder
 from comptroller.engine.scanning import PromptScanner
 from comptroller.engine.snapshot import decode
@@ -47,6 +51,22 @@ SNAPSHOT_EVERY_S: Final = 0.2
 """How often a worker looks for a new snapshot: revocation takes this long at most."""
 SWEEP_EVERY_S: Final = 1.0
 BACKLOG: Final = 4096
+
+
+class PersonalData(NamedTuple):
+    """What a worker writes of persons, and by what."""
+
+    entropy: Entropy
+    sink: DisclosureSink
+    keys: PromptKeys
+
+    def discretion(self, registry: Registry) -> Discretion | None:
+        """What records say of persons by a registry; None: nothing."""
+        privacy = registry.gateway.privacy
+        if privacy == Privacy():
+            return None
+        tenants = tuple(registry.tenants) if privacy.prompt_fingerprint else ()
+        return Discretion(privacy, self.entropy, self.sink, self.keys.read(tenants))
 
 
 class Leases(NamedTuple):
@@ -84,6 +104,8 @@ class WorkerParts:
     ids: Ids
     secrets: SecretResolver
     bounds: ClientBounds
+    personal_data: Callable[[str], PersonalData]
+    """Opens what a journal's source writes of persons."""
     durability: str = "disk"
     """Of the journal; what heartbeats say of it."""
     heartbeat_s: int = HEARTBEAT_S
@@ -106,19 +128,15 @@ async def run_worker(parts: WorkerParts) -> None:
     loop = asyncio.get_running_loop()
     journal = parts.journal()
     upstreams = parts.upstreams()
-    floor = Floor(
-        journal,
-        upstreams,
-        parts.clock,
-        parts.ids,
-        plain=parts.tls is None,
-    )
+    floor = Floor(journal, upstreams, parts.clock, parts.ids, plain=parts.tls is None)
     floor.bounds = parts.bounds
     floor.counter = parts.counter
     scans = floor.scans = Scans(parts.scanner)
     leases = parts.leases(journal.source, floor.recorder)
     holding = floor.holding = leases.holding
     floor.ownership = leases.ownership
+    personal_data = parts.personal_data(journal.source)
+    floor.discretion_of = personal_data.discretion
     beating = Beating(floor, parts.durability, parts.heartbeat_s)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -151,6 +169,7 @@ async def run_worker(parts: WorkerParts) -> None:
         await upstreams.close()
         scans.close()
         journal.close()
+        personal_data.sink.close()
     _tell_why(journal, holding, beating)
 
 

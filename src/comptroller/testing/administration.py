@@ -32,6 +32,7 @@ from comptroller.engine.records import Actor
 from comptroller.engine.recovery import recover
 from comptroller.engine.snapshot import Snapshot, decode
 from comptroller.testing.cards import InMemoryCards
+from comptroller.testing.disclosures import InMemoryDisclosures, InMemoryPromptKeys
 from comptroller.testing.journal import InMemoryJournal, InMemoryJournals
 from comptroller.testing.policy_life import InMemoryArchive, check_plainly
 from comptroller.testing.snapshot import InMemorySnapshots
@@ -95,6 +96,12 @@ class FakeSite:
         )
         self.cards: InMemoryCards = before.cards if before else InMemoryCards()
         self.archive: InMemoryArchive = before.archive if before else InMemoryArchive()
+        self.disclosures: InMemoryDisclosures = (
+            before.disclosures if before else InMemoryDisclosures()
+        )
+        self.prompt_keys: InMemoryPromptKeys = (
+            before.prompt_keys if before else InMemoryPromptKeys()
+        )
         self.projector = Projector(self.journals, self.store)
         self.price_pico_usd = 7
         self.prices_change_ns: int | None = None
@@ -122,6 +129,8 @@ class FakeSite:
                 clock=self.clock,
                 ids=self.ids,
                 entropy=self.entropy,
+                disclosures=self.disclosures,
+                prompt_keys=self.prompt_keys,
             )
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from asyncio import Transport
+
 from comptroller.engine.ports import ReplySink, UpstreamCall, UpstreamRequest
 
 
@@ -9,6 +11,7 @@ class Listening:
     """A client that notes what it is told."""
 
     is_blocked = False
+    transport: Transport | None = None
 
     def __init__(self) -> None:
         self.said = b""

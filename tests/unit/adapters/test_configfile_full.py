@@ -27,6 +27,7 @@ from comptroller.core.registry import (
     ModelId,
     PersonId,
     PolicyException,
+    Privacy,
     ProviderId,
     Rate,
     Registry,
@@ -154,6 +155,9 @@ def test_what_policies_speak_of_is_what_the_full_file_says() -> None:
     assert tenant.budget is not None
     assert [one.percent for one in tenant.budget.on_threshold] == [67, 68]
     assert registry.gateway.separation_of_duties is True
+    assert registry.gateway.privacy == Privacy(
+        end_user=True, client_address=True, prompt_fingerprint=True
+    )
 
 
 @pytest.mark.parametrize("keys", LEAVES, ids=lambda keys: ".".join(map(str, keys)))

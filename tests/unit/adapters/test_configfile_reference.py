@@ -24,6 +24,7 @@ SECTIONS = {
     "": "The file",
     "PersonEntry": "People",
     "GatewayEntry": "Gateway",
+    "PrivacyEntry": "Gateway",
     "ProviderEntry": "Providers",
     "ModelEntry": "Models",
     "DeploymentEntry": "Deployments",

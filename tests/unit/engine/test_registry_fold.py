@@ -48,7 +48,7 @@ def test_what_was_stored_before_a_key_was_known_has_its_default() -> None:
     """An upgrade changes nothing of what is applied."""
     later = {"self_hosted", "region", "tier", "aliases", "deployments", "exceptions"}
     later |= {"environments", "classification", "provider_credentials", "on_threshold"}
-    later |= {"separation_of_duties"}
+    later |= {"separation_of_duties", "privacy"}
     older = [
         one._replace(
             body=json.dumps(

@@ -33,6 +33,7 @@ from comptroller.core.registry import (
     Person,
     PersonId,
     PolicyException,
+    Privacy,
     Provider,
     ProviderId,
     Registry,
@@ -102,6 +103,11 @@ def _gateway(entry: GatewayEntry) -> GatewaySettings:
         drain_count_max=entry.drain_max,
         drain_timeout_s=entry.drain_timeout,
         separation_of_duties=entry.separation_of_duties,
+        privacy=Privacy(
+            entry.privacy.end_user,
+            entry.privacy.client_address,
+            entry.privacy.prompt_fingerprint,
+        ),
     )
 
 

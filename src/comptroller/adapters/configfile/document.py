@@ -45,6 +45,23 @@ class PersonEntry(Entry):
     )
 
 
+class PrivacyEntry(Entry):
+    """What decision records say of persons; nothing unless set."""
+
+    end_user: Flag = Field(
+        default=False,
+        description="Whether records commit to the request's end user.",
+    )
+    client_address: Flag = Field(
+        default=False,
+        description="Whether records commit to the address a request came from.",
+    )
+    prompt_fingerprint: Flag = Field(
+        default=False,
+        description="Whether records hold a keyed fingerprint of the request's body.",
+    )
+
+
 class GatewayEntry(Entry):
     """The shared gateway."""
 
@@ -73,6 +90,10 @@ class GatewayEntry(Entry):
             "Whether a policy's approver must be another person than its author; so "
             "when more than one person is declared, unless set."
         ),
+    )
+    privacy: PrivacyEntry = Field(
+        default=PrivacyEntry(),
+        description="What decision records say of persons; nothing unless set.",
     )
 
 

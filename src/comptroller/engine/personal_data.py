@@ -1,0 +1,96 @@
+"""Personal data: what requests disclosed of persons, held against their records."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from comptroller.core.disclosure import commitment, read_disclosure
+from comptroller.core.errors import NotFoundError, RecordError
+from comptroller.core.timestamps import rfc3339
+from comptroller.engine import records
+from comptroller.engine.explanation import Document
+from comptroller.engine.ports import JournalReader, Reports
+from comptroller.engine.privacy_life import Selection, disclosed, select
+from comptroller.engine.privacy_ports import DisclosureTable
+
+
+class PersonalParts(NamedTuple):
+    """What is read."""
+
+    reports: Reports
+    journals: JournalReader
+    table: DisclosureTable
+
+
+class PersonalData:
+    """Answers what is disclosed, from the store, the journals and the side table."""
+
+    def __init__(self, parts: PersonalParts) -> None:
+        self._parts = parts
+
+    def show(self, request_id: str) -> Document:
+        """What one request disclosed, each verified (`privacy show --json`).
+
+        Raises:
+            NotFoundError: there is no such request.
+            RecordError: its record is not where the store says, or unreadable.
+        """
+        parts = self._parts
+        wanted = request_id.strip().upper()
+        row = parts.reports.request(wanted)
+        if row is None:
+            raise NotFoundError(f"there is no request {request_id!r}")
+        try:
+            line = parts.journals.record_at(row.decided_at)
+            envelope = msgspec.json.decode(line, type=records.Envelope)
+            decided = msgspec.json.decode(envelope.data, type=records.Decided)
+        except (LookupError, OSError, msgspec.DecodeError) as error:
+            raise RecordError(f"the record of {wanted}: {error}") from error
+        texts = [
+            text
+            for held in select(parts.table, Selection("request", wanted))
+            for text in held.line.disclosures
+        ]
+        found = []
+        for text in texts:
+            said = read_disclosure(text)
+            verified = commitment(text) in decided.commitments
+            found.append(
+                {
+                    "name": said.name,
+                    "value": said.value,
+                    "disclosure": text,
+                    "is_verified": verified,
+                }
+            )
+        committed = {commitment(text) for text in texts}
+        return {
+            "request_id": wanted,
+            "time": rfc3339(row.time_ns),
+            "disclosed": found,
+            "undisclosed": len(set(decided.commitments) - committed),
+            "commitments": decided.commitments,
+            "prompt_hmac": decided.prompt_hmac,
+        }
+
+    def requests(self, selection: Selection) -> list[Document]:
+        """The requests that disclose something (`privacy list --json`).
+
+        A request without a row was disclosed and then not decided: its worker died.
+        """
+        found = []
+        for held in select(self._parts.table, selection):
+            row = self._parts.reports.request(held.line.id)
+            found.append(
+                {
+                    "request_id": held.line.id,
+                    "time": None if row is None else rfc3339(row.time_ns),
+                    "tenant": None if row is None else row.tenant,
+                    "service": None if row is None else row.service,
+                    "model": None if row is None else row.model,
+                    "discloses": [said.name for said in disclosed(held)],
+                }
+            )
+        return found

@@ -1,0 +1,202 @@
+"""The life of personal data: found for those who ask for it, and erased.
+
+An erasure is first kept as an intent: which bytes, never what they say. What a kill
+interrupts is finished by the next process that administers, before anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+from comptroller.core.disclosure import (
+    CLIENT_ADDRESS,
+    END_USER,
+    Disclosed,
+    read_disclosure,
+    trace,
+)
+from comptroller.core.errors import (
+    InvalidArgumentError,
+    RecordError,
+    StoreUnavailableError,
+)
+from comptroller.core.registry import Registry
+from comptroller.core.timestamps import rfc3339
+from comptroller.engine.arguments import one_line, require
+from comptroller.engine.batch import Batch
+from comptroller.engine.discretion import plain_address
+from comptroller.engine.ports import Ids
+from comptroller.engine.privacy_ports import DisclosureTable, Held, Span
+from comptroller.engine.privacy_records import PRIVACY_ERASED, PrivacyErased
+from comptroller.engine.records import Actor
+
+_ULID_DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TIME_CHARS: Final = 10
+_NS_PER_MS: Final = 10**6
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Whose disclosures: exactly one way to say it."""
+
+    by: Literal["end_user", "address", "request", "before"]
+    value: str = ""
+    """The id of the end user, the address, or the id of the request."""
+    before_ns: int = 0
+
+
+class Erased(msgspec.Struct, frozen=True):
+    """What was erased."""
+
+    requests: int
+    """0: there was nothing, so nothing was recorded."""
+    disclosures: int
+    erasure_id: str | None = None
+
+
+class PrivacyParts(NamedTuple):
+    """What the life of personal data needs of the process that administers."""
+
+    table: DisclosureTable
+    ids: Ids
+    registry: Callable[[], Registry]
+    """What is applied.
+
+    Raises:
+        ConflictError: nothing is.
+    """
+    batch: Callable[[], Batch]
+    record: Callable[[Batch], None]
+
+
+class _Intent(msgspec.Struct, frozen=True):
+    """What an erasure is about to do."""
+
+    spans: list[Span]
+    erased: PrivacyErased
+
+
+class PrivacyLife:
+    """The acts on personal data, for the one process that holds the control lock."""
+
+    def __init__(self, parts: PrivacyParts) -> None:
+        self._parts = parts
+
+    def erase(self, selection: Selection, reason: str, actor: Actor) -> Erased:
+        """Destroys disclosures, then records how many, by whom and why.
+
+        What is written while this goes on may stay.
+
+        Raises:
+            InvalidArgumentError: nobody or no reason is named, or the reason repeats
+                what is to be erased.
+            NotFoundError: the person who does this is not declared.
+            StoreUnavailableError: it could not be done; once begun, it is finished by
+                the next process that administers.
+            JournalUnavailableError: it could not be recorded; likewise.
+        """
+        parts = self._parts
+        if actor.person is None:
+            raise InvalidArgumentError("say who erases this: --by PERSON")
+        require(actor.person, parts.registry().people, "person")
+        why = one_line(reason, "--reason TEXT")
+        if selection.by in ("end_user", "address"):
+            _check_unsaid(selection.value, why)
+        self.finish()
+        found = select(parts.table, selection)
+        if not found:
+            return Erased(0, 0)
+        is_request = selection.by == "request"
+        erased = PrivacyErased(
+            erasure_id=parts.ids.new(),
+            selected_by=selection.by,
+            request=found[0].line.id if is_request else None,
+            before=rfc3339(selection.before_ns) if selection.before_ns else None,
+            requests=len({one.line.id for one in found}),
+            disclosures=sum(len(one.line.disclosures) for one in found),
+            reason=why,
+            actor=actor,
+        )
+        spans = [one.span for one in found] + list(parts.table.broken())
+        parts.table.intend(msgspec.json.encode(_Intent(spans, erased)))
+        self.finish()
+        return Erased(erased.requests, erased.disclosures, erased.erasure_id)
+
+    def finish(self) -> None:
+        """Finishes the erasure that is intended, if one is.
+
+        Raises:
+            StoreUnavailableError: the disk refuses.
+            JournalUnavailableError: it could not be recorded.
+        """
+        parts = self._parts
+        kept = parts.table.intent()
+        if kept is None:
+            return
+        try:
+            intent = msgspec.json.decode(kept, type=_Intent)
+        except msgspec.DecodeError as error:
+            raise StoreUnavailableError(
+                f"the erasure that is under way cannot be read: {error}"
+            ) from error
+        parts.table.blank(intent.spans)
+        batch = parts.batch()
+        subject = f"erasure/{intent.erased.erasure_id}"
+        batch.add(PRIVACY_ERASED, subject, intent.erased)
+        parts.record(batch)
+        parts.table.forget()
+
+
+def select(table: DisclosureTable, selection: Selection) -> list[Held]:
+    """The lines that a selection names.
+
+    Raises:
+        InvalidArgumentError: it names nothing.
+    """
+    value = selection.value
+    if selection.by != "before" and not value:
+        raise InvalidArgumentError(f"say which: --{selection.by.replace('_', '-')}")
+    if selection.by == "before":
+        before_ns = selection.before_ns
+        return [one for one in table.lines() if _decided_ns(one.line.id) < before_ns]
+    if selection.by == "request":
+        wanted = value.strip().upper()
+        lines = table.lines(wanted.encode())
+        return [one for one in lines if one.line.id == wanted]
+    name = END_USER
+    if selection.by == "address":
+        name, value = CLIENT_ADDRESS, plain_address(value.strip())
+    return [
+        one
+        for one in table.lines(trace(name, value))
+        if any((said.name, said.value) == (name, value) for said in disclosed(one))
+    ]
+
+
+def disclosed(held: Held) -> list[Disclosed]:
+    """What a line discloses; what cannot be read of it is left out."""
+    found = []
+    for text in held.line.disclosures:
+        try:
+            found.append(read_disclosure(text))
+        except RecordError:
+            continue
+    return found
+
+
+def _decided_ns(request_id: str) -> int:
+    """When a request's id was made, which is when it arrived."""
+    number = 0
+    for digit in request_id[:_TIME_CHARS]:
+        number = number * 32 + max(_ULID_DIGITS.find(digit), 0)
+    return number * _NS_PER_MS
+
+
+def _check_unsaid(value: str, reason: str) -> None:
+    if value.casefold() in reason.casefold():
+        raise InvalidArgumentError(
+            "the reason repeats what is to be erased, and reasons are kept: say it"
+            " without"
+        )
