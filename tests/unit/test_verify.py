@@ -285,7 +285,12 @@ def test_a_gap_that_the_log_tells_of_is_noted(tmp_path: Path, run: Run) -> None:
         "type": "comptroller.trail.gap.v1",
         "time": "2026-11-22T10:00:00.000000Z",
         "sequence": "0",
-        "data": {"source": SOURCES[0], "reason": "sequence"},
+        "data": {
+            "source": SOURCES[0],
+            "reason": "sequence",
+            "expected": 1,
+            "found": 2,
+        },
     }
     told = [record(0), json.dumps(gap).encode(), record(4), record(6)]
     write(tmp_path / "told", told)
