@@ -52,15 +52,16 @@ class Site:
         finally:
             assert tree.stop() == 0, tree.log()
 
-    def ask(self, tree: ServeTree) -> str:
-        """One request that is answered; its id."""
+    def ask(self, tree: ServeTree, model: str = "chat", status: int = 200) -> str:
+        """One request, and how it is answered; its id."""
         link = http.client.HTTPConnection("127.0.0.1", tree.port)
-        body = '{"model":"chat","messages":[{"role":"user","content":"hello"}]}'
+        messages = [{"role": "user", "content": "hello"}]
+        body = json.dumps({"model": model, "messages": messages})
         link.request("POST", "/v1/chat/completions", body, {"x-api-key": self.key})
         reply = link.getresponse()
         reply.read()
         link.close()
-        assert reply.status == 200
+        assert reply.status == status
         return str(reply.headers["x-comptroller-request-id"]).upper()
 
     def verified(self) -> tuple[int, dict[str, Any]]:
@@ -126,6 +127,18 @@ def check_proof(site: Site, request_id: str) -> None:
         text = Path(found["proofs"][role]["proof"]).read_text()
         assert text.startswith("c2sp.org/tlog-proof@v1\nindex ")
         assert f"\n{found['origin']}\n{found['proofs'][role]['size']}\n" in text
+
+
+def test_a_refused_request_ends_with_its_decision(site: Site) -> None:
+    """Its one record is proved, and no other one is waited for."""
+    with site.serving() as tree:
+        asked = site.ask(tree, model="another", status=400)
+        time.sleep(2)
+        found = told(site.folder, "audit", "prove", asked)
+        assert list(found["proofs"]) == ["decision"]
+        assert found["absent"] == []
+        page = run_command(site.folder, "explain", asked)
+        assert "not in the checkpoint below" not in page
 
 
 def test_what_a_stopped_site_recorded_is_sequenced(site: Site) -> None:

@@ -79,7 +79,7 @@ def explain_lines(found: Document) -> Iterator[str]:
     yield from _money(found)
     yield from _controls(found)
     yield from _records(found)
-    yield from _proof(found["proof"])
+    yield from _proof(found["proof"], is_refused=found["state"] == "refused")
 
 
 def _summary(found: Document) -> Iterator[str]:
@@ -252,7 +252,7 @@ def _records(found: Document) -> Iterator[str]:
         yield f"  {printable(record['line'])}"
 
 
-def _proof(proof: Document | None) -> Iterator[str]:
+def _proof(proof: Document | None, *, is_refused: bool) -> Iterator[str]:
     """Where the records are in the trail."""
     yield _heading("Proof")
     if proof is None:
@@ -260,7 +260,8 @@ def _proof(proof: Document | None) -> Iterator[str]:
         return
     if proof["problem"]:
         yield _fact("trail", f"DAMAGED, see audit verify: {proof['problem']}")
-    for role in ("decision", "end"):
+    # A refused request ends with its decision.
+    for role in ("decision",) if is_refused else ("decision", "end"):
         index = proof[role]
         in_no = "not in the checkpoint below"
         yield _fact(role, in_no if index is None else f"record {index} of the trail")
