@@ -19,6 +19,7 @@ from comptroller.engine.control_records import Heartbeat
 from comptroller.engine.control_records import HeartbeatState as State
 from comptroller.engine.policy_records import POLICY_REFUSED, PolicyRefused
 from comptroller.engine.ports import DurableJournal, JournalReader, Store
+from comptroller.engine.privacy_records import PRIVACY_ERASED, PrivacyErased
 from comptroller.engine.projection import Projector
 from comptroller.engine.recording import Recorder
 from comptroller.engine.registry_fold import encode_object, registry_objects
@@ -319,6 +320,17 @@ class Lifetime:
         control.limit_changed(MONTH, LIMIT - 1, LIMIT)
         control.crossed(MONTH, 80, LIMIT)
         control.policy_activated(None, self._site.content.bundle)
+        erased = PrivacyErased(
+            erasure_id="1",
+            selected_by="before",
+            request=None,
+            before="2025-11-01T00:00:00Z",
+            requests=1,
+            disclosures=2,
+            reason="retention",
+            actor=records.Actor(person="ada", account="ada@host"),
+        )
+        control.append(PRIVACY_ERASED, "privacy/1", msgspec.to_builtins(erased))
 
     def _finish(self) -> None:
         for _ in self._projector.catch_up():
