@@ -38,7 +38,7 @@ from comptroller.core.registry import Budget, Limits, ModelId, ServiceId, Window
 from comptroller.engine.asking import Holder
 from comptroller.engine.desk import Desk
 from comptroller.engine.holding import Holding, Ports
-from comptroller.engine.judging import Judge
+from comptroller.engine.judging import Body, Judge
 from comptroller.engine.leasing import AskLeases, Granted, Leased
 from comptroller.engine.ports import (
     ReplySink,
@@ -50,6 +50,8 @@ from comptroller.engine.snapshot import ActivePolicy, Snapshot, decode, encode
 from comptroller.gateway.client import ClientConnection
 from comptroller.gateway.floor import Floor
 from comptroller.testing.administration import small_registry
+from comptroller.wire.request import read_facts
+from comptroller.wire.routes import match
 
 ROOT = Path(__file__).parent.parent
 SECRET = "ctl_bench"  # noqa: S105  known to this bench alone
@@ -287,6 +289,33 @@ async def main() -> None:
         f"  JSON request, by examples/policy, prompt scanned: {us:.1f} µs "
         f"({us - plain_us:.1f} µs more, {us / plain_us:.1f} x)"
     )
+    p50, p99 = weighing_us(floor)
+    print(
+        f"  the policy alone, its facts and scan with it: p50 {p50:.1f}, p99 {p99:.1f}"
+    )
+
+
+def weighing_us(floor: Floor) -> tuple[float, float]:
+    """p50 and p99 of what the policy itself costs: facts, scan and decision."""
+    assert floor.admission is not None  # noqa: S101  it has admitted a request
+    desk, route = floor.admission.desk, match(b"POST", b"/v1/chat/completions")
+    held = desk.find(SECRET.encode())
+    assert desk.judge is not None  # noqa: S101  the caller has put one there
+    assert held is not None  # noqa: S101  it was just served
+    assert route is not None  # noqa: S101  likewise
+    service = desk.service(held.credential)
+    assert service is not None  # noqa: S101  likewise
+    (entitlement,) = desk.entitlements(held.credential, service, MODEL, route)
+    standing, body = entitlement.standing, ASK % b""
+    assert standing is not None  # noqa: S101  made for the judge
+    asked = Body(route, read_facts(route, body), body, None, None)
+    taken = []
+    for _ in range(5000):
+        began_ns = time.perf_counter_ns()
+        desk.judge.weigh(standing, asked, began_ns)
+        taken.append(time.perf_counter_ns() - began_ns)
+    taken.sort()
+    return taken[2500] / 1e3, taken[4950] / 1e3
 
 
 def refuse_all_but_200(wire: Wire) -> None:
