@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 from asyncio import Transport
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +22,7 @@ from comptroller.gateway.inbound import Inbound
 from comptroller.testing.both_ends import Listening
 from comptroller.testing.disclosures import InMemoryDisclosures
 from comptroller.testing.system import SeededEntropy
+from comptroller.testing.traces import forms
 
 ALL = Privacy(end_user=True, client_address=True, prompt_fingerprint=True)
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
@@ -241,15 +241,3 @@ def play_once(place: DiscreetPlace, asked: Inbound) -> None:
     place.ask(asked)
     if place.upstreams.calls:
         place.answer()
-
-
-def forms(value: str) -> Iterable[bytes]:
-    """A value as it may stand in a file: plain, in JSON, and in base64 at any place."""
-    yield value.encode()
-    yield json.dumps(value)[1:-1].encode()
-    for text in (value.encode(), json.dumps(value)[1:-1].encode()):
-        for shift in range(3):
-            coded = base64.b64encode(b"\0" * shift + text)
-            inner = coded[4 if shift else 0 : -4]
-            yield inner
-            yield inner.translate(bytes.maketrans(b"+/", b"-_"))
