@@ -16,7 +16,8 @@ from comptroller.adapters.tlog.exporting import export_log
 from comptroller.adapters.tlog.finding import TrailFinder
 from comptroller.adapters.tlog.keys import verifier
 from comptroller.adapters.tlog.proof import SUFFIX, prove, verify_proof
-from comptroller.adapters.tlog.reader import TreeReader
+from comptroller.adapters.tlog.reader import TreeReader, read_file
+from comptroller.adapters.tlog.state import STATE_BYTES_MAX, decode_state
 from comptroller.bootstrap.administering import open_reporting, open_reports
 from comptroller.bootstrap.place import Place
 from comptroller.bootstrap.witnesses import witness_verifiers, witnessed
@@ -26,6 +27,7 @@ from comptroller.core.errors import (
     ConflictError,
     JournalUnavailableError,
     NotFoundError,
+    RecordError,
     TrailDamagedError,
     TrailUnavailableError,
 )
@@ -69,12 +71,14 @@ def verify(data: Path, trusted: Trusted) -> dict[str, Any]:
         StoreUnavailableError: nothing was ever applied there.
     """
     place = Place(data)
+    known = _known_signed(place)
     published = _published(place)
     is_own_key = not trusted.vkeys
     keys = list(trusted.vkeys) or [own_vkey(place)]
     witnesses = witness_verifiers(trusted.witness_keys)
     signed, lines = _verify_apart(place, keys, trusted.since)
     seen, wrong = witnessed(place, published, witnesses)
+    wrong = wrong + _put_back(known, published)
     signed, lines = signed and not wrong, lines + wrong
     document = _checkpoint(published) | {
         "witnessed": [
@@ -90,10 +94,30 @@ def verify(data: Path, trusted: Trusted) -> dict[str, Any]:
     try:
         compared = msgspec.to_builtins(_compare(place, published))
         problem = None
-    except (TrailDamagedError, JournalUnavailableError) as error:
+    except (TrailDamagedError, JournalUnavailableError, RecordError) as error:
         compared, problem = None, error.message
     is_ok = signed and compared is not None and not compared["wrong"]
     return {"ok": is_ok} | document | {"compared": compared, "problem": problem}
+
+
+def _known_signed(place: Place) -> int:
+    """How many records had been signed when the writer's state was written.
+
+    Read before the checkpoint, so that a trail that grows meanwhile is no lie. A
+    state that is damaged is the writer's to refuse; a trail can be read without.
+    """
+    try:
+        data = read_file(place.trail / "state.json", STATE_BYTES_MAX)
+        return 0 if data is None else decode_state(data).signed_size
+    except TrailDamagedError:
+        return 0
+
+
+def _put_back(known: int, published: Published) -> list[str]:
+    if known <= published.size:
+        return []
+    said = f"it has {published.size} records, and state.json says that {known}"
+    return [f"WRONG checkpoint: an older one was put back: {said} were signed"]
 
 
 def _compare(place: Place, published: Published) -> object:

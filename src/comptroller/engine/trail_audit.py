@@ -17,6 +17,7 @@ from comptroller.engine import records
 from comptroller.engine.ports import JournalReader
 from comptroller.engine.trail_records import (
     BROKEN,
+    TORN,
     TRAIL_GAP,
     TRAIL_SOURCE,
     TrailGap,
@@ -82,8 +83,11 @@ def audit(
         found.entries += 1
         head = _head(entry)
         if not foreign and head is not None and head.source == TRAIL_SOURCE:
-            foreign = _broken_source(head, entry)
+            gap = _gap(entry) if head.type == TRAIL_GAP else None
+            foreign = _broken_source(gap)
             found.gaps += head.type == TRAIL_GAP
+            if gap is not None and gap.reason != TORN:
+                found.add(f"record {index} of the trail: {_told(gap)}")
             continue
         source = foreign or (head.source if head is not None else "")
         problem = lines.differs(source, entry)
@@ -129,17 +133,29 @@ def _subject(line: bytes) -> str:
     return head.subject.rpartition("/")[2] if head is not None else ""
 
 
-def _broken_source(head: _Head, entry: bytes) -> str:
-    """The journal of the broken line that is the next entry; "": none is."""
-    if head.type != TRAIL_GAP:
-        return ""
+def _gap(entry: bytes) -> TrailGap | None:
+    """What a gap record says; None: it cannot be understood."""
     try:
-        data = msgspec.json.decode(entry, type=_GapEntry).data
+        return msgspec.json.decode(entry, type=_GapEntry).data
     except msgspec.DecodeError:
+        return None
+
+
+def _told(gap: TrailGap) -> str:
+    """A gap in words. A torn one is none: its process died before it had decided."""
+    return (
+        f"{gap.reason}: the journal {gap.source} had {gap.found} where its record"
+        f" {gap.expected} was due"
+    )
+
+
+def _broken_source(gap: TrailGap | None) -> str:
+    """The journal of the broken line that is the next entry; "": none is."""
+    if gap is None or gap.reason != BROKEN:
         return ""
-    size = str(data.found).partition(" bytes")[0]
+    size = str(gap.found).partition(" bytes")[0]
     is_entry = size.isdecimal() and 0 < int(size) <= records.RECORD_BYTES_MAX
-    return data.source if data.reason == BROKEN and is_entry else ""
+    return gap.source if is_entry else ""
 
 
 class _GapEntry(msgspec.Struct, frozen=True):

@@ -148,7 +148,7 @@ def test_many_contradictions_are_counted_and_few_are_shown(books: Books) -> None
 
 @pytest.mark.parametrize("broken", [b"", b"{", line("/n/w9/9", 1, "t", "X")])
 def test_a_broken_line_agrees_with_its_entry(broken: bytes) -> None:
-    """The gap that tells of it says whose line the next entry is, if it is one."""
+    """The gap says whose line the next entry is; it alone is what is wrong."""
     books = Books()
     source = "/n/w5/1"
     journal = books.journals.open(source)
@@ -158,5 +158,6 @@ def test_a_broken_line_agrees_with_its_entry(broken: bytes) -> None:
     books.store.append("R50")
     books.sequence()
     found = books.audit()
-    assert found.first_wrong == []
+    assert found.wrong == 1
+    assert "of the trail: broken: the journal /n/w5/1 had " in found.first_wrong[0]
     assert (found.gaps, found.decisions) == (1, 7)

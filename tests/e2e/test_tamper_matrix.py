@@ -1,0 +1,323 @@
+"""What somebody does to the trail of a gateway, and who says what was done.
+
+Each row spoils a copy of one real data directory; the stand-alone verifier and
+`comptroller audit verify` must both end with 1 and name it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import pytest
+
+from comptroller.adapters.tlog.keys import read_key
+from comptroller.adapters.tlog.reader import TreeReader
+from comptroller.adapters.tlog.tiles import decode_bundle, encode_bundle
+from comptroller.adapters.tlog.writer import TrailWriter
+from comptroller.core.checkpoint import parse_checkpoint, parse_note
+from comptroller.testing.provider.process import running_provider
+from comptroller.testing.small import small_configuration
+from comptroller.testing.tree import ServeTree, command, run_command, told
+
+MODELS = {"chat": "price: {input: 1, output: 2}, max_output_tokens: 9999"}
+REQUESTS: Final = 8
+
+
+class Site:
+    """A copy of the data directory of a gateway that has stopped."""
+
+    def __init__(self, folder: Path, kept: Path) -> None:
+        self.folder = folder
+        self.data = folder / "comptroller-data"
+        self.trail = self.data / "trail"
+        self.kept = kept
+        """An older checkpoint that somebody else has."""
+
+    def size(self) -> int:
+        """Of the tree in the checkpoint."""
+        note = parse_note((self.trail / "checkpoint").read_bytes())
+        return parse_checkpoint(note.body).head.size
+
+    def records(self) -> list[bytes]:
+        """All of the trail."""
+        return list(TreeReader(self.trail, self.size()).records())
+
+    def entries(self, change: Callable[[list[bytes]], None]) -> None:
+        """Edits the file of entries, as whoever has no key can."""
+        size = self.size()
+        path = self.trail / f"tile/entries/000.p/{size}"
+        records = decode_bundle(path.read_bytes(), size, "entries")
+        change(records)
+        path.write_bytes(encode_bundle(records))
+
+    def sign_anew(self, change: Callable[[list[bytes]], None]) -> None:
+        """Writes another history and signs it, as whoever has the key can."""
+        records = self.records()
+        change(records)
+        shutil.rmtree(self.trail)
+        writer = TrailWriter(self.trail, read_key(self.data / "keys/trail.key"))
+        writer.append(records, {})
+        writer.publish()
+        writer.close()
+
+    def verify(self, *words: str) -> tuple[int, str]:
+        """What the stand-alone verifier says."""
+        vkey = (self.data / "trail.vkey").read_text().strip()
+        program = [sys.executable, "-m", "comptroller.verify", str(self.trail)]
+        done = subprocess.run(
+            [*program, "--vkey", vkey, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def audit(self, *words: str) -> tuple[int, str]:
+        """What the command says."""
+        done = command(self.folder, "audit", "verify", *words)
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gateway's whole folder, after it stopped; `kept` is an older checkpoint."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with running_provider() as origin:
+        provider = f"{{base_url: {origin}, speaks: [openai]}}"
+        text = small_configuration(provider, MODELS)
+        (folder / "comptroller.yaml").write_text(text)
+        run_command(folder, "apply", "--yes")
+        key = told(folder, "key", "issue", "checkout", "--for", "ada")["secret"]
+        data = folder / "comptroller-data"
+        run_command(folder, "audit", "sequence")
+        shutil.copy(data / "trail/checkpoint", folder / "oldest")
+        for _ in range(2):
+            tree = ServeTree(folder, 1)
+            for _ in range(REQUESTS):
+                ask(tree.port, key)
+            assert tree.stop() == 0, tree.log()
+            if not (folder / "kept").exists():
+                shutil.copy(data / "trail/checkpoint", folder / "kept")
+    return folder
+
+
+def ask(port: int, key: str) -> None:
+    link = http.client.HTTPConnection("127.0.0.1", port)
+    body = '{"model":"chat","messages":[{"role":"user","content":"hello"}]}'
+    link.request("POST", "/v1/chat/completions", body, {"x-api-key": key})
+    reply = link.getresponse()
+    reply.read()
+    link.close()
+    assert reply.status == 200
+
+
+@pytest.fixture
+def site(recorded: Path, tmp_path: Path) -> Site:
+    def without_sockets(folder: str, names: list[str]) -> list[str]:
+        return [one for one in names if (Path(folder) / one).is_socket()]
+
+    to = tmp_path / "site"
+    shutil.copytree(recorded, to, ignore=without_sockets)
+    return Site(to, to / "kept")
+
+
+def decided(records: list[bytes]) -> int:
+    """The place of a decision that is in the tree of the older checkpoint."""
+    return next(n for n, one in enumerate(records) if b".decided.v1" in one)
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def flip_entry(site: Site) -> None:
+    def change(records: list[bytes]) -> None:
+        place = decided(records)
+        records[place] = records[place].replace(b'"allow"', b'"bllow"', 1)
+
+    site.entries(change)
+
+
+def flip_tile(site: Site) -> None:
+    flip(site.trail / f"tile/0/000.p/{site.size()}", 33)
+
+
+def flip_checkpoint(site: Site) -> None:
+    path = site.trail / "checkpoint"
+    flip(path, path.read_bytes().rindex(b"=\n") - 6)
+
+
+def dropped(records: list[bytes]) -> None:
+    del records[decided(records)]
+
+
+def repeated(records: list[bytes]) -> None:
+    place = decided(records)
+    records.insert(place, records[place])
+
+
+def swapped(records: list[bytes]) -> None:
+    places = [n for n, one in enumerate(records) if b".decided.v1" in one]
+    one, other = places[0], places[1]
+    records[one], records[other] = records[other], records[one]
+
+
+def rewritten(records: list[bytes]) -> None:
+    place = decided(records)
+    records[place] = records[place].replace(b'"allow"', b'"ALLOW"', 1)
+
+
+def truncate(site: Site) -> None:
+    def change(records: list[bytes]) -> None:
+        note = parse_note(site.kept.read_bytes())
+        del records[parse_checkpoint(note.body).head.size - 1 :]
+
+    site.sign_anew(change)
+
+
+def fork(site: Site) -> None:
+    """Another history from an early record on, which grows beyond the first."""
+
+    def change(records: list[bytes]) -> None:
+        last = records[-1]
+        rewritten(records)
+        head = msgspec.json.decode(last)
+        for step in (1, 2, 3):
+            more = head | {
+                "sequence": str(int(head["sequence"]) + step),
+                "id": f"forked-{step}",
+            }
+            records.append(msgspec.json.encode(more))
+
+    site.sign_anew(change)
+
+
+class Row(NamedTuple):
+    """A thing that somebody does, and the words that name it."""
+
+    name: str
+    does: Callable[[Site], None]
+    says: str
+    needs_older: bool = False
+    """Whether only a checkpoint kept elsewhere tells the verifier."""
+
+
+MATRIX: Final = [
+    Row("a flipped byte in an entry", flip_entry, "is not the one of tile/0/"),
+    Row("a flipped byte in a tile", flip_tile, "is not the one of tile/0/"),
+    Row("a flipped byte in a checkpoint", flip_checkpoint, "checkpoint: changed, or"),
+    Row("a record dropped", lambda site: site.entries(dropped), "leaves a gap"),
+    Row("a record repeated", lambda site: site.entries(repeated), "comes again"),
+    Row("records swapped", lambda site: site.entries(swapped), "leaves a gap"),
+    Row("dropped, signed", lambda site: site.sign_anew(dropped), "leaves a gap"),
+    Row("repeated, signed", lambda site: site.sign_anew(repeated), "comes again"),
+    Row("swapped, signed", lambda site: site.sign_anew(swapped), "leaves a gap"),
+    Row("truncated, signed", truncate, "truncated since", needs_older=True),
+    Row(
+        "rewritten, signed",
+        lambda site: site.sign_anew(rewritten),
+        "forked or rewritten since",
+        needs_older=True,
+    ),
+    Row("forked, signed", fork, "forked or rewritten since", needs_older=True),
+]
+
+
+@pytest.mark.parametrize("row", MATRIX, ids=lambda row: row.name)
+def test_what_is_done_to_the_trail_is_named(site: Site, row: Row) -> None:
+    """By the verifier and by the command, each of which ends with 1."""
+    row.does(site)
+    words = ("--since", str(site.kept)) if row.needs_older else ()
+    for code, said in (site.verify(*words), site.audit(*words)):
+        assert code == 1, said
+        assert row.says in said
+        assert "Traceback" not in said
+
+
+def test_the_honest_trail_passes(site: Site) -> None:
+    """Otherwise the matrix would prove nothing."""
+    since = ("--since", str(site.kept))
+    assert site.verify(*since)[0] == 0
+    code, said = site.audit(*since)
+    assert code == 0, said
+
+
+def test_journals_tell_what_the_key_holder_did(site: Site) -> None:
+    """With no older checkpoint, the journals contradict what was signed anew."""
+    site.sign_anew(rewritten)
+    assert site.verify()[0] == 0, "nothing in the log itself tells"
+    code, said = site.audit()
+    assert code == 1
+    assert "has another record in its place" in said
+
+
+def test_a_clock_set_back_is_named(site: Site) -> None:
+    """Noted, not wrong: an honest clock may be set, too."""
+
+    def change(records: list[bytes]) -> None:
+        place = decided(records) + 1
+        head = msgspec.json.decode(records[place]) | {"time": "2020-01-01T00:00:00Z"}
+        records[place] = msgspec.json.encode(head)
+
+    site.sign_anew(change)
+    for code, said in (site.verify(), site.audit()):
+        assert "clock set back to 2020-01-01" in said
+        assert code in {0, 1}
+    assert site.verify()[0] == 0
+
+
+def test_a_journal_edited_after_it_was_sequenced_is_named(site: Site) -> None:
+    """The trail has the record that was there first."""
+    for path in sorted((site.data / "journal").iterdir()):
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b'"allow"', b'"ALLOW"', 1))
+    code, said = site.audit()
+    assert code == 1
+    assert "has another record in its place" in said
+
+
+@pytest.mark.parametrize("edit", ["dropped", "repeated", "broken"])
+def test_a_journal_edited_before_it_is_sequenced_is_named(
+    site: Site, edit: str
+) -> None:
+    """The sequencer notes it in the trail, for good."""
+    shutil.rmtree(site.trail)
+    (site.data / "trail.vkey").unlink()
+    path = max((site.data / "journal").iterdir(), key=lambda one: one.stat().st_size)
+    lines = path.read_bytes().splitlines(keepends=True)
+    if edit == "dropped":
+        del lines[3]
+    elif edit == "repeated":
+        lines.insert(3, lines[3])
+    else:
+        lines[3] = lines[3].replace(b'"', b"'", 3)
+    path.write_bytes(b"".join(lines))
+    run_command(site.folder, "audit", "sequence")
+    assert "tells of a gap" in site.verify()[1]
+    code, said = site.audit()
+    assert code == 1, said
+    assert "tells of a gap" in said
+    source = path.stem.replace(".", "/")
+    assert source in said
+
+
+def test_an_older_checkpoint_put_back_is_named(site: Site) -> None:
+    """By whoever has no key: the state says that more was signed.
+
+    The last one but one is what a kill leaves: the next sequencer goes on from it.
+    """
+    shutil.copy(site.folder / "oldest", site.trail / "checkpoint")
+    os.utime(site.trail / "checkpoint")
+    code, said = site.audit()
+    assert code == 1, said
+    assert "state.json" in said
