@@ -11,12 +11,16 @@ import os
 import shutil
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 import pytest
+from tlog_scales.signing import Vkey
+from tlog_scales.tlog import Checkpoint, InclusionProof, InclusionProofInvalid
 
 from comptroller.adapters.tlog.keys import read_key
 from comptroller.adapters.tlog.reader import TreeReader
@@ -321,3 +325,35 @@ def test_an_older_checkpoint_put_back_is_named(site: Site) -> None:
     code, said = site.audit()
     assert code == 1, said
     assert "state.json" in said
+
+
+def scaled(proof: bytes, record: bytes, vkey: str) -> None:
+    """Has what another wrote check our proof of a record; raises what it has."""
+    head, _, note = proof.partition(b"\n\n")
+    _, index, *hashes = head.decode().split("\n")
+    checkpoint = Checkpoint.from_text(note.decode())
+    checkpoint.verify(Vkey.from_string(vkey))
+    path = [b64decode(one) for one in hashes]
+    number = int(index.removeprefix("index "))
+    inclusion = InclusionProof(number, checkpoint.size, path)
+    inclusion.check(sha256(b"\0" + record).digest(), checkpoint.root_hash)
+
+
+def test_another_library_accepts_what_prove_wrote(site: Site) -> None:
+    """And refuses another record, index or path."""
+    subject = msgspec.json.decode(site.records()[decided(site.records())])["subject"]
+    request_id = subject.rpartition("/")[2]
+    found = told(site.folder, "audit", "prove", request_id, "--to", str(site.folder))
+    for one in found["proofs"].values():
+        record = Path(one["record"]).read_bytes()
+        proof = Path(one["proof"]).read_bytes()
+        scaled(proof, record, found["vkey"])
+        lines = proof.split(b"\n")
+        place = b"index %d" % one["index"]
+        for bad, about in (
+            (proof, record.replace(b'"', b"'", 1)),
+            (proof.replace(place, b"index %d" % (one["index"] ^ 1)), record),
+            (b"\n".join([*lines[:2], lines[3], lines[2], *lines[4:]]), record),
+        ):
+            with pytest.raises(InclusionProofInvalid):
+                scaled(bad, about, found["vkey"])
