@@ -29,6 +29,7 @@ from comptroller.engine.objects import Owners, Whose
 from comptroller.engine.policy_life import ActivatedPolicy, PolicyLife, PublishedPolicy
 from comptroller.engine.policy_ports import BundleFile, CheckedBundle
 from comptroller.engine.privacy_life import Erased, Selection
+from comptroller.engine.privacy_ports import Held
 from comptroller.engine.records import Actor
 
 
@@ -128,6 +129,8 @@ PolicyAct: TypeAlias = PublishPolicy | ActivatePolicy | DeactivatePolicy
 Act: TypeAlias = (
     Apply | Issue | Rotate | Revoke | SettleSuspense | PolicyAct | ErasePersonal
 )
+Prepared: TypeAlias = CheckedBundle | list[Held]
+"""What an act needs and what takes long to find; see `perform`."""
 Leasing: TypeAlias = AskLeases | AwaitRecall | LeasesReturned
 Command: TypeAlias = Ping | Sync | AskStatus | Act | Leasing | Whose
 
@@ -216,7 +219,7 @@ def perform(
     command: Act,
     administration: Administration,
     account: str,
-    checked: CheckedBundle | None = None,
+    prepared: Prepared | None = None,
 ) -> Result:
     """Performs an act.
 
@@ -224,8 +227,8 @@ def perform(
         command: what to do.
         administration: of the process that holds the control lock.
         account: `user@host` of whoever asks, as the operating system has it.
-        checked: what was found of the bundle that is to be published; None: it is
-            checked here.
+        prepared: what was found of the bundle that is to be published, or of what is
+            to be erased; None: it is looked for here.
 
     Raises:
         ComptrollerError: nothing was done.
@@ -239,9 +242,11 @@ def perform(
         case SettleSuspense(holder, lease, spent, reason):
             return administration.settle_suspense(holder, lease, spent, reason, actor)
         case PublishPolicy() | ActivatePolicy() | DeactivatePolicy():
+            checked = prepared if isinstance(prepared, CheckedBundle) else None
             return _perform_policy(command, administration.policies, actor, checked)
         case ErasePersonal(selection, reason):
-            return administration.privacy.erase(selection, reason, actor)
+            found = prepared if isinstance(prepared, list) else None
+            return administration.privacy.erase(selection, reason, actor, found)
 
 
 def _perform_on_credential(

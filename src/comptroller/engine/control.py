@@ -22,8 +22,10 @@ from comptroller.engine.commands import (
     Act,
     AskStatus,
     Done,
+    ErasePersonal,
     Leasing,
     Ping,
+    Prepared,
     PublishPolicy,
     Result,
     Status,
@@ -44,7 +46,6 @@ from comptroller.engine.objects import (
     is_answered,
     owned_of,
 )
-from comptroller.engine.policy_ports import CheckedBundle
 from comptroller.engine.ports import Clock, JournalReader, Store
 from comptroller.engine.projection import Projector, is_administrative
 from comptroller.engine.thresholds import reached_thresholds
@@ -170,21 +171,26 @@ class Control:
                 return self.status()
             case AskLeases() | AwaitRecall() | LeasesReturned() | Whose():
                 return await self._answer_worker(command)
-            case PublishPolicy(files):
-                # In a thread: a check takes about a second, others do not wait.
-                check = self._parts.administration.policies.check
-                return self._act(
-                    command, account, await asyncio.to_thread(check, files)
-                )
+            case PublishPolicy() | ErasePersonal():
+                return self._act(command, account, await self._prepare(command))
             case _:
                 return self._act(command, account)
 
+    async def _prepare(self, command: PublishPolicy | ErasePersonal) -> Prepared:
+        """Does in a thread what takes a second or more: others do not wait."""
+        administration = self._parts.administration
+        match command:
+            case PublishPolicy(files):
+                return await asyncio.to_thread(administration.policies.check, files)
+            case ErasePersonal(selection):
+                return await asyncio.to_thread(administration.privacy.find, selection)
+
     def _act(
-        self, command: Act, account: str, checked: CheckedBundle | None = None
+        self, command: Act, account: str, prepared: Prepared | None = None
     ) -> Result:
         administration = self._parts.administration
         try:
-            return commands.perform(command, administration, account, checked)
+            return commands.perform(command, administration, account, prepared)
         except (JournalUnavailableError, StoreUnavailableError) as error:
             # What was recorded may not be projected or published yet; a process
             # that starts anew does both before anything else.

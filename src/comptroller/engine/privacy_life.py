@@ -84,10 +84,31 @@ class PrivacyLife:
     def __init__(self, parts: PrivacyParts) -> None:
         self._parts = parts
 
-    def erase(self, selection: Selection, reason: str, actor: Actor) -> Erased:
+    def find(self, selection: Selection) -> list[Held]:
+        """What a selection names; takes seconds among millions, in any thread.
+
+        Raises:
+            InvalidArgumentError: it names nothing.
+            StoreUnavailableError: the disk does not answer.
+        """
+        return select(self._parts.table, selection)
+
+    def erase(
+        self,
+        selection: Selection,
+        reason: str,
+        actor: Actor,
+        found: list[Held] | None = None,
+    ) -> Erased:
         """Destroys disclosures, then records how many, by whom and why.
 
         What is written while this goes on may stay.
+
+        Args:
+            selection: whose.
+            reason: why, for the records.
+            actor: who does this, and answers for it.
+            found: what `find` found, where it was called before.
 
         Raises:
             InvalidArgumentError: nobody or no reason is named, or the reason repeats
@@ -105,7 +126,8 @@ class PrivacyLife:
         if selection.by in ("end_user", "address"):
             _check_unsaid(selection.value, why)
         self.finish()
-        found = select(parts.table, selection)
+        if found is None:
+            found = self.find(selection)
         if not found:
             return Erased(0, 0)
         is_request = selection.by == "request"
