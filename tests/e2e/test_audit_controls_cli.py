@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -221,3 +222,39 @@ def test_a_stopped_and_a_killed_worker_are_gaps(tmp_path: Path) -> None:
     assert killed - BEAT_S - 1.5 <= gone <= killed
     assert killed <= back <= alive + 0.5
     assert len(found["gaps"]) == 2
+
+
+def test_rows_that_were_put_into_the_store_prove_nothing(tmp_path: Path) -> None:
+    """Heartbeats that cite another record, and an act by somebody else, are told."""
+    data = tmp_path / "comptroller-data"
+    with gateway(tmp_path) as (_, key):
+        worker = WorkerProcess(data, {"heartbeat_s": BEAT_S})
+        request_id = chat(worker.port, key)
+        assert worker.stop() == 0
+    honest = of_request(tmp_path, request_id, "price")
+    assert (honest["verdict"], honest["is_complete"]) == ("active", True)
+    with closing(sqlite3.connect(data / "store.sqlite3")) as store, store:
+        ((*row,),) = store.execute(
+            "SELECT journal, min(time_ns), state FROM heartbeats GROUP BY journal"
+        )
+        store.execute("DELETE FROM heartbeats")
+        store.execute(
+            "INSERT INTO heartbeats (journal, time_ns, state, sequence)"
+            " VALUES (?, ?, ?, 0)",
+            row,
+        )
+    found = of_request(tmp_path, request_id, "price")
+    assert (found["verdict"], found["is_complete"]) == ("disagreement", False)
+    told_of = [one for one in found["evidence"] if one["source"] == "heartbeat"]
+    assert [one["verdict"] for one in told_of] == ["contradicts"]
+    assert (
+        "the store says type comptroller.control.heartbeat.v1; the record at"
+        in (told_of[0]["says"])
+    )
+    page = run_command(tmp_path, "audit", "controls", "--request", request_id)
+    assert "SOURCES DISAGREE" in page
+    assert "3 of 3" not in page
+    with closing(sqlite3.connect(data / "store.sqlite3")) as store, store:
+        store.execute("UPDATE revisions SET person = 'mallory'")
+    why = of_request(tmp_path, request_id, "price")["why"]
+    assert any("the store says person mallory; the record at" in one for one in why)

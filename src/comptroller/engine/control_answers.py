@@ -32,6 +32,13 @@ class TrailIndex(TrailLookup, Protocol):
             ComptrollerError: the trail is damaged, or cannot be read.
         """
 
+    def entry_at(self, source: str, sequence: int) -> bytes | None:
+        """That record, as the trail has it; None: not in it.
+
+        Raises:
+            ComptrollerError: the trail is damaged, or cannot be read.
+        """
+
 
 class Since(NamedTuple):
     """The act since which a control is as it was."""

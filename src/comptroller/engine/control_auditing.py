@@ -19,8 +19,9 @@ from comptroller.core.errors import (
 )
 from comptroller.core.policy.plain import PlainSet
 from comptroller.core.timestamps import rfc3339
-from comptroller.engine import control_answers, records
+from comptroller.engine import control_answers
 from comptroller.engine.control_answers import Since, TrailIndex
+from comptroller.engine.control_checking import Checking
 from comptroller.engine.control_coverage import Configured, Track, covered, track
 from comptroller.engine.control_declared import (
     RELEVANT,
@@ -47,7 +48,7 @@ from comptroller.engine.control_ports import (
     LifeRow,
     RecordPlace,
 )
-from comptroller.engine.controls import BUNDLED
+from comptroller.engine.controls import BUNDLED, CONTROLS
 from comptroller.engine.explanation import Document
 from comptroller.engine.policy_ports import (
     ActivationRow,
@@ -88,6 +89,7 @@ class ControlAuditing:
         self._parts = parts
         self._bundles: dict[str, Sequence[PlainSet] | str] = {}
         self._sources = frozenset(parts.journals.sources())
+        self._checking = Checking(parts.journals, parts.trail)
 
     def at(self, service: str, time: str) -> Document:
         """The controls of a service at a time (`audit controls --at`).
@@ -115,7 +117,7 @@ class ControlAuditing:
         row = self._parts.recorded.request(request_id.strip().upper())
         if row is None:
             raise NotFoundError(f"there is no request {request_id!r}")
-        decision = self._decision(row)
+        decision = self._checking.decision(row)
         place = decision.place
         known = self._known(row.service)
         worker = self._worker(place.source, row.time_ns, place.sequence)
@@ -235,7 +237,7 @@ class ControlAuditing:
                 begin_ns = life.started_ns
                 if controls.last_decision_ns(life.source, begin_ns, at_ns) is None:
                     continue  # it had no snapshot yet: it decided nothing
-            found.append(worker)
+            found.append(worker._replace(life=life))
         return found
 
     def _worker(
@@ -314,39 +316,19 @@ class ControlAuditing:
         unread: str | None = None
         for row in rows:
             try:
-                found.append(self._decision(row))
+                found.append(self._checking.decision(row))
             except RecordError as error:
                 unread = error.message
         return found, unread
-
-    def _decision(self, row: RequestRow) -> DecisionThen:
-        position = row.decided_at
-        try:
-            line = self._parts.journals.record_at(position)
-            envelope = msgspec.json.decode(line, type=records.Envelope)
-            decided = msgspec.json.decode(envelope.data, type=records.Decided)
-        except (LookupError, OSError, msgspec.DecodeError) as error:
-            raise RecordError(
-                f"the record of {row.request_id} is not in {position.source} at"
-                f" {position.offset}: {error}"
-            ) from error
-        return DecisionThen(
-            row.request_id,
-            row.time_ns,
-            RecordPlace(position.source, int(envelope.sequence)),
-            str(decided.registry_revision),
-            decided.bundles.get("policy", {}).get("revision"),
-            decided.controls,
-            decided.rate_card is None,
-        )
 
     # -- answers -----------------------------------------------------------------
 
     def _answer(
         self, known: _Known, moment: Moment, request_id: str | None
     ) -> Document:
+        since = {one: known.since(one, moment) for one in CONTROLS}
+        moment = moment._replace(faults=self._checking.faults(moment, since))
         judged = judge(moment)
-        since = {one.control: known.since(one.control, moment) for one in judged}
         answer = control_answers.moment(moment, judged, since, self._parts.trail)
         return {"service": known.service, "request_id": request_id} | answer
 
@@ -401,7 +383,8 @@ class _Known(NamedTuple):
                 f"what registry revision {row.revision} held is not known here: an"
                 f" older release applied it, and only {self.first} and later are kept"
             )
-        return InForce(str(row.revision), row.time_ns, row.place, unclear), step
+        own = InForce(str(row.revision), row.time_ns, row.place, unclear, row)
+        return own, step
 
     def policy_at(self, at_ns: int) -> InForce:
         """The bundle in force at a time."""
@@ -411,7 +394,8 @@ class _Known(NamedTuple):
         row = self.activations[indices[-1]]
         numbers = [str(one + 1) for one in indices]
         unclear = _unclear("policy activation", numbers)
-        return InForce(row.revision, row.time_ns, self.places.get(row.number), unclear)
+        place = self.places.get(row.number)
+        return InForce(row.revision, row.time_ns, place, unclear, row)
 
     def since(self, control: str, moment: Moment) -> Since | None:
         """The act since which a control is as it was at a moment."""

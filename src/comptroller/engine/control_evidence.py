@@ -14,8 +14,14 @@ from typing import Final, NamedTuple
 from comptroller.core.decision import Outcome
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine.control_declared import Declared
-from comptroller.engine.control_ports import BeatRow, RecordPlace
+from comptroller.engine.control_ports import (
+    BeatRow,
+    LifeRow,
+    RecordPlace,
+    RevisionRow,
+)
 from comptroller.engine.controls import BUNDLED, CONTROLS
+from comptroller.engine.policy_ports import ActivationRow
 from comptroller.engine.records import Control
 
 SLACK_S: Final = 5
@@ -59,6 +65,8 @@ class InForce(NamedTuple):
     place: RecordPlace | None
     unclear: str | None = None
     """Why it is not certain what was in force; None: it is."""
+    row: RevisionRow | ActivationRow | None = None
+    """That act, as the store has it."""
 
 
 class WorkerThen(NamedTuple):
@@ -71,6 +79,8 @@ class WorkerThen(NamedTuple):
     """Its nearest heartbeat after; None: none followed."""
     is_set_back: bool = False
     """Whether its clock showed this time twice."""
+    life: LifeRow | None = None
+    """As the store has it; None: it was not asked for."""
 
 
 class DecisionThen(NamedTuple):
@@ -100,6 +110,8 @@ class Moment(NamedTuple):
     """Whether the decision itself is asked about; else it is only near the time."""
     unread: str | None = None
     """Why decisions that are near cannot be read; None: they can, or there are none."""
+    faults: Sequence[Fault] = ()
+    """What of this the records do not bear out."""
 
 
 class Piece(NamedTuple):
@@ -113,6 +125,15 @@ class Piece(NamedTuple):
     """In words."""
     place: RecordPlace | None = None
     time_ns: int | None = None
+
+
+class Fault(NamedTuple):
+    """A row of the store that the record at its place does not bear out."""
+
+    piece: Piece
+    """It contradicts, or the record is missing."""
+    controls: frozenset[str]
+    """Those that the row bears upon."""
 
 
 class Judged(NamedTuple):
@@ -141,6 +162,7 @@ def _judge(name: str, moment: Moment) -> Judged:
     pieces = [_activation(name, moment, declared)]
     pieces += _heartbeats(name, moment, declared)
     pieces += _decisions(name, moment, declared)
+    pieces = _borne_out(name, moment, pieces)
     said = [one.verdict for one in pieces]
     needed = [one.verdict for one in pieces if one.source != DECISION]
     confirmed = any(one.source == DECISION and one.verdict == AGREES for one in pieces)
@@ -165,6 +187,18 @@ def _judge(name: str, moment: Moment) -> Judged:
         tuple(pieces),
         tuple(dict.fromkeys(why)),
     )
+
+
+def _borne_out(name: str, moment: Moment, pieces: Sequence[Piece]) -> list[Piece]:
+    """The pieces, where a faulty row agrees with nothing and its fault is told."""
+    faults = [one.piece for one in moment.faults if name in one.controls]
+    faulty = {(one.source, one.place) for one in faults}
+    kept = [
+        one
+        for one in pieces
+        if one.verdict != AGREES or (one.source, one.place) not in faulty
+    ]
+    return [*kept, *faults]
 
 
 def _activation(name: str, moment: Moment, declared: Declared | None) -> Piece:
@@ -233,7 +267,7 @@ def _other_revision(
     name: str, moment: Moment, worker: WorkerThen, before: BeatRow
 ) -> str | None:
     """How what a worker decided by was not what was in force; None: it was."""
-    for what in _configured_by(name):
+    for what in configured_by(name):
         own = moment.registry if what == "registry" else moment.policy
         has = _revision(before, what)
         if own.unclear is None and has != own.revision:
@@ -244,7 +278,7 @@ def _other_revision(
     return None
 
 
-def _configured_by(name: str) -> tuple[str, ...]:
+def configured_by(name: str) -> tuple[str, ...]:
     """What configures a control: the registry, the policy, or both."""
     if name == "token_ceiling":
         return ("registry", "policy")

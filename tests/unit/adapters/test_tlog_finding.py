@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,3 +83,30 @@ def test_what_no_checkpoint_has_is_not_found(folder: Path, tmp_path: Path) -> No
     nothing = TrailFinder(tmp_path / "none", tmp_path / "none")
     assert nothing.published() is None
     assert nothing.index_of(SOURCE, 9, RECORDS[0]) is None
+
+
+def test_the_entry_at_a_journals_place_is_read(tmp_path: Path) -> None:
+    """The record with that source and sequence, as the tree has it; None: not in it."""
+    lines = [
+        json.dumps(
+            {
+                "id": str(number),
+                "source": SOURCE,
+                "type": "t",
+                "time": "2026-11-21T14:05:00.000000Z",
+                "subject": "s",
+                "sequence": str(number),
+                "data": {},
+            },
+            separators=(",", ":"),
+        ).encode()
+        for number in range(3)
+    ]
+    writer = TrailWriter(tmp_path / "trail", KEY)
+    writer.append(lines, {})
+    assert finder(tmp_path).entry_at(SOURCE, 1) is None
+    writer.publish()
+    writer.close()
+    assert finder(tmp_path).entry_at(SOURCE, 1) == lines[1]
+    assert finder(tmp_path).index_at(SOURCE, 1) == 1
+    assert finder(tmp_path).entry_at(SOURCE, 3) is None

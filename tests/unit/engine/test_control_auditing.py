@@ -64,8 +64,10 @@ class Journals:
         return list(self._books.journals)
 
     def read(self, source: str, offset: int, bytes_max: int) -> Sequence[JournalRecord]:
-        """Nobody reads."""
-        raise NotImplementedError
+        """What stands there and after."""
+        assert bytes_max > 0
+        found = self._books.journals[source].records
+        return [one for one in found if one.offset >= offset]
 
     def size(self, source: str) -> int:
         """All that was written."""

@@ -72,6 +72,21 @@ class TrailFinder:
             TrailDamagedError: a file is missing, or not what was written.
             TrailUnavailableError: a file cannot be read.
         """
+        found = self._entry(source, sequence)
+        return None if found is None else found[0]
+
+    def entry_at(self, source: str, sequence: int) -> bytes | None:
+        """A journal's record, as the tree of that checkpoint has it; None: not in it.
+
+        Raises:
+            NoteError: the checkpoint is damaged.
+            TrailDamagedError: a file is missing, or not what was written.
+            TrailUnavailableError: a file cannot be read.
+        """
+        found = self._entry(source, sequence)
+        return None if found is None else found[1]
+
+    def _entry(self, source: str, sequence: int) -> tuple[int, bytes] | None:
         published = self.published()
         if published is None:
             return None
@@ -81,7 +96,7 @@ class TrailFinder:
         records = islice(reader.records(begin), max(0, end - begin))
         return next(
             (
-                index
+                (index, one)
                 for index, one in enumerate(records, begin)
                 if _is_record(one, source, sequence)
             ),
