@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -53,16 +56,8 @@ class TrailFinder:
             TrailDamagedError: a file is missing, or not what was written.
             TrailUnavailableError: a file cannot be read.
         """
-        published = self.published()
-        if published is None:
-            return None
-        reader = TreeReader(self._folder, published.size)
-        begin, end = self._places.find(source, sequence)
-        end = published.size if end is None else min(end, published.size)
-        records = islice(reader.records(begin), max(0, end - begin))
-        return next(
-            (index for index, one in enumerate(records, begin) if one == line), None
-        )
+        found = self._first(source, sequence, partial(operator.eq, line))
+        return None if found is None else found[0]
 
     def index_at(self, source: str, sequence: int) -> int | None:
         """Where a journal's record is, in the tree of that checkpoint; None: not in it.
@@ -87,6 +82,14 @@ class TrailFinder:
         return None if found is None else found[1]
 
     def _entry(self, source: str, sequence: int) -> tuple[int, bytes] | None:
+        """A journal's record with this sequence, and where it is."""
+        is_it = partial(_is_record, source, sequence)
+        return self._first(source, sequence, is_it)
+
+    def _first(
+        self, source: str, sequence: int, is_it: Callable[[bytes], bool]
+    ) -> tuple[int, bytes] | None:
+        """The first such record where the index says that this one may be."""
         published = self.published()
         if published is None:
             return None
@@ -94,17 +97,11 @@ class TrailFinder:
         begin, end = self._places.find(source, sequence)
         end = published.size if end is None else min(end, published.size)
         records = islice(reader.records(begin), max(0, end - begin))
-        return next(
-            (
-                (index, one)
-                for index, one in enumerate(records, begin)
-                if _is_record(one, source, sequence)
-            ),
-            None,
-        )
+        found = (one for one in enumerate(records, begin) if is_it(one[1]))
+        return next(found, None)
 
 
-def _is_record(line: bytes, source: str, sequence: int) -> bool:
+def _is_record(source: str, sequence: int, line: bytes) -> bool:
     """Whether a line is a journal's record with this sequence."""
     if f'"sequence":"{sequence}"'.encode() not in line or source.encode() not in line:
         return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -104,14 +104,12 @@ class TrailWriter:
         self._bundle: list[bytes] = []
         """The encoded entries of the bundle that is not full."""
         self._usable = True
-        with self._unavailable():
+        with self._unavailable(), ExitStack() as undo:
             self._lock = self._take_lock()
-            try:
-                self._files = DurableFiles(folder)
-                self._state, self._signed = self._take_up()
-            except BaseException:
-                os.close(self._lock)
-                raise
+            undo.callback(os.close, self._lock)
+            self._files = DurableFiles(folder)
+            self._state, self._signed = self._take_up()
+            undo.pop_all()
 
     @property
     def origin(self) -> str:

@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -44,15 +45,14 @@ class FolderStates:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._folder = folder
         self._lock = os.open(folder / "lock", flags, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._put = open_files(folder)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise ConflictError(f"another witness runs on {folder}") from None
-        except BaseException:
-            os.close(self._lock)
-            raise
+        with ExitStack() as undo:
+            undo.callback(os.close, self._lock)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._put = open_files(folder)
+            except BlockingIOError:
+                raise ConflictError(f"another witness runs on {folder}") from None
+            undo.pop_all()
 
     def get(self, origin: str) -> bytes | None:
         """The checkpoint that was signed last; None: none ever was."""
