@@ -165,7 +165,7 @@ class Judge:
         """
         route, facts, body, matches = asked[:4]
         if matches is None and _scans(policy, standing, asked):
-            prompt, texts = read_prompt_and_texts(route, body)
+            prompt, texts = read_prompt_and_texts(route, body, facts)
             if self._scanner is None or len(body) > SCANNED_BYTES_MAX:
                 return Unscanned(texts)
             try:
@@ -174,7 +174,7 @@ class Judge:
                 # Whoever scans the long ones has more time, and says if it is too much.
                 return Unscanned(texts)
             return Asked(route, facts, prompt, matches)
-        return Asked(route, facts, read_prompt(route, body), matches)
+        return Asked(route, facts, read_prompt(route, body, facts), matches)
 
 
 def _scans(policy: Policy, standing: Standing, asked: Body) -> bool:
