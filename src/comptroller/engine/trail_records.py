@@ -11,6 +11,8 @@ TRAIL_SOURCE: Final = "/trail"
 TRAIL_STARTED: Final = "comptroller.trail.started.v1"
 TRAIL_GAP: Final = "comptroller.trail.gap.v1"
 TRAIL_WITNESS_REFUSED: Final = "comptroller.trail.witness_refused.v1"
+TRAIL_PRUNED: Final = "comptroller.trail.pruned.v1"
+"""An administrative act: it comes out of a control journal, not from the sequencer."""
 
 SEQUENCE: Final = "sequence"
 DUPLICATE: Final = "duplicate"
@@ -59,3 +61,18 @@ class TrailWitnessRefused(msgspec.Struct, frozen=True, kw_only=True):
     known: int | None
     """Of the tree that it signed last, as far as it said."""
     why: str
+
+
+class TrailPruned(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `trail.pruned`: the first entries of the log are not kept any more.
+
+    Their hashes are; the sequencer removes them once this record is published.
+    """
+
+    below: int
+    """The first index that is kept; a multiple of 256."""
+    before: int = 0
+    """The first index that was kept until then."""
+    reason: str = ""
+    actor: str = ""
+    approved_by: str | None = None
