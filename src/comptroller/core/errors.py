@@ -37,6 +37,12 @@ class ConflictError(ComptrollerError):
     code = "conflict"
 
 
+class LegalHoldError(ComptrollerError):
+    """A legal hold is in force: nothing of its scope is deleted."""
+
+    code = "legal_hold"
+
+
 class JournalUnavailableError(ComptrollerError):
     """The journal cannot record, so nothing may be forwarded."""
 

@@ -17,7 +17,14 @@ from comptroller.core.credential import Credential, CredentialId, Secret
 from comptroller.core.errors import RecordError
 from comptroller.core.timestamps import nanoseconds
 from comptroller.core.usage import USAGE_CLASSES, Usage
-from comptroller.engine import control_records, policy_records, privacy_records, records
+from comptroller.engine import (
+    control_records,
+    policy_records,
+    privacy_records,
+    records,
+    retention_records,
+    trail_records,
+)
 from comptroller.engine.ports import JournalRecord
 
 Result: TypeAlias = Literal["allow", "deny"]
@@ -190,11 +197,14 @@ ActData: TypeAlias = (
     | records.CredentialIssued
     | records.CredentialRotated
     | records.CredentialRevoked
+    | retention_records.TrailPruned
+    | retention_records.LegalHoldPlaced
+    | retention_records.LegalHoldLifted
 )
 
 
 class Act(NamedTuple):
-    """An administrative act: something was applied, issued, rotated or revoked."""
+    """An administrative act: on the registry, credentials, or what is kept."""
 
     data: ActData
     time_ns: int
@@ -311,6 +321,9 @@ _ACTS: Final[dict[str, type[ActData]]] = {
     records.CREDENTIAL_ISSUED: records.CredentialIssued,
     records.CREDENTIAL_ROTATED: records.CredentialRotated,
     records.CREDENTIAL_REVOKED: records.CredentialRevoked,
+    trail_records.TRAIL_PRUNED: retention_records.TrailPruned,
+    retention_records.LEGAL_HOLD_PLACED: retention_records.LegalHoldPlaced,
+    retention_records.LEGAL_HOLD_LIFTED: retention_records.LegalHoldLifted,
 }
 _POLICIES: Final[dict[str, type[PolicyData]]] = {
     policy_records.POLICY_PUBLISHED: policy_records.PolicyPublished,

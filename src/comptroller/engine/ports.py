@@ -20,6 +20,7 @@ from comptroller.engine.ledger_rows import (
 )
 from comptroller.engine.object_ports import ObjectReports
 from comptroller.engine.policy_ports import PolicyReports
+from comptroller.engine.retention_ports import RetentionReports
 
 
 class Clock(Protocol):
@@ -369,7 +370,9 @@ class OpenRequest(NamedTuple):
     hold_usage: Usage
 
 
-class Store(Reports, Ledger, PolicyReports, ObjectReports, Protocol):
+class Store(
+    Reports, Ledger, PolicyReports, ObjectReports, RetentionReports, Protocol
+):
     """The store; the control process alone writes it."""
 
     def position(self, source: str) -> int:

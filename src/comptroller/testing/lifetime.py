@@ -23,6 +23,12 @@ from comptroller.engine.privacy_records import PRIVACY_ERASED, PrivacyErased
 from comptroller.engine.projection import Projector
 from comptroller.engine.recording import Recorder
 from comptroller.engine.registry_fold import encode_object, registry_objects
+from comptroller.engine.retention_records import (
+    LEGAL_HOLD_LIFTED,
+    LEGAL_HOLD_PLACED,
+    LegalHoldLifted,
+    LegalHoldPlaced,
+)
 from comptroller.testing.administration import small_registry
 from comptroller.testing.decisions import BatchedJournal
 from comptroller.testing.ledger_script import LedgerScript
@@ -331,6 +337,20 @@ class Lifetime:
             actor=records.Actor(person="ada", account="ada@host"),
         )
         control.append(PRIVACY_ERASED, "privacy/1", msgspec.to_builtins(erased))
+        self._keep_for_a_court(control)
+
+    def _keep_for_a_court(self, control: LedgerScript) -> None:
+        """Two legal holds are placed, and one is lifted."""
+        ada = records.Actor(person="ada", account="ada@host")
+        for name, trace in (("1", None), ("2", "c29tZWJvZHk")):
+            placed = LegalHoldPlaced(
+                legal_hold_id=name, reason="Case 7", end_user_trace=trace, actor=ada
+            )
+            data = msgspec.to_builtins(placed)
+            control.append(LEGAL_HOLD_PLACED, f"legal_hold/{name}", data)
+        lifted = LegalHoldLifted(legal_hold_id="1", reason="Closed", actor=ada)
+        data = msgspec.to_builtins(lifted)
+        control.append(LEGAL_HOLD_LIFTED, "legal_hold/1", data)
 
     def _finish(self) -> None:
         for _ in self._projector.catch_up():

@@ -28,6 +28,7 @@ from comptroller.engine.ports import (
 from comptroller.testing.controls import InMemoryControls
 from comptroller.testing.ledger import Held, InMemoryLedgerReads
 from comptroller.testing.policies import InMemoryPolicies
+from comptroller.testing.retention import InMemoryRetention
 from comptroller.testing.shelf import Ended
 
 SPEND_BY = {
@@ -39,7 +40,9 @@ SPEND_BY = {
 }
 
 
-class InMemoryStore(InMemoryPolicies, InMemoryControls, InMemoryLedgerReads):
+class InMemoryStore(
+    InMemoryPolicies, InMemoryControls, InMemoryRetention, InMemoryLedgerReads
+):
     """The Store port in memory.
 
     Satisfies `engine.ports.Store` and `engine.control_ports.ControlReports`.
@@ -163,6 +166,7 @@ class InMemoryStore(InMemoryPolicies, InMemoryControls, InMemoryLedgerReads):
 
     def _act_all(self, source: str, acts: Sequence[fold.Act]) -> None:
         before = (self._changes, self._objects, self._revision, self._credentials)
+        retained = self._retained()
         self._changes, self._objects = list(self._changes), dict(self._objects)
         self._credentials = dict(self._credentials)
         try:
@@ -170,6 +174,7 @@ class InMemoryStore(InMemoryPolicies, InMemoryControls, InMemoryLedgerReads):
                 self._act(source, act)
         except RecordError:
             self._changes, self._objects, self._revision, self._credentials = before
+            self._retain_again(retained)
             raise
 
     def _act(self, source: str, act: fold.Act) -> None:
@@ -192,6 +197,8 @@ class InMemoryStore(InMemoryPolicies, InMemoryControls, InMemoryLedgerReads):
                     revoked_ns=data.revoked_ns,
                     revoked_reason=data.reason,
                 )
+            case _:
+                self._retain(act)
 
     def _issued(self, credential_id: str) -> Credential:
         try:

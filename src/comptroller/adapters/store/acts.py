@@ -1,4 +1,4 @@
-"""Projecting administrative acts: the registry and the credentials."""
+"""Projecting administrative acts: the registry, the credentials, retention."""
 
 from __future__ import annotations
 
@@ -19,8 +19,13 @@ from sqlalchemy.dialects import sqlite
 
 from comptroller.adapters.store import schema
 from comptroller.adapters.store.reports import last_revision
+from comptroller.adapters.store.retention import (
+    project_lifted,
+    project_placed,
+    project_pruned,
+)
 from comptroller.core.errors import RecordError
-from comptroller.engine import fold, records
+from comptroller.engine import fold, records, retention_records
 
 
 def project_acts(
@@ -48,6 +53,12 @@ def project_acts(
                 _rotate(connection, rotated)
             case records.CredentialRevoked() as revoked:
                 _revoke(connection, revoked)
+            case retention_records.TrailPruned() as pruned:
+                project_pruned(connection, pruned, act.time_ns)
+            case retention_records.LegalHoldPlaced() as placed:
+                project_placed(connection, placed, act.time_ns)
+            case retention_records.LegalHoldLifted() as lifted:
+                project_lifted(connection, lifted, act.time_ns)
 
 
 def _stage(connection: Connection, journal: int, change: records.ObjectChange) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import Column, Connection, Row, func, select
 
 from comptroller.adapters.store import schema
 from comptroller.adapters.store.policies import SqlitePolicies
+from comptroller.adapters.store.retention import SqliteRetention
 from comptroller.adapters.store.spending import HOUR_NS
 from comptroller.core.credential import Credential, CredentialId, Secret
 from comptroller.core.usage import USAGE_CLASSES, Usage
@@ -52,10 +53,11 @@ _SPEND_BY: Final = {
 }
 
 
-class SqliteReports(SqlitePolicies):
+class SqliteReports(SqlitePolicies, SqliteRetention):
     """Reads of the database.
 
-    Satisfies `engine.ports.Reports` and `engine.policy_ports.PolicyReports`.
+    Satisfies `engine.ports.Reports`, `engine.policy_ports.PolicyReports` and
+    `engine.retention_ports.RetentionReports`.
     """
 
     def requests(self, query: RequestQuery) -> Sequence[RequestRow]:

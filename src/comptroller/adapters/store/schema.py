@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from comptroller.core.usage import USAGE_CLASSES
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest migration; a database that says so needs no Alembic to open."""
 
 metadata: Final = MetaData()
@@ -424,3 +424,34 @@ heartbeats: Final = Table(
     sqlite_with_rowid=False,
 )
 Index("heartbeats_by_time", heartbeats.c.journal, heartbeats.c.time_ns)
+
+legal_holds: Final = Table(
+    "legal_holds",
+    metadata,
+    # As `retention_ports.LegalHoldRow`.
+    Column("id", Text, primary_key=True),
+    _required("reason"),
+    Column("end_user_trace", Text),
+    _required("placed_ns", BigInteger),
+    Column("placed_by", Text),
+    _required("placed_account"),
+    Column("lifted_ns", BigInteger),
+    Column("lifted_reason", Text),
+    Column("lifted_by", Text),
+    Column("lifted_account", Text),
+    sqlite_with_rowid=False,
+)
+
+prunings: Final = Table(
+    "prunings",
+    metadata,
+    # As `retention_ports.PruningRow`.
+    Column("below", BigInteger, primary_key=True),
+    _required("before", BigInteger),
+    _required("reason"),
+    Column("person", Text),
+    _required("approved_by"),
+    _required("account"),
+    _required("time_ns", BigInteger),
+    sqlite_with_rowid=False,
+)

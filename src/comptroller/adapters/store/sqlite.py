@@ -42,6 +42,7 @@ from comptroller.engine.ports import (
     RequestRow,
     SpendRow,
 )
+from comptroller.engine.retention_ports import LegalHoldRow, PruningRow
 
 
 class SqliteStore:
@@ -218,6 +219,14 @@ class SqliteStore:
     def policy_loads(self) -> Sequence[PolicyLoadRow]:
         """See `SqlitePolicies.policy_loads`."""
         return self._reports.policy_loads()
+
+    def legal_holds(self) -> Sequence[LegalHoldRow]:
+        """See `SqliteRetention.legal_holds`."""
+        return self._reports.legal_holds()
+
+    def prunings(self) -> Sequence[PruningRow]:
+        """See `SqliteRetention.prunings`."""
+        return self._reports.prunings()
 
     def accounts(self, ids: Sequence[str]) -> dict[str, AccountState]:
         """See `SqliteLedger.accounts`."""
