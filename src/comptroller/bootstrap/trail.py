@@ -205,7 +205,8 @@ def sequence(data: Path, key: Path | None, origin: str | None) -> int:
     if not place.journal.is_dir():
         raise TrailUnavailableError(f"there is nothing recorded in {data}")
     with open_trail(place, told) as (sequencer, writer):
-        sequence_all(sequencer, writer)
+        is_witnessed = place.trail_witnessed.exists()
+        sequence_all(sequencer, writer, is_witnessed=is_witnessed)
         if sequencer.unreadable:
             raise TrailUnavailableError("; ".join(sequencer.unreadable.values()))
         return writer.size

@@ -240,6 +240,11 @@ class Cosigning:
             if one.is_refusing
         )
 
+    @property
+    def size(self) -> int:
+        """The largest tree that a witness signed since this began; 0: none did."""
+        return max((one.size for one in self._statuses.values()), default=0)
+
     def offer(self, note: bytes) -> None:
         """Shows a checkpoint to every witness; does not wait."""
         for desk in self._desks:

@@ -21,10 +21,12 @@ from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records, trail_records
 from comptroller.engine.cosigning import Cosigning
 from comptroller.engine.ports import Clock, JournalReader, JournalRecord
+from comptroller.engine.pruning import is_administrative, pruning_of
 from comptroller.engine.trail_ports import (
     ENDED,
     LOST,
     OPEN,
+    Pruning,
     SourcePosition,
     TrailLog,
     TrailPlaces,
@@ -80,6 +82,7 @@ class _Batch:
         self.entries: list[bytes] = []
         self.positions: dict[str, SourcePosition] = {}
         self.runs: list[_Run] = []
+        self.prunings: list[Pruning] = []
         self.bytes = 0
         self._size = size
 
@@ -132,6 +135,8 @@ class Sequencer:
         """Whether the last step left something, as far as it can tell."""
         self.unreadable: dict[str, str] = {}
         """Journals that could not be read at the last step, and why."""
+        self.not_followed: str = ""
+        """The last record that prunes the log and makes no sense, in words."""
 
     def step(self) -> int:
         """Appends one batch.
@@ -159,7 +164,7 @@ class Sequencer:
                 self.unreadable.pop(source, None)
         if batch.entries or batch.positions:
             after = {**self._positions, **batch.positions}
-            self._log.append(batch.entries, after)
+            self._log.append(batch.entries, after, batch.prunings)
             self._positions = after
             del self._refusals[: len(refusals)]
         for run in batch.runs:
@@ -264,6 +269,14 @@ class Sequencer:
                 break
         batch.close_run(source, expected, begin)
         batch.positions[source] = SourcePosition(end, expected)
+
+    def _heed(self, line: bytes, batch: _Batch) -> None:
+        """Takes what the last entry says of the log itself."""
+        found = pruning_of(line, batch.index - 1)
+        if isinstance(found, Pruning):
+            batch.prunings.append(found)
+        elif found is not None:
+            self.not_followed = found
 
     # -- records of the trail itself -------------------------------------------
 
@@ -400,12 +413,15 @@ class Sequencing:
             while self._sequencer.step() and (is_last or self._sequencer.is_behind):
                 self._publish(PUBLISH_EVERY_S)
                 self._hear()
+                self._prune()
                 await asyncio.sleep(0)
             self._publish(0.0 if is_last else PUBLISH_EVERY_S)
             self._hear()
+            self._prune()
             self._tell_problems()
             if is_last:
                 await self._await_witnesses()
+                self._prune()
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
@@ -414,6 +430,11 @@ class Sequencing:
     def _hear(self) -> None:
         if self._cosigning is not None:
             self._cosigning.hear(self._log, self._sequencer.record_refusal)
+
+    def _prune(self) -> None:
+        """Lets go of what may go: with witnesses, only once one of them has signed."""
+        signed = self._log.size if self._cosigning is None else self._cosigning.size
+        self._log.prune(signed)
 
     async def _await_witnesses(self) -> None:
         """Lets the last checkpoint be signed, if that is soon."""
@@ -430,6 +451,8 @@ class Sequencing:
         problems = list(self._sequencer.unreadable.values())
         if self._cosigning is not None and self._cosigning.problem:
             problems.insert(0, self._cosigning.problem)
+        if self._sequencer.not_followed:
+            problems.append(self._sequencer.not_followed)
         text = "; ".join(problems)[:1000]
         if text != self._told:
             self._told = text
@@ -450,8 +473,16 @@ class Sequencing:
             self._published_size = self._log.size
 
 
-def sequence_all(sequencer: Sequencer, log: TrailLog) -> int:
+def sequence_all(
+    sequencer: Sequencer, log: TrailLog, *, is_witnessed: bool = False
+) -> int:
     """Brings everything into the trail that is recorded by now, and publishes.
+
+    Args:
+        sequencer: what appends.
+        log: what it appends to.
+        is_witnessed: whether witnesses sign it, too, who are not asked here: then
+            nothing is pruned.
 
     Returns:
         How many entries that were.
@@ -464,4 +495,6 @@ def sequence_all(sequencer: Sequencer, log: TrailLog) -> int:
     while count := sequencer.step():
         done += count
     log.publish()
+    while not is_witnessed and log.prune(log.size):
+        pass
     return done

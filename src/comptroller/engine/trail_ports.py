@@ -59,6 +59,15 @@ class SourcePosition(NamedTuple):
     """`open`, `ended` or `lost`."""
 
 
+class Pruning(NamedTuple):
+    """A record that says which entries are not kept any more."""
+
+    at: int
+    """Index of the record itself."""
+    below: int
+    """The first index that is kept; a multiple of 256, not more than `at`."""
+
+
 class TrailLog(Protocol):
     """The append-only log; the one process that holds its lock writes it."""
 
@@ -74,12 +83,18 @@ class TrailLog(Protocol):
     def positions(self) -> Mapping[str, Any]:
         """What was given with the last records that are durable, as JSON has it."""
 
-    def append(self, records: Sequence[bytes], positions: Mapping[str, Any]) -> int:
-        """Appends records; they and their positions are durable, or neither is.
+    def append(
+        self,
+        records: Sequence[bytes],
+        positions: Mapping[str, Any],
+        prunings: Sequence[Pruning] = (),
+    ) -> int:
+        """Appends records; they and what is said of them are durable, or nothing is.
 
         Args:
             records: exact bytes, at most 65,535 each; may be none.
             positions: all positions after these records, as JSON has them.
+            prunings: which of the records prune the log; for `prune`.
 
         Returns:
             The index of the first of the records.
@@ -96,6 +111,20 @@ class TrailLog(Protocol):
 
         Raises:
             TrailDamagedError: it would contradict what was signed; nothing is.
+            TrailUnavailableError: the disk refuses, now or before.
+        """
+
+    def prune(self, covered: int) -> bool:
+        """Removes a part of what may go by the records that prune.
+
+        Args:
+            covered: only records with a smaller index count, and of these only
+                those in the last checkpoint.
+
+        Returns:
+            Whether more of it is left.
+
+        Raises:
             TrailUnavailableError: the disk refuses, now or before.
         """
 

@@ -61,18 +61,3 @@ class TrailWitnessRefused(msgspec.Struct, frozen=True, kw_only=True):
     known: int | None
     """Of the tree that it signed last, as far as it said."""
     why: str
-
-
-class TrailPruned(msgspec.Struct, frozen=True, kw_only=True):
-    """Data of `trail.pruned`: the first entries of the log are not kept any more.
-
-    Their hashes are; the sequencer removes them once this record is published.
-    """
-
-    below: int
-    """The first index that is kept; a multiple of 256."""
-    before: int = 0
-    """The first index that was kept until then."""
-    reason: str = ""
-    actor: str = ""
-    approved_by: str | None = None

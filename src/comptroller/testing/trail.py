@@ -10,6 +10,7 @@ import msgspec
 from comptroller.core.checkpoint import Checkpoint, NoteSignature
 from comptroller.core.errors import TrailUnavailableError
 from comptroller.core.merkle import CompactRange, leaf_hash
+from comptroller.engine.trail_ports import Pruning
 
 
 class InMemoryTrail:
@@ -26,6 +27,10 @@ class InMemoryTrail:
         self.checkpoint = b""
         self.cosigned: list[NoteSignature] = []
         self.failing = False
+        self.prunings: list[Pruning] = []
+        """Records that may move the minimum, and have not yet."""
+        self.minimum = 0
+        """The first index that is kept; the records stay here all the same."""
         self._positions: dict[str, Any] = {}
 
     @property
@@ -41,7 +46,12 @@ class InMemoryTrail:
         )
         return found
 
-    def append(self, records: Sequence[bytes], positions: Mapping[str, Any]) -> int:
+    def append(
+        self,
+        records: Sequence[bytes],
+        positions: Mapping[str, Any],
+        prunings: Sequence[Pruning] = (),
+    ) -> int:
         """Appends records and takes their positions.
 
         Raises:
@@ -55,6 +65,7 @@ class InMemoryTrail:
         first = self.size
         self.records += records
         self._positions = dict(positions)
+        self.prunings += prunings
         return first
 
     def publish(self) -> bytes:
@@ -71,6 +82,14 @@ class InMemoryTrail:
             tree.append(leaf_hash(record))
         self.checkpoint = Checkpoint(self.origin, tree.head()).body + b"\n"
         return self.checkpoint
+
+    def prune(self, covered: int) -> bool:
+        """Moves the minimum as far as the records in it and covered say."""
+        covered = min(covered, self.published[-1] if self.published else 0)
+        due = [one.below for one in self.prunings if one.at < covered]
+        self.prunings = [one for one in self.prunings if one.at >= covered]
+        self.minimum = max(self.minimum, *due, 0)
+        return False
 
     def cosign(self, body: bytes, signature: NoteSignature) -> bool:
         """Keeps a witness's signature, if the text is that of the last checkpoint."""

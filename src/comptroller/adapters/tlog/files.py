@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -101,6 +102,21 @@ class DurableFiles:
         path = self._folder / name
         shutil.rmtree(path, ignore_errors=True)
         self._known.discard(path)
+
+    def unlink(self, names: Iterable[str]) -> None:
+        """Removes files that are not kept any more, durably; those that are there.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        folders = set()
+        for name in names:
+            path = self._folder / name
+            path.unlink(missing_ok=True)
+            folders.add(path.parent)
+        for folder in sorted(folders):
+            if folder.is_dir():
+                sync_folder(folder)
 
     def _prepare(self, folder: Path) -> None:
         """Makes a folder; one that a killed process made is synced once more."""

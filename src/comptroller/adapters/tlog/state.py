@@ -9,6 +9,7 @@ import msgspec
 
 from comptroller.core.errors import TrailDamagedError
 from comptroller.core.merkle import EMPTY_ROOT, CompactRange, TreeHead
+from comptroller.engine.trail_ports import Pruning
 
 STATE_BYTES_MAX: Final = 256 * 1024 * 1024
 
@@ -26,6 +27,12 @@ class TrailState(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: none was."""
     swept: int = 0
     """Up to which size partial files that full ones replaced are gone."""
+    minimum: int = 0
+    """The first index that is kept: entries below it are removed, or about to be."""
+    removed: int = 0
+    """The bundles below are known to be gone."""
+    prunings: list[Pruning] = []
+    """Records that move the minimum once enough is published."""
     positions: dict[str, Any] = {}
     """What belongs to the records: the sequencer's own words, JSON."""
 
@@ -69,6 +76,8 @@ def decode_state(data: bytes) -> TrailState:
         root = CompactRange(state.size, state.frontier).root()
     except (msgspec.DecodeError, ValueError) as error:
         raise TrailDamagedError(f"state.json cannot be understood: {error}") from error
+    if not 0 <= state.removed <= state.minimum <= state.size:
+        raise TrailDamagedError("state.json keeps records from where there are none")
     if root != state.root:
         raise TrailDamagedError("state.json has a frontier that is not of its root")
     return state

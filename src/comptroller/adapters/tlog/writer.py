@@ -58,9 +58,13 @@ from comptroller.core.merkle import (
     subtree_root,
     verify_consistency,
 )
+from comptroller.engine.trail_ports import Pruning
 
-STEPS: Final = ("entries", "tiles", "state", "checkpoint")
-"""What `passing` is told: each step of a write, when it is done."""
+STEPS: Final = ("entries", "tiles", "state", "checkpoint", "minimum", "removed")
+"""What `passing` is told: each step of a write, when it is done; the last two are
+those of pruning."""
+BUNDLES_AT_ONCE: Final = 512
+"""So many are removed by one call of `prune`, so that it takes a moment only."""
 
 
 class SigningKey(Signer, Verifier, Protocol):
@@ -136,12 +140,23 @@ class TrailWriter:
         """What was given with the last records that are durable."""
         return self._state.positions
 
-    def append(self, records: Sequence[bytes], positions: Mapping[str, Any]) -> int:
-        """Appends records; they and their positions are durable, or neither is.
+    @property
+    def minimum(self) -> int:
+        """The first index that is kept; entries below it are gone, or about to be."""
+        return self._state.minimum
+
+    def append(
+        self,
+        records: Sequence[bytes],
+        positions: Mapping[str, Any],
+        prunings: Sequence[Pruning] = (),
+    ) -> int:
+        """Appends records; they and what is said of them are durable, or nothing is.
 
         Args:
             records: Exact bytes, at most 65,535 each.
             positions: All positions after these records, as JSON has them.
+            prunings: Which of the records prune the log; remembered for `prune`.
 
         Returns:
             The index of the first of the records.
@@ -164,7 +179,8 @@ class TrailWriter:
                 self._files.add(name, data)
             self._files.flush()
             self._passing("tiles")
-            self._state = self._put_state(first + len(records), positions)
+            remembered = [*self._state.prunings, *prunings]
+            self._state = self._put_state(first + len(records), positions, remembered)
             self._passing("state")
         return first
 
@@ -199,6 +215,41 @@ class TrailWriter:
             self._passing("checkpoint")
             self._sweep()
         return note
+
+    def prune(self, covered: int) -> bool:
+        """Removes full bundles of entries by the records that say so; hashes stay.
+
+        The new minimum is durable before the first bundle goes: a kill in between
+        leaves what the next call finishes.
+
+        Args:
+            covered: Only records with a smaller index count, and of these only
+                those in the last checkpoint.
+
+        Returns:
+            Whether more is left: at most BUNDLES_AT_ONCE are removed.
+
+        Raises:
+            TrailUnavailableError: the disk refuses, now or before.
+        """
+        state = self._state
+        covered = min(covered, self._signed.size if self._signed is not None else 0)
+        due = [one.below for one in state.prunings if one.at < covered]
+        if not due and state.removed == state.minimum:
+            return False
+        with self._working():
+            if due:
+                later = [one for one in state.prunings if one.at >= covered]
+                minimum = max(state.minimum, *due)
+                state = msgspec.structs.replace(state, minimum=minimum, prunings=later)
+                self._files.put("state.json", encode_state(state))
+                self._passing("minimum")
+            begin = state.removed // TILE_WIDTH
+            end = min(state.minimum // TILE_WIDTH, begin + BUNDLES_AT_ONCE)
+            self._files.unlink(map(bundle_path, range(begin, end)))
+            self._passing("removed")
+            self._state = msgspec.structs.replace(state, removed=end * TILE_WIDTH)
+        return self._state.removed < self._state.minimum
 
     def cosign(self, body: bytes, signature: NoteSignature) -> bool:
         """Adds a witness's signature to the checkpoint, in place of an older one.
@@ -367,21 +418,23 @@ class TrailWriter:
             self._edge[level].append(subtree_root(hashes))
             hashes.clear()
 
-    def _put_state(self, size: int, positions: Mapping[str, Any]) -> TrailState:
+    def _put_state(
+        self, size: int, positions: Mapping[str, Any], prunings: list[Pruning]
+    ) -> TrailState:
         tree = CompactRange()
         for level in reversed(range(len(self._edge))):
             for one in self._edge[level]:
                 tree.append(one, TILE_BITS * level)
         assert tree.size == size  # noqa: S101  an invariant, never input
         signed = self._signed
-        state = TrailState(
-            origin=self.origin,
+        state = msgspec.structs.replace(
+            self._state,
             size=size,
             root=tree.root(),
             frontier=list(tree.frontier),
             signed_size=signed.size if signed is not None else 0,
             signed_root=signed.root if signed is not None else b"",
-            swept=self._state.swept,
+            prunings=prunings,
             positions=dict(positions),
         )
         self._files.put("state.json", encode_state(state))
