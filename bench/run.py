@@ -1,8 +1,9 @@
 """`make bench`: the request path beside nginx as a plain proxy, in one run.
 
 The proxy under test has core 0, load and providers have core 1. CPU per request is
-user + system time of the whole process tree (worker, control process, supervisor)
-over the requests answered: the steadiest figure on a shared machine. Rounds are
+user + system time of the whole process tree (worker, control process, sequencer,
+supervisor) over the requests answered, and that of each of the first three: the
+steadiest figure on a shared machine. Rounds are
 interleaved; a ratio is taken in each round, the median of all rounds is printed.
 """
 
@@ -22,10 +23,15 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from math import nan
 from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
+ROLES = ("worker", "control", "sequencer")
+"""The processes of a gateway whose CPU is told apart."""
+SETTLE_S = 1.5
+"""After a load, until it is booked and in a checkpoint."""
 JSON_UP, STREAM_UP, NGINX_JSON, NGINX_STREAM, GATEWAY, CONSOLE = range(19100, 19106)
 REPLY = json.dumps(
     {
@@ -210,16 +216,21 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def cpu_s(pid: int) -> float:
-    """User and system time of a process tree so far."""
-    ticks = 0
+def cpu_s(pid: int) -> dict[str, float]:
+    """User and system time of a process tree so far: all of it, and by role."""
+    spent = dict.fromkeys(("", *ROLES), 0.0)
     for one in tree(pid):
         try:
             fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            command = Path(f"/proc/{one}/cmdline").read_text()
         except OSError:
             continue
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+        own_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        spent[""] += own_s
+        for role in ROLES:
+            if f"\0_{role}\0" in command:
+                spent[role] += own_s
+    return spent
 
 
 def rss_mib(pid: int, *, role: str = "") -> float:
@@ -273,10 +284,12 @@ def measure(target: Target, key: str, secs: float) -> dict[str, float]:
         port = target.stream_port if mode == "sse" else target.json_port
         before_s = cpu_s(target.process.pid)
         load = wrk(port, key, connections, secs, mode)
-        # What is booked a moment later belongs to these requests, too.
-        time.sleep(0.5)
-        spent_s = cpu_s(target.process.pid) - before_s
-        figures[f"{name}.cpu_us"] = spent_s / max(load.rps * secs, 1) * 1e6
+        # What is booked and sequenced a moment later belongs to these, too.
+        time.sleep(SETTLE_S)
+        after_s = cpu_s(target.process.pid)
+        for role, spent_s in after_s.items():
+            each_us = (spent_s - before_s[role]) / max(load.rps * secs, 1) * 1e6
+            figures[f"{name}.{role}{'.' if role else ''}cpu_us"] = each_us
         figures[f"{name}.rps"] = load.rps
         figures[f"{name}.p50_ms"] = load.p50_ms
         figures[f"{name}.bad"] = load.bad
@@ -335,6 +348,9 @@ def report(
         figure = f"{name}.cpu_us"
         found = ratio(figure)
         row(what, mid("nginx", figure), mid("comptroller", figure), found, goal)
+        for role in ROLES:
+            part = mid("comptroller", f"{name}.{role}.cpu_us")
+            row(f"- the {role}'s", nan, part, part / mid("nginx", figure), None)
     for name in ("c1", "c32", "c256", "stream"):
         figure = f"{name}.rps"
         row(
@@ -360,7 +376,7 @@ def report(
         ours["peak_mib"],
         60,
     )
-    row("first 200 after start, s", float("nan"), first_s, first_s, 2.0)
+    row("first 200 after start, s", nan, first_s, first_s, 2.0)
     refused = sum(
         one[n][f] for one in rounds for n in one for f in one[n] if f.endswith(".bad")
     )
