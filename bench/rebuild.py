@@ -43,7 +43,7 @@ def lived(folder: Path, count: int) -> TreeHead:
     reader = DirectoryJournalReader(folder / "journal")
     store = SqliteStore(folder / "store.sqlite3")
     writer = TrailWriter(folder / "trail", TrailKey("trail.example/bench", bytes(32)))
-    places = PlaceIndex(folder / "trail-index")
+    places = PlaceIndex(folder / "trail-places")
     sequencer = Sequencer(reader, writer, places, clock)
 
     def opened(worker: str, boot: str) -> SyncJournal:

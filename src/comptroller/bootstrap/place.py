@@ -58,7 +58,7 @@ class Place(NamedTuple):
     @property
     def trail_places(self) -> Path:
         """The folder of the index that says where a record is in the log."""
-        return self.data / "trail-index"
+        return self.data / "trail-places"
 
     @property
     def trail_problem(self) -> Path:

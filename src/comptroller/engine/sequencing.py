@@ -73,6 +73,17 @@ class _Run(NamedTuple):
     sequence: int
     begin: int
     length: int
+    offset: int
+    """In their journal's stream, of the first."""
+
+
+class _Begin(NamedTuple):
+    """Where a run begins."""
+
+    entry: int
+    """Index in the log."""
+    offset: int
+    """In the journal's stream."""
 
 
 class _Batch:
@@ -104,11 +115,12 @@ class _Batch:
         self.entries.append(entry)
         self.bytes += len(entry)
 
-    def close_run(self, source: str, sequence: int, begin: int) -> None:
-        """Notes the entries from an index on as one run that ends before sequence."""
-        count = self.index - begin
+    def close_run(self, source: str, sequence: int, begin: _Begin) -> None:
+        """Notes the entries since its begin as one run that ends before sequence."""
+        count = self.index - begin.entry
         if count:
-            self.runs.append(_Run(source, sequence - count, begin, count))
+            first = sequence - count
+            self.runs.append(_Run(source, first, begin.entry, count, begin.offset))
 
 
 class Sequencer:
@@ -248,8 +260,10 @@ class Sequencer:
     ) -> None:
         expected = position.sequence
         ids = self._ids.setdefault(source, OrderedDict())
+        is_act = is_administrative(source)
         self._start(batch)
-        begin, end = batch.index, position.offset
+        end = position.offset
+        begin = _Begin(batch.index, end)
         for record in run:
             line = record.line
             seen = _judged(source, expected, line, ids)
@@ -257,14 +271,17 @@ class Sequencer:
                 batch.close_run(source, expected, begin)
                 here = SourcePosition(record.offset, expected)
                 self._note_gap(source, here, seen.reason, seen.found, batch)
-                begin = batch.index
+                begin = _Begin(batch.index, record.offset)
             if 0 < len(line) <= records.RECORD_BYTES_MAX:
                 batch.add(line)
             end = record.offset + len(line) + 1
             if seen.sequence is None:
-                begin = batch.index  # this one has no place in the sequence
+                # This one has no place in the sequence.
+                begin = _Begin(batch.index, end)
             else:
                 expected = seen.sequence + 1
+                if is_act and seen.reason is None:
+                    self._heed(line, batch)
             if batch.is_full:
                 break
         batch.close_run(source, expected, begin)

@@ -145,8 +145,18 @@ class TrailPlaces(Protocol):
     It may lack what was appended right before a kill; the log is what counts.
     """
 
-    def note(self, source: str, sequence: int, index: int, count: int) -> None:
-        """Notes a run: so many records in sequence, one entry after another."""
+    def note(
+        self, source: str, sequence: int, index: int, count: int, offset: int
+    ) -> None:
+        """Notes a run: so many records in sequence, one entry after another.
+
+        Args:
+            source: of their journal.
+            sequence: of the first record.
+            index: of the first entry.
+            count: how many.
+            offset: of the first record, in the journal's stream.
+        """
 
 
 class Published(NamedTuple):

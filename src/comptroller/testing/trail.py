@@ -107,8 +107,13 @@ class InMemoryPlaces:
 
     def __init__(self) -> None:
         self.found: dict[tuple[str, int], int] = {}
+        self.offsets: dict[tuple[str, int], int] = {}
+        """Of the first record of each run."""
 
-    def note(self, source: str, sequence: int, index: int, count: int) -> None:
+    def note(
+        self, source: str, sequence: int, index: int, count: int, offset: int
+    ) -> None:
         """Notes a run."""
+        self.offsets[source, sequence] = offset
         for number in range(count):
             self.found[source, sequence + number] = index + number

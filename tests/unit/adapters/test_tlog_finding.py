@@ -10,7 +10,7 @@ import pytest
 
 from comptroller.adapters.tlog.finding import TrailFinder
 from comptroller.adapters.tlog.keys import TrailKey
-from comptroller.adapters.tlog.places import PlaceIndex, Stretch
+from comptroller.adapters.tlog.places import PlaceIndex, Run, Stretch
 from comptroller.adapters.tlog.writer import TrailWriter
 
 KEY = TrailKey("log.example/t", bytes(32))
@@ -35,9 +35,9 @@ def finder(folder: Path) -> TrailFinder:
 def test_runs_say_where_a_record_is(tmp_path: Path) -> None:
     """One entry where its run is known; else what is between its neighbours."""
     places = PlaceIndex(tmp_path)
-    places.note(SOURCE, 0, 10, 5)
-    places.note(SOURCE, 5, 30, 5)
-    places.note(SOURCE, 20, 90, 1)
+    places.note(SOURCE, 0, 10, 5, 0)
+    places.note(SOURCE, 5, 30, 5, 50)
+    places.note(SOURCE, 20, 90, 1, 200)
     assert places.find(SOURCE, 0) == Stretch(10, 11)
     assert places.find(SOURCE, 4) == Stretch(14, 15)
     assert places.find(SOURCE, 7) == Stretch(32, 33)
@@ -45,29 +45,50 @@ def test_runs_say_where_a_record_is(tmp_path: Path) -> None:
     assert places.find(SOURCE, 20) == Stretch(90, 91)
     assert places.find(SOURCE, 21) == Stretch(91, None)
     assert places.find("/n/w1/1", 3) == Stretch(0, None)
+    runs = [Run(0, 10, 5, 0), Run(5, 30, 5, 50), Run(20, 90, 1, 200)]
+    assert list(places.runs(SOURCE, 0)) == runs
+    assert list(places.runs(SOURCE, 49)) == runs
+    assert list(places.runs(SOURCE, 50)) == runs[1:]
+    assert list(places.runs(SOURCE, 10**9)) == runs[2:]
+    assert list(places.runs("/n/w1/1", 0)) == []
     places.close()
 
 
 def test_a_run_that_was_cut_by_a_kill_is_forgotten(tmp_path: Path) -> None:
     """What follows it is found all the same."""
     places = PlaceIndex(tmp_path)
-    places.note(SOURCE, 0, 10, 5)
+    places.note(SOURCE, 0, 10, 5, 0)
     places.close()
     with next(tmp_path.iterdir()).open("ab") as file:
         file.write(b"\x00\x01\x02")
     again = PlaceIndex(tmp_path)
     assert again.find(SOURCE, 9) == Stretch(15, None)
-    again.note(SOURCE, 7, 40, 2)
+    again.note(SOURCE, 7, 40, 2, 70)
     assert again.find(SOURCE, 8) == Stretch(41, 42)
     again.close()
+
+
+def test_a_run_that_is_not_what_was_written_is_none(tmp_path: Path) -> None:
+    """What a loss of power leaves of a file is not taken for places in the log."""
+    places = PlaceIndex(tmp_path)
+    places.note(SOURCE, 0, 10, 5, 0)
+    places.note(SOURCE, 5, 30, 5, 50)
+    places.close()
+    file = next(tmp_path.iterdir())
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
+    again = PlaceIndex(tmp_path)
+    assert again.find(SOURCE, 7) == Stretch(0, None)
+    assert again.find(SOURCE, 2) == Stretch(0, None)
+    assert list(again.runs(SOURCE, 60)) == []
 
 
 def test_a_record_is_found_with_and_without_an_index(folder: Path) -> None:
     """The index saves time; only the entry itself is believed."""
     assert finder(folder).index_of(SOURCE, 9, RECORDS[600]) == 600
     places = PlaceIndex(folder / "places")
-    places.note(SOURCE, 9, 600, 1)
-    places.note(SOURCE, 10, 12, 1)
+    places.note(SOURCE, 9, 600, 1, 90)
+    places.note(SOURCE, 10, 12, 1, 100)
     places.close()
     assert finder(folder).index_of(SOURCE, 9, RECORDS[600]) == 600
     assert finder(folder).index_of(SOURCE, 10, RECORDS[600]) is None

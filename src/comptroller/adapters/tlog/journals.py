@@ -11,10 +11,9 @@ from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-import msgspec
-
+from comptroller.adapters.tlog.placing import Placed, follows, gap_of, placed
 from comptroller.adapters.tlog.reader import TreeReader
 from comptroller.adapters.tlog.tiles import TILE_BITS, TILE_WIDTH
 from comptroller.core.errors import (
@@ -25,30 +24,12 @@ from comptroller.core.errors import (
 from comptroller.core.merkle import CompactRange, TreeHead, subtree_root
 from comptroller.engine import trail_records
 from comptroller.engine.ports import JournalPosition, JournalRecord
-from comptroller.engine.records import RECORD_BYTES_MAX
-from comptroller.engine.trail_records import TrailGap
 
 READ_BYTES: Final = 1024 * 1024
 """More is not read at once: sources take turns, and what is read for one of them
 holds what the others will ask for."""
 KEPT_BYTES: Final = 64 * 1024 * 1024
 """Of bundles read last; a worker's part of them is at most READ_BYTES."""
-
-
-class _Head(msgspec.Struct, frozen=True):
-    source: str
-    type: str
-
-
-class _Gap(msgspec.Struct, frozen=True):
-    data: TrailGap
-
-
-class _Place(NamedTuple):
-    """An entry, and the journal that it is of."""
-
-    source: str
-    line: bytes
 
 
 class _Source:
@@ -60,10 +41,6 @@ class _Source:
         """Of the first entry in each bundle."""
         self.size = 0
         self.stopped: str | None = None
-
-
-_head: Final = msgspec.json.Decoder(_Head).decode
-_gap: Final = msgspec.json.Decoder(_Gap).decode
 
 
 class TrailJournals:
@@ -88,7 +65,7 @@ class TrailJournals:
         self._sources: dict[str, _Source] = {}
         self._owners: dict[int, str] = {}
         """By bundle: whose its first entry is, where only a gap record says so."""
-        self._kept: OrderedDict[int, list[_Place]] = OrderedDict()
+        self._kept: OrderedDict[int, list[Placed]] = OrderedDict()
         self._kept_bytes = 0
         self.size_of_log = head.size
         self._scan(head)
@@ -182,7 +159,7 @@ class TrailJournals:
             Whose the next bundle's first entry is, where that is said here.
         """
         for line in lines:
-            place, owner = _placed(line, owner)
+            place, owner = placed(line, owner)
             if place.source == trail_records.TRAIL_SOURCE:
                 self._note_gap(line)
                 continue
@@ -197,8 +174,8 @@ class TrailJournals:
 
     def _note_gap(self, line: bytes) -> None:
         """What was no record at all is not in the log: its journal ends before it."""
-        gap = _gap_of(line)
-        if gap is not None and gap.reason == trail_records.BROKEN and not _follows(gap):
+        gap = gap_of(line)
+        if gap is not None and gap.reason == trail_records.BROKEN and not follows(gap):
             known = self._sources.setdefault(gap.source, _Source())
             known.stopped = f"{gap.found} at byte {gap.at} are not in the log"
 
@@ -227,7 +204,7 @@ class TrailJournals:
                     yield JournalRecord(source, here, one.line)
                 here += len(one.line) + 1
 
-    def _bundle(self, number: int) -> list[_Place]:
+    def _bundle(self, number: int) -> list[Placed]:
         found = self._kept.get(number)
         if found is not None:
             self._kept.move_to_end(number)
@@ -239,7 +216,7 @@ class TrailJournals:
         found = []
         owner = self._owners.get(number)
         for line in lines:
-            place, owner = _placed(line, owner)
+            place, owner = placed(line, owner)
             found.append(place)
         self._kept[number] = found
         self._kept_bytes += sum(map(len, lines))
@@ -247,36 +224,3 @@ class TrailJournals:
             gone = self._kept.popitem(last=False)[1]
             self._kept_bytes -= sum(len(one.line) for one in gone)
         return found
-
-
-def _placed(line: bytes, owner: str | None) -> tuple[_Place, str | None]:
-    """Whose an entry is, and whose the next one is where this one says so."""
-    if owner is not None:
-        return _Place(owner, line), None  # it is no record of that journal
-    try:
-        head = _head(line)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise TrailDamagedError(
-            f"an entry is not a record, and no gap says so: {error}"
-        ) from error
-    if head.source == trail_records.TRAIL_SOURCE:
-        gap = _gap_of(line) if head.type == trail_records.TRAIL_GAP else None
-        if gap is not None and gap.reason == trail_records.BROKEN and _follows(gap):
-            return _Place(head.source, line), gap.source
-    return _Place(head.source, line), None
-
-
-def _gap_of(line: bytes) -> TrailGap | None:
-    """What a gap record says; None: it is another record of the trail."""
-    if _head(line).type != trail_records.TRAIL_GAP:
-        return None
-    try:
-        return _gap(line).data
-    except msgspec.ValidationError as error:
-        raise TrailDamagedError(f"a gap cannot be understood: {error}") from error
-
-
-def _follows(gap: TrailGap) -> bool:
-    """Whether what was found in place of a record is the next entry."""
-    size = str(gap.found).partition(" ")[0]
-    return size.isdecimal() and 0 < int(size) <= RECORD_BYTES_MAX
