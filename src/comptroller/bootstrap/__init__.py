@@ -21,6 +21,7 @@ from comptroller.bootstrap.administering import (
 )
 from comptroller.bootstrap.disclosing import open_personal_data
 from comptroller.bootstrap.place import Place
+from comptroller.bootstrap.readings import record_reading
 
 __all__ = [
     "Place",
@@ -36,4 +37,5 @@ __all__ = [
     "open_reporting",
     "open_reports",
     "price_warnings",
+    "record_reading",
 ]

@@ -15,11 +15,12 @@ from comptroller.adapters.journal.reader import DirectoryJournalReader
 from comptroller.adapters.tlog.exporting import export_log
 from comptroller.adapters.tlog.finding import TrailFinder
 from comptroller.adapters.tlog.keys import verifier
-from comptroller.adapters.tlog.proof import SUFFIX, prove, verify_proof
+from comptroller.adapters.tlog.proof import SUFFIX, Proven, prove, verify_proof
 from comptroller.adapters.tlog.reader import TreeReader, read_file
 from comptroller.adapters.tlog.state import STATE_BYTES_MAX, decode_state
 from comptroller.bootstrap.administering import open_reporting, open_reports
 from comptroller.bootstrap.place import Place
+from comptroller.bootstrap.readings import record_reading
 from comptroller.bootstrap.witnesses import witness_verifiers, witnessed
 from comptroller.core.checkpoint import parse_vkey
 from comptroller.core.cosignature import assurance
@@ -149,10 +150,22 @@ def _verify_apart(
     return done.returncode == 0, said
 
 
-def prove_request(data: Path, request_id: str, to: Path) -> dict[str, Any]:
+def prove_request(
+    data: Path, request_id: str, to: Path, by: str | None = None
+) -> dict[str, Any]:
     """Writes the records of a request, and a proof of each, into a folder.
 
+    That they were read is recorded before.
+
+    Args:
+        data: the data directory.
+        request_id: whose records.
+        to: the folder.
+        by: the declared person who reads, where one is named.
+
     Raises:
+        ControlUnavailableError: the reading cannot be recorded.
+        JournalUnavailableError: likewise.
         NotFoundError: there is no such request, or none of it is in the trail yet.
         TrailDamagedError: the trail cannot prove it.
         TrailUnavailableError: there is no trail, or a file cannot be written.
@@ -164,49 +177,81 @@ def prove_request(data: Path, request_id: str, to: Path) -> dict[str, Any]:
     proof = found["proof"]
     if proof["problem"]:
         raise TrailDamagedError(f"{proof['problem']}: see comptroller audit verify")
-    key = verifier(parse_vkey(own_vkey(place)))
+    vkey = own_vkey(place)
     name = found["request_id"]
     # A refused request ends with its decision: no other record of it will come.
     expected = ROLES[:1] if found["state"] == "refused" else ROLES
-    written = {}
-    for role in ROLES:
-        index = proof[role]
-        if index is None:
-            continue
-        record, content = prove(place.trail, index)
-        line = found["records"][role]["line"].encode()
-        if record != line:
-            raise TrailDamagedError(f"record {index} of the trail is not {line!r}")
-        proven = verify_proof(content, record, published.origin, [key])
-        files = to / f"{name}.{role}.json", to / f"{name}.{role}{SUFFIX}"
-        _write(files[0], record)
-        _write(files[1], content)
-        written[role] = {
-            "index": proven.index,
-            "size": proven.checkpoint.head.size,
-            "record": str(files[0]),
-            "proof": str(files[1]),
-        }
-    if not written:
+    made = [
+        _made(place, role, proof[role], found["records"][role]["line"].encode())
+        for role in ROLES
+        if proof[role] is not None
+    ]
+    if not made:
         raise NotFoundError(
             f"no record of {name} is in a checkpoint yet: a sequencer that runs needs"
             " two seconds; comptroller audit sequence does it where none runs"
         )
+    record_reading(data, "audit prove", {"request": name}, by)
+    written = {one.role: _put(one, to / f"{name}.{one.role}") for one in made}
     return {
         "request_id": name,
         "origin": published.origin,
-        "vkey": str(key.key),
+        "vkey": vkey,
         "proofs": written,
         "absent": [role for role in expected if role not in written],
         "strength": assurance([], published.size, published.witnesses),
     }
 
 
-def export(data: Path, to: Path, selected: Selected) -> dict[str, Any]:
+class _Made(NamedTuple):
+    """A record and its proof, which is verified."""
+
+    role: str
+    record: bytes
+    content: bytes
+    """Of the proof's file."""
+    proven: Proven
+
+
+def _made(place: Place, role: str, index: int, line: bytes) -> _Made:
+    record, content = prove(place.trail, index)
+    if record != line:
+        raise TrailDamagedError(f"record {index} of the trail is not {line!r}")
+    key = verifier(parse_vkey(own_vkey(place)))
+    proven = verify_proof(content, record, key.key.name, [key])
+    return _Made(role, record, content, proven)
+
+
+def _put(made: _Made, stem: Path) -> dict[str, Any]:
+    record = stem.with_name(f"{stem.name}.json")
+    proof = stem.with_name(f"{stem.name}{SUFFIX}")
+    _write(record, made.record)
+    _write(proof, made.content)
+    return {
+        "index": made.proven.index,
+        "size": made.proven.checkpoint.head.size,
+        "record": str(record),
+        "proof": str(proof),
+    }
+
+
+def export(
+    data: Path, to: Path, selected: Selected, by: str | None = None
+) -> dict[str, Any]:
     """Writes the log as it is now into a folder that verifies without us.
+
+    That it was read is recorded before.
+
+    Args:
+        data: the data directory.
+        to: the folder.
+        selected: which records are listed; the log is whole.
+        by: the declared person who reads, where one is named.
 
     Raises:
         ConflictError: the folder has something in it.
+        ControlUnavailableError: the reading cannot be recorded.
+        JournalUnavailableError: likewise.
         TrailDamagedError: the log is not what was written.
         TrailUnavailableError: there is no trail, or a file cannot be written.
     """
@@ -217,6 +262,8 @@ def export(data: Path, to: Path, selected: Selected) -> dict[str, Any]:
         to.mkdir(parents=True, exist_ok=True)
         if any(to.iterdir()):
             raise ConflictError(f"{to} is not empty: name a new folder with --to")
+        scope = {"since": selected.since, "until": selected.until}
+        record_reading(data, "audit export", {**scope, "size": published.size}, by)
         listed = export_log(place.trail, to, vkey, selected)
     except OSError as error:
         raise TrailUnavailableError(f"{to} cannot be written: {error}") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
-from comptroller.cli import options
+from comptroller.cli import options, readings
 from comptroller.cli.tables import json_text, print_page, print_table
 from comptroller.core.timestamps import rfc3339
 
@@ -35,17 +35,22 @@ Since: TypeAlias = Annotated[
 ]
 
 
-def register(app: typer.Typer, open_reporting: OpenReporting | None = None) -> None:
+def register(
+    app: typer.Typer,
+    open_reporting: OpenReporting | None = None,
+    record: readings.RecordReading = readings.record,
+) -> None:
     """Adds the commands.
 
     Args:
         app: the command line.
         open_reporting: None: as bootstrap wires it, loaded when a command runs.
+        record: records a reading before it is answered.
     """
     opener = open_reporting or _open
     app.command("spend")(_spend(opener))
-    app.command("requests")(_requests(opener))
-    app.command("explain")(_explain(opener))
+    app.command("requests")(_requests(opener, record))
+    app.command("explain")(_explain(opener, record))
 
 
 def _open(data: Path) -> AbstractContextManager[Reporting]:
@@ -86,7 +91,9 @@ def _span(since_ns: int | None) -> str:
     return f"Since {rfc3339(since_ns)[:16].replace('T', ' ')} UTC."
 
 
-def _requests(opener: OpenReporting) -> Callable[..., None]:
+def _requests(
+    opener: OpenReporting, record: readings.RecordReading
+) -> Callable[..., None]:
     def requests(
         service: Annotated[
             str | None, typer.Option("--service", help="Only of this service.")
@@ -103,6 +110,7 @@ def _requests(opener: OpenReporting) -> Callable[..., None]:
         show_all: Annotated[
             bool, typer.Option("--all", help="All of them, whatever --limit says.")
         ] = False,
+        by: options.Reader = None,
         as_json: options.Json = False,
     ) -> None:
         """List requests, newest first."""
@@ -113,6 +121,13 @@ def _requests(opener: OpenReporting) -> Callable[..., None]:
         with opener(data) as reporting:
             since_ns = reporting.since_ns(since)
             listed = reporting.requests(RequestQuery(service, decision, since_ns, most))
+        scope = {
+            "service": service,
+            "decision": decision,
+            "since": None if since_ns is None else rfc3339(since_ns),
+            "listed": len(listed),
+        }
+        record(data, "requests", scope, by)
         if as_json:
             typer.echo(json_text(listed))
             return
@@ -126,7 +141,9 @@ def _requests(opener: OpenReporting) -> Callable[..., None]:
     return requests
 
 
-def _explain(opener: OpenReporting) -> Callable[..., None]:
+def _explain(
+    opener: OpenReporting, record: readings.RecordReading
+) -> Callable[..., None]:
     def explain(
         request_id: Annotated[
             str,
@@ -136,6 +153,7 @@ def _explain(opener: OpenReporting) -> Callable[..., None]:
         ],
         data: options.Data = options.DATA_DEFAULT,
         *,
+        by: options.Reader = None,
         as_json: options.Json = False,
     ) -> None:
         """Explain one request: who, model, controls, cost, records."""
@@ -143,6 +161,7 @@ def _explain(opener: OpenReporting) -> Callable[..., None]:
 
         with opener(data) as reporting:
             document = reporting.explain(request_id)
+        record(data, "explain", {"request": document["request_id"]}, by)
         print_page(document, explain_lines(document), as_json=as_json)
 
     return explain

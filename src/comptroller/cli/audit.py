@@ -105,12 +105,13 @@ def prove(
         Path, typer.Option(metavar="DIR", help="Where the files are written.")
     ] = Path(),
     *,
+    by: options.Reader = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a request's exact records and their proofs."""
     from comptroller.bootstrap import trail_audit
 
-    found = trail_audit.prove_request(data, request_id, to)
+    found = trail_audit.prove_request(data, request_id, to, by)
     if as_json:
         typer.echo(json_text(found))
         return
@@ -142,13 +143,14 @@ def export(
         typer.Option(metavar="TIME", help="List records before then only."),
     ] = None,
     *,
+    by: options.Reader = None,
     as_json: options.Json = False,
 ) -> None:
     """Write the trail as a folder that others can verify."""
     from comptroller.bootstrap import trail_audit
 
     selected = trail_audit.Selected(_time(since, "--from"), _time(until, "--until"))
-    found = trail_audit.export(data, to, selected)
+    found = trail_audit.export(data, to, selected, by)
     if as_json:
         typer.echo(json_text(found))
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from comptroller.cli import options
+from comptroller.cli import options, readings
 from comptroller.cli.tables import print_page
 from comptroller.core.errors import InvalidArgumentError
 
@@ -40,14 +40,19 @@ Between: TypeAlias = Annotated[
 ]
 
 
-def add_to(audit: typer.Typer, open_auditing: OpenAuditing | None = None) -> None:
+def add_to(
+    audit: typer.Typer,
+    open_auditing: OpenAuditing | None = None,
+    record: readings.RecordReading = readings.record,
+) -> None:
     """Adds the command to `comptroller audit`.
 
     Args:
         audit: the group.
         open_auditing: None: as bootstrap wires it, loaded when the command runs.
+        record: records a reading before it is answered.
     """
-    audit.command("controls")(_controls(open_auditing or _open))
+    audit.command("controls")(_controls(open_auditing or _open, record))
 
 
 def _open(data: Path) -> AbstractContextManager[ControlAuditing]:
@@ -56,7 +61,9 @@ def _open(data: Path) -> AbstractContextManager[ControlAuditing]:
     return bootstrap.open_control_auditing(data)
 
 
-def _controls(opener: OpenAuditing) -> Callable[..., None]:
+def _controls(
+    opener: OpenAuditing, record: readings.RecordReading
+) -> Callable[..., None]:
     def controls(
         service: ServiceOption = None,
         at: At = None,
@@ -64,6 +71,7 @@ def _controls(opener: OpenAuditing) -> Callable[..., None]:
         between: Between = None,
         data: options.Data = options.DATA_DEFAULT,
         *,
+        by: options.Reader = None,
         as_json: options.Json = False,
     ) -> None:
         """Show which controls were active, since when, approved by whom."""
@@ -84,6 +92,13 @@ def _controls(opener: OpenAuditing) -> Callable[..., None]:
                 found = auditing.at(service or "", at)
             else:
                 found = auditing.request(request or "")
+        # A time is recorded as it was read: "now" and "2h" mean nothing later.
+        scope = {
+            name: found[name]
+            for name in ("service", "request_id", "at", "begin", "end")
+            if found.get(name) is not None
+        }
+        record(data, "audit controls", scope, by)
         page = coverage_lines if between is not None else moment_lines
         print_page(found, page(found), as_json=as_json)
 

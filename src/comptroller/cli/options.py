@@ -34,6 +34,14 @@ By: TypeAlias = Annotated[
         "--by", metavar="PERSON", help="The declared person who does this, for records."
     ),
 ]
+Reader: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="PERSON",
+        help="The declared person who reads this, for records.",
+    ),
+]
 
 DATA_DEFAULT: Final = Path("comptroller-data")
 CONFIG_DEFAULT: Final = Path("comptroller.yaml")

@@ -92,6 +92,7 @@ def diff(
     replay: policy_replay.Replay = None,
     data: options.Data = options.DATA_DEFAULT,
     *,
+    by: options.Reader = None,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 1 when a decision changes.")
     ] = False,
@@ -110,7 +111,8 @@ def diff(
     if replay is not None:
         if facts is not None:
             raise InvalidArgumentError("--facts and --replay: name one of them")
-        found = policy_replay.replayed_diff(old.sets, new.sets, replay, data)
+        reader = policy_replay.Reader(data, "policy diff", by)
+        found = policy_replay.replayed_diff(old.sets, new.sets, replay, reader)
         policy_replay.print_what_if(found, as_json=as_json)
         if exit_code and (found.changed or found.undecidable):
             raise typer.Exit(1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypeAlias
 
 import typer
 
-from comptroller.cli import bundles, options
+from comptroller.cli import bundles, options, readings
 from comptroller.cli.tables import print_page, printable
+from comptroller.core.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from comptroller.bootstrap.promoting import Promotion
     from comptroller.core.policy.rules import Mode, PolicySet
     from comptroller.engine.replay_tally import Replayed
+    from comptroller.engine.replaying import Scope
 
 SINCE_DEFAULT: Final = "30d"
 _REVISION: Final = re.compile(r"(sha256:)?[0-9a-f]{1,64}")
@@ -39,6 +41,14 @@ Replay: TypeAlias = Annotated[
         help="Decide what is recorded since then, instead: 24h, 7d, 2026-11-01.",
     ),
 ]
+
+
+class Reader(NamedTuple):
+    """Who asks for what is recorded, by which command, and where."""
+
+    data: Path
+    command: str
+    by: str | None
 
 
 def register(policy: typer.Typer) -> None:
@@ -64,6 +74,7 @@ def replay(
     ] = None,
     data: options.Data = options.DATA_DEFAULT,
     *,
+    by: options.Reader = None,
     as_json: options.Json = False,
 ) -> None:
     """Decide recorded decisions again, by the same or another bundle."""
@@ -79,6 +90,7 @@ def replay(
         else:
             after = replays.sets(bundle) if files is None else files
             found = replays.what_if(scope, after)
+    _record(Reader(data, "policy replay", by), scope, found)
     if bundle is not None:
         print_what_if(found, as_json=as_json)
         return
@@ -102,6 +114,7 @@ def promote(
     ] = SINCE_DEFAULT,
     data: options.Data = options.DATA_DEFAULT,
     *,
+    by: options.Reader = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask, even on a terminal.")
     ] = False,
@@ -113,7 +126,7 @@ def promote(
     if not isinstance(found, Promotion):
         bundles.valid(found, as_json=False)
         raise typer.Exit(1)
-    _show_evidence(found, since, data)
+    _show_evidence(found, since, Reader(data, "policy promote", by))
     _expect_tests_to_pass(found)
     if not yes and not sys.stdin.isatty():
         typer.echo("Nothing was written: say --yes to write it.", err=True)
@@ -133,15 +146,27 @@ def promote(
 
 
 def replayed_diff(
-    before: Sequence[PolicySet], after: Sequence[PolicySet], since: str, data: Path
+    before: Sequence[PolicySet], after: Sequence[PolicySet], since: str, reader: Reader
 ) -> Replayed:
     """What one bundle would decide otherwise than another of what is recorded."""
     from comptroller.bootstrap.replaying import open_replays
     from comptroller.engine.replaying import Scope
 
-    with open_replays(data) as (replays, reporting):
+    with open_replays(reader.data) as (replays, reporting):
         scope = Scope(reporting.since_ns(since) or 0)
-        return replays.what_if(scope, after, before)
+        found = replays.what_if(scope, after, before)
+    _record(reader, scope, found)
+    return found
+
+
+def _record(reader: Reader, scope: Scope, found: Replayed) -> None:
+    """Records who is about to be shown decisions of single requests."""
+    read: readings.Scope = {
+        "service": scope.service,
+        "since": rfc3339(scope.since_ns) if scope.since_ns else None,
+        "decided": found.decided,
+    }
+    readings.record(reader.data, reader.command, read, reader.by)
 
 
 def print_what_if(found: Replayed, *, as_json: bool) -> None:
@@ -175,11 +200,11 @@ def _mode(to: str) -> Mode:
     return Mode(to)
 
 
-def _show_evidence(found: Promotion, since: str, data: Path) -> None:
+def _show_evidence(found: Promotion, since: str, reader: Reader) -> None:
     before, after = found.before.policy, found.after.policy
     assert before is not None  # noqa: S101  a promotion has no problems
     assert after is not None  # noqa: S101
-    replayed = replayed_diff(before.sets, after.sets, since, data)
+    replayed = replayed_diff(before.sets, after.sets, since, reader)
     typer.echo(f"{found.rule}: {found.mode_before} to {found.mode}, since {since}:")
     print_what_if(replayed, as_json=False)
     if not replayed.decided:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from comptroller.cli import options
+from comptroller.cli import options, readings
 from comptroller.cli.tables import Column, json_text, print_page, print_table
 from comptroller.core.errors import InvalidArgumentError
 from comptroller.core.quantities import QuantityError, since_ns
@@ -40,6 +40,7 @@ def show(
     ],
     data: options.Data = options.DATA_DEFAULT,
     *,
+    by: options.Reader = None,
     as_json: options.Json = False,
 ) -> None:
     """Show what one request disclosed, verified against its record."""
@@ -47,6 +48,7 @@ def show(
 
     with open_personal_data(data) as personal_data:
         shown = personal_data.show(request_id)
+    readings.record(data, "privacy show", {"request": shown["request_id"]}, by)
     print_page(shown, _shown(shown), as_json=as_json)
 
 
@@ -61,6 +63,7 @@ def list_requests(
     ] = None,
     data: options.Data = options.DATA_DEFAULT,
     *,
+    by: options.Reader = None,
     as_json: options.Json = False,
 ) -> None:
     """List the requests that disclose one person, oldest first."""
@@ -69,6 +72,9 @@ def list_requests(
     selection = _selection(end_user=end_user, address=address)
     with open_personal_data(data) as personal_data:
         found = personal_data.requests(selection)
+    # Who was asked for is a personal value: only how is recorded, and how many.
+    scope = {"selected_by": selection.by, "listed": len(found)}
+    readings.record(data, "privacy list", scope, by)
     if as_json:
         typer.echo(json_text(found, indent=2))
     elif found:

@@ -28,6 +28,7 @@ from comptroller.core.rates import RateCard
 from comptroller.core.registry import PersonId, Registry, ServiceId
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records, snapshot
+from comptroller.engine.access import Readings
 from comptroller.engine.arguments import one_line, require
 from comptroller.engine.batch import Batch
 from comptroller.engine.policy_life import PolicyLife, PolicyParts
@@ -139,6 +140,7 @@ class Administration:
                 parts.disclosures, parts.ids, self._applied, self._batch, self._record
             )
         )
+        self.readings = Readings(self.registry, self._batch, self._record)
         self.reached: list[ReachedThreshold] = []
         """As last published."""
 

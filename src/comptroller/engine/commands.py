@@ -10,6 +10,7 @@ import msgspec
 from comptroller.core import errors
 from comptroller.core.registry import Registry
 from comptroller.engine import replies
+from comptroller.engine.access import Scope
 from comptroller.engine.administration import (
     OVERLAP_DEFAULT_NS,
     Administration,
@@ -125,9 +126,24 @@ class ErasePersonal(msgspec.Struct, frozen=True, tag="erase_personal"):
     """A declared person: nobody erases this unnamed."""
 
 
+class NoteReading(msgspec.Struct, frozen=True, tag="note_reading"):
+    """Asks that a reading be recorded, before it is answered."""
+
+    what: str
+    scope: Scope
+    by: str | None
+
+
 PolicyAct: TypeAlias = PublishPolicy | ActivatePolicy | DeactivatePolicy
 Act: TypeAlias = (
-    Apply | Issue | Rotate | Revoke | SettleSuspense | PolicyAct | ErasePersonal
+    Apply
+    | Issue
+    | Rotate
+    | Revoke
+    | SettleSuspense
+    | PolicyAct
+    | ErasePersonal
+    | NoteReading
 )
 Prepared: TypeAlias = CheckedBundle | list[Held]
 """What an act needs and what takes long to find; see `perform`."""
@@ -184,6 +200,7 @@ RESULTS: Final[Mapping[type[Command], type[Result]]] = {
     ActivatePolicy: ActivatedPolicy,
     DeactivatePolicy: ActivatedPolicy,
     ErasePersonal: Erased,
+    NoteReading: Done,
     AskLeases: Leased,
     AwaitRecall: Recall,
     LeasesReturned: Done,
@@ -247,6 +264,9 @@ def perform(
         case ErasePersonal(selection, reason):
             found = prepared if isinstance(prepared, list) else None
             return administration.privacy.erase(selection, reason, actor, found)
+        case NoteReading(what, scope):
+            administration.readings.note(what, scope, actor)
+            return Done()
 
 
 def _perform_on_credential(
@@ -352,6 +372,10 @@ class Administrator:
                 "say who erases this: --by PERSON, a person of the configuration"
             )
         return self._ask(ErasePersonal(selection, reason, self._by), Erased)
+
+    def note_reading(self, what: str, scope: Scope) -> None:
+        """See `Readings.note`."""
+        self._ask(NoteReading(what, scope, self._by), Done)
 
     def _ask(self, command: Act, kind: type[_Result]) -> _Result:
         result = self._send(command)

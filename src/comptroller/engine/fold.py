@@ -25,6 +25,7 @@ from comptroller.engine import (
     retention_records,
     trail_records,
 )
+from comptroller.engine.access import ACCESS_READ
 from comptroller.engine.ports import JournalRecord
 
 Result: TypeAlias = Literal["allow", "deny"]
@@ -290,6 +291,7 @@ _NO_EFFECT: Final = frozenset(
         records.UNAUTHENTICATED,
         policy_records.POLICY_REFUSED,
         privacy_records.PRIVACY_ERASED,
+        ACCESS_READ,
     }
 )
 _FREQUENT: Final = frozenset(

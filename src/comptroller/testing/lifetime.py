@@ -15,6 +15,7 @@ import msgspec
 
 from comptroller.core.difference import objects
 from comptroller.engine import records
+from comptroller.engine.access import ACCESS_READ, AccessRead
 from comptroller.engine.control_records import Heartbeat
 from comptroller.engine.control_records import HeartbeatState as State
 from comptroller.engine.policy_records import POLICY_REFUSED, PolicyRefused
@@ -337,6 +338,8 @@ class Lifetime:
             actor=records.Actor(person="ada", account="ada@host"),
         )
         control.append(PRIVACY_ERASED, "privacy/1", msgspec.to_builtins(erased))
+        read = AccessRead(what="explain", scope={"request": "1"}, actor=erased.actor)
+        control.append(ACCESS_READ, "reading/explain", msgspec.to_builtins(read))
         self._keep_for_a_court(control)
 
     def _keep_for_a_court(self, control: LedgerScript) -> None:

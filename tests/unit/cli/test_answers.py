@@ -12,6 +12,7 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 import typer
@@ -19,8 +20,13 @@ from typer.testing import CliRunner
 
 from comptroller.cli import answers
 from comptroller.cli.answer_pages import explain_lines, request_rows
+from comptroller.cli.readings import Scope
 from comptroller.cli.tables import Column, json_text, plain
-from comptroller.core.errors import InvalidArgumentError, NotFoundError
+from comptroller.core.errors import (
+    InvalidArgumentError,
+    JournalUnavailableError,
+    NotFoundError,
+)
 from comptroller.engine import records
 from comptroller.engine.leasing import Lack
 from comptroller.engine.ports import RequestQuery
@@ -28,6 +34,7 @@ from comptroller.engine.reporting import Reporting
 from comptroller.testing.answered import RecordedDay, recorded_day
 
 SETTLED, REFUSED, OPEN = "A" * 26, "B" * 26, "C" * 26
+Reading: TypeAlias = tuple[str, dict[str, str | int | list[str] | None], str | None]
 
 
 @contextmanager
@@ -36,9 +43,16 @@ def opened(data: Path) -> Iterator[Reporting]:
     yield recorded_day().reporting
 
 
-def app() -> typer.Typer:
+def app(read: list[Reading] | None = None) -> typer.Typer:
+    """The commands; what they record before they answer goes into the list."""
+    noted: list[Reading] = [] if read is None else read
+
+    def record(data: Path, what: str, scope: Scope, by: str | None) -> None:
+        assert data == Path("somewhere")
+        noted.append((what, dict(scope), by))
+
     built = typer.Typer()
-    answers.register(built, opened)
+    answers.register(built, opened, record)
     return built
 
 
@@ -48,6 +62,39 @@ def run(*arguments: str) -> str:
         raise result.exception
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def test_what_shows_single_requests_is_recorded() -> None:
+    """With what was asked and who asks, where named; sums are not."""
+    read: list[Reading] = []
+    where = ["--data", "somewhere"]
+    for words in (
+        ["explain", SETTLED.lower(), "--by", "ada"],
+        ["requests", "--service", "checkout", "--since", "2025-11-01"],
+        ["spend"],
+    ):
+        assert CliRunner().invoke(app(read), [*words, *where]).exit_code == 0
+
+    listed = {"service": "checkout", "decision": None, "listed": 0}
+    assert read == [
+        ("explain", {"request": SETTLED}, "ada"),
+        ("requests", {**listed, "since": "2025-10-31T23:00:00.000000Z"}, None),
+    ]
+
+
+@pytest.mark.parametrize("words", [("explain", SETTLED), ("requests", "--json")])
+def test_what_cannot_be_recorded_is_not_shown(words: tuple[str, ...]) -> None:
+    """The reading comes first: where it fails, nothing was printed."""
+
+    def record(_data: Path, _what: str, _scope: Scope, _by: str | None) -> None:
+        raise JournalUnavailableError("the disk is full")
+
+    built = typer.Typer()
+    answers.register(built, opened, record)
+    done = CliRunner().invoke(built, [*words, "--data", "somewhere"])
+
+    assert isinstance(done.exception, JournalUnavailableError)
+    assert done.stdout == ""
 
 
 def test_spend_shows_who_spent_what() -> None:
@@ -355,7 +402,7 @@ def test_a_terminal_shows_whole_request_ids(columns: int) -> None:
         "def opened(data):\n"
         "    yield recorded_day().reporting\n"
         "app = typer.Typer()\n"
-        "answers.register(app, opened)\n"
+        "answers.register(app, opened, lambda *reading: None)\n"
         "app(args=['requests'])\n"
     )
     shown = on_terminal([sys.executable, "-c", code], columns=columns)

@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from comptroller.cli import audit_controls
+from comptroller.cli.readings import Scope
 from comptroller.core.errors import InvalidArgumentError
 from comptroller.engine.control_answers import coverage
 from comptroller.engine.control_auditing import ControlAuditing, Parts
@@ -119,6 +120,12 @@ class Desk:
 
     def __init__(self) -> None:
         self.told = Told()
+        self.read: list[tuple[str, Scope, str | None]] = []
+
+    def record(self, data: Path, what: str, scope: Scope, by: str | None) -> None:
+        """What the command records before it answers."""
+        assert data == Path("somewhere")
+        self.read.append((what, scope, by))
 
     @contextmanager
     def opened(self, data: Path) -> Iterator[ControlAuditing]:
@@ -130,7 +137,7 @@ class Desk:
         """What the command prints."""
         app = typer.Typer()
         app.callback()(lambda: None)
-        audit_controls.add_to(app, self.opened)
+        audit_controls.add_to(app, self.opened, self.record)
         done = CliRunner().invoke(app, ["controls", *words, "--data", "somewhere"])
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
@@ -142,13 +149,21 @@ def test_each_question_is_asked_once() -> None:
     """A time and a span of a service, or a request alone."""
     desk = Desk()
     desk.run("--service", "checkout", "--at", "2h")
-    desk.run("--request", "01R")
+    desk.run("--request", "01R", "--by", "ada")
     desk.run("--service", "checkout", "--between", "7d", "now")
     assert desk.told.asked == [
         ("at", "checkout", "2h"),
         ("request", "01R"),
         ("between", "checkout", "7d", "now"),
     ]
+    moment = {one: MOMENT[one] for one in ("service", "request_id", "at")}
+    assert [(what, by) for what, _, by in desk.read] == [
+        ("audit controls", None),
+        ("audit controls", "ada"),
+        ("audit controls", None),
+    ]
+    assert [desk.read[0][1], desk.read[1][1]] == [moment, moment]
+    assert set(desk.read[2][1]) == {"service", "begin", "end"}
 
 
 @pytest.mark.parametrize(
