@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from comptroller.adapters.system import SystemClock
+from comptroller.bootstrap.personal import disclosures_of_people_in
 from comptroller.bootstrap.place import Place
 from comptroller.core.errors import ControlUnavailableError, StoreUnavailableError
 
@@ -102,7 +103,7 @@ def open_reporting(data: Path) -> Iterator[Reporting]:
     from comptroller.adapters.journal.reader import DirectoryJournalReader
     from comptroller.adapters.prices.archive import CardArchive
     from comptroller.adapters.tlog.finding import TrailFinder
-    from comptroller.engine.reporting import Reporting
+    from comptroller.engine.reporting import Reporting, ReportingParts
 
     place = Place(data)
     with open_reports(data) as reports:
@@ -110,7 +111,9 @@ def open_reporting(data: Path) -> Iterator[Reporting]:
         try:
             cards = CardArchive(place.cards)
             trail = TrailFinder(place.trail, place.trail_places)
-            yield Reporting(reports, reader, cards, SystemClock(), trail)
+            people = disclosures_of_people_in(place)
+            parts = (reports, reader, cards, SystemClock(), people, trail)
+            yield Reporting(ReportingParts(*parts))
         finally:
             reader.close()
 
@@ -171,7 +174,8 @@ def applied_registry(data: Path) -> tuple[Registry | None, int]:
     if not Place(data).store.exists():
         return None, 0
     with open_reports(data) as reports:
-        return fold(reports.registry_objects()), reports.revision()
+        people = disclosures_of_people_in(Place(data))()
+        return fold(reports.registry_objects(), people), reports.revision()
 
 
 def credential_list(data: Path) -> list[CredentialLine]:

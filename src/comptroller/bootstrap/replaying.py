@@ -20,6 +20,7 @@ from comptroller.adapters.processes.hands import ProcessHands, spare_cpus
 from comptroller.adapters.store.replays import SqliteReplays
 from comptroller.adapters.system import SystemClock
 from comptroller.bootstrap.administering import open_reports
+from comptroller.bootstrap.personal import disclosures_of_people_in
 from comptroller.bootstrap.place import Place
 from comptroller.bootstrap.policy_language import join, policy_set
 from comptroller.core.errors import ContentUnavailableError
@@ -38,7 +39,7 @@ from comptroller.engine.replaying import (
     WhatIf,
     replay,
 )
-from comptroller.engine.reporting import Reporting
+from comptroller.engine.reporting import Reporting, ReportingParts
 
 BUNDLES_MAX: Final = 8
 """Bundles that are ready to decide at a time; the one used longest ago goes first."""
@@ -199,8 +200,9 @@ def open_replays(data: Path) -> Iterator[tuple[Replays, Reporting]]:
         published = reports.policies()
         decisions = SqliteReplays.open(place.store)
         try:
+            cards, people = CardArchive(place.cards), disclosures_of_people_in(place)
             reporting = Reporting(
-                reports, reader, CardArchive(place.cards), SystemClock()
+                ReportingParts(reports, reader, cards, SystemClock(), people)
             )
             yield Replays(place, published, Replaying(reader, decisions)), reporting
         finally:

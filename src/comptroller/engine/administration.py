@@ -17,7 +17,8 @@ import msgspec
 from comptroller.core import credential as credentials
 from comptroller.core.account import is_money
 from comptroller.core.credential import Credential, CredentialId, CredentialState
-from comptroller.core.difference import Change, RegistryValue, difference
+from comptroller.core.difference import difference
+from comptroller.core.disclosure import SALT_BYTES
 from comptroller.core.errors import (
     ConflictError,
     InvalidArgumentError,
@@ -29,8 +30,10 @@ from comptroller.core.registry import PersonId, Registry, ServiceId
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records, snapshot
 from comptroller.engine.access import Readings
+from comptroller.engine.applying import ChangeWriter
 from comptroller.engine.arguments import one_line, require
 from comptroller.engine.batch import Batch
+from comptroller.engine.people import disclosures_of_people
 from comptroller.engine.policy_life import PolicyLife, PolicyParts
 from comptroller.engine.policy_ports import BundleArchive, BundleChecker
 from comptroller.engine.ports import (
@@ -45,7 +48,7 @@ from comptroller.engine.ports import (
 from comptroller.engine.privacy_life import PrivacyLife, PrivacyParts
 from comptroller.engine.privacy_ports import DisclosureTable, PromptKeys
 from comptroller.engine.records import Actor
-from comptroller.engine.registry_fold import encode_object, fold
+from comptroller.engine.registry_fold import fold
 from comptroller.engine.snapshot import ReachedThreshold
 from comptroller.engine.thresholds import reached_thresholds
 
@@ -222,7 +225,8 @@ class Administration:
 
     def registry(self) -> Registry | None:
         """What is applied; None: nothing yet."""
-        return fold(self._parts.store.registry_objects())
+        known = disclosures_of_people(self._parts.disclosures)
+        return fold(self._parts.store.registry_objects(), known)
 
     def revision(self) -> int:
         """The revision of what is applied; 0: nothing yet."""
@@ -247,6 +251,8 @@ class Administration:
             ConflictError: somebody applied another configuration since.
             NotFoundError: the actor's person is in neither configuration.
             JournalUnavailableError: nothing was applied.
+            StoreUnavailableError: nothing was recorded, or it was and is not
+                published: the next process that administers does that.
         """
         before = self.registry()
         revision = self.revision()
@@ -263,8 +269,15 @@ class Administration:
         self._check_credentials_owned(after)
         self.policies.check_owners(after)
         batch = self._batch()
+        writer = ChangeWriter(
+            self._parts.store.registry_objects(),
+            disclosures_of_people(self._parts.disclosures),
+            partial(self._parts.entropy.token, SALT_BYTES),
+        )
         for change in changes:
-            batch.add(*_object_record(change, revision + 1, actor))
+            batch.add(*writer.record(change, revision + 1, actor))
+        if writer.lines:
+            self._parts.disclosures.keep(self._parts.ids.new(), writer.lines)
         applied = records.RegistryApplied(
             revision=revision + 1, changes=len(changes), digest=digest, actor=actor
         )
@@ -474,26 +487,3 @@ class Administration:
 
     def _token(self) -> bytes:
         return self._parts.entropy.token(credentials.ENTROPY_BYTES_MIN)
-
-
-def _object_record(
-    change: Change, revision: int, actor: Actor
-) -> tuple[str, str, records.ObjectChange]:
-    kind = records.OBJECT_CHANGED
-    if change.before is None:
-        kind = records.OBJECT_CREATED
-    elif change.after is None:
-        kind = records.OBJECT_REMOVED
-    data = records.ObjectChange(
-        revision=revision,
-        kind=change.kind,
-        id=change.id,
-        before=_raw(change.before),
-        after=_raw(change.after),
-        actor=actor,
-    )
-    return kind, f"{change.kind}/{change.id}", data
-
-
-def _raw(value: RegistryValue | None) -> msgspec.Raw:
-    return records.NULL if value is None else msgspec.Raw(encode_object(value))

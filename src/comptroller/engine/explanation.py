@@ -117,12 +117,15 @@ def people(case: Case, decided: records.Decided) -> Document:
 
 
 def named(registry: Registry | None, person: str) -> Document:
-    """A person with name and address; both None when no longer declared."""
+    """A person with name and address; both None when no longer declared.
+
+    Where they are not disclosed any more, the name is the id.
+    """
     known = registry.people.get(PersonId(person)) if registry is not None else None
     return {
         "id": person,
         "name": known.name if known else None,
-        "email": known.email if known else None,
+        "email": (known.email or None) if known else None,
     }
 
 

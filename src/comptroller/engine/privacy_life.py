@@ -19,6 +19,7 @@ from comptroller.core.disclosure import (
     trace,
 )
 from comptroller.core.errors import (
+    ConflictError,
     InvalidArgumentError,
     RecordError,
     StoreUnavailableError,
@@ -41,9 +42,9 @@ _NS_PER_MS: Final = 10**6
 class Selection(msgspec.Struct, frozen=True):
     """Whose disclosures: exactly one way to say it."""
 
-    by: Literal["end_user", "address", "request", "before"]
+    by: Literal["end_user", "address", "request", "before", "person"]
     value: str = ""
-    """The id of the end user, the address, or the id of the request."""
+    """The id of the end user, the address, or the id of the request or the person."""
     before_ns: int = 0
 
 
@@ -51,8 +52,8 @@ class Erased(msgspec.Struct, frozen=True):
     """What was erased."""
 
     requests: int
-    """0: there was nothing, so nothing was recorded."""
     disclosures: int
+    """0: there was nothing, so nothing was recorded."""
     erasure_id: str | None = None
 
 
@@ -113,6 +114,7 @@ class PrivacyLife:
         Raises:
             InvalidArgumentError: nobody or no reason is named, or the reason repeats
                 what is to be erased.
+            ConflictError: the person who is to be erased is declared.
             NotFoundError: the person who does this is not declared.
             StoreUnavailableError: it could not be done; once begun, it is finished by
                 the next process that administers.
@@ -121,30 +123,45 @@ class PrivacyLife:
         parts = self._parts
         if actor.person is None:
             raise InvalidArgumentError("say who erases this: --by PERSON")
-        require(actor.person, parts.registry().people, "person")
+        declared = parts.registry().people
+        require(actor.person, declared, "person")
         why = one_line(reason, "--reason TEXT")
         if selection.by in ("end_user", "address"):
             _check_unsaid(selection.value, why)
+        if selection.by == "person" and selection.value in declared:
+            raise ConflictError(
+                f"person {selection.value} is declared: take them out of the"
+                " configuration and apply it first"
+            )
         self.finish()
         if found is None:
             found = self.find(selection)
         if not found:
             return Erased(0, 0)
-        is_request = selection.by == "request"
-        erased = PrivacyErased(
-            erasure_id=parts.ids.new(),
-            selected_by=selection.by,
-            request=found[0].line.id if is_request else None,
-            before=rfc3339(selection.before_ns) if selection.before_ns else None,
-            requests=len({one.line.id for one in found}),
-            disclosures=sum(len(one.line.disclosures) for one in found),
-            reason=why,
-            actor=actor,
-        )
+        if selection.by == "person":
+            for said in (said for one in found for said in disclosed(one)):
+                _check_unsaid(said.value, why)
+        erased = self._erased(selection, found, why, actor)
         spans = [one.span for one in found] + list(parts.table.broken())
         parts.table.intend(msgspec.json.encode(_Intent(spans, erased)))
         self.finish()
         return Erased(erased.requests, erased.disclosures, erased.erasure_id)
+
+    def _erased(
+        self, selection: Selection, found: list[Held], reason: str, actor: Actor
+    ) -> PrivacyErased:
+        is_person, first = selection.by == "person", found[0].line.id
+        return PrivacyErased(
+            erasure_id=self._parts.ids.new(),
+            selected_by=selection.by,
+            request=first if selection.by == "request" else None,
+            before=rfc3339(selection.before_ns) if selection.before_ns else None,
+            person=first if is_person else None,
+            requests=0 if is_person else len({one.line.id for one in found}),
+            disclosures=sum(len(one.line.disclosures) for one in found),
+            reason=reason,
+            actor=actor,
+        )
 
     def finish(self) -> None:
         """Finishes the erasure that is intended, if one is.
@@ -183,6 +200,8 @@ def select(table: DisclosureTable, selection: Selection) -> list[Held]:
     if selection.by == "before":
         before_ns = selection.before_ns
         return [one for one in table.lines() if _decided_ns(one.line.id) < before_ns]
+    if selection.by == "person":
+        return [one for one in table.people() if one.line.id == value]
     if selection.by == "request":
         wanted = value.strip().upper()
         lines = table.lines(wanted.encode())

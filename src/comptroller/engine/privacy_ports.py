@@ -9,10 +9,13 @@ import msgspec
 
 
 class DisclosureLine(msgspec.Struct, frozen=True, gc=False):
-    """One line of the side table: what discloses the personal fields of a request."""
+    """One line of the side table: what discloses a request's personal fields.
+
+    Or what discloses a person of the configuration; these lines stand by themselves.
+    """
 
     id: str
-    """Of the decision."""
+    """Of the decision, or of the person."""
     disclosures: list[str]
 
 
@@ -20,6 +23,7 @@ class Span(NamedTuple):
     """Bytes of the side table."""
 
     file: str
+    """Its path in the table."""
     offset: int
     size: int
 
@@ -48,13 +52,31 @@ class DisclosureTable(Protocol):
     """All disclosures of a data directory, while workers append to it."""
 
     def lines(self, trace: bytes = b"") -> Sequence[Held]:
-        """What is in it, oldest first; blanks and unfinished lines left out.
+        """What discloses requests, oldest first; blanks and unfinished lines left out.
 
         Args:
             trace: only lines in which these bytes stand.
 
         Raises:
             StoreUnavailableError: the disk does not answer.
+        """
+
+    def people(self) -> Sequence[Held]:
+        """What discloses people of the configuration, in the order it was kept.
+
+        Raises:
+            StoreUnavailableError: the disk does not answer.
+        """
+
+    def keep(self, name: str, lines: Sequence[DisclosureLine]) -> None:
+        """Keeps durably what discloses people.
+
+        Args:
+            name: under which nothing was kept before; later names sort after it.
+            lines: by the ids of the people.
+
+        Raises:
+            StoreUnavailableError: the disk refuses; some may be kept.
         """
 
     def broken(self) -> Sequence[Span]:

@@ -20,11 +20,13 @@ class PrivacyErased(msgspec.Struct, frozen=True, kw_only=True):
 
     erasure_id: str
     selected_by: str
-    """`end_user`, `address`, `request` or `before`."""
+    """`end_user`, `address`, `request`, `before` or `person`."""
     request: str | None
     """The request, where one was named."""
     before: str | None
     """RFC 3339, where a time was named."""
+    person: str | None = None
+    """The id of a person who was declared, where one was named."""
     requests: int
     """Whose disclosures were destroyed."""
     disclosures: int

@@ -402,8 +402,9 @@ class ObjectChange(msgspec.Struct, frozen=True, kw_only=True):
     """Data of `registry.object.*`: one object of the configuration, before and after.
 
     `kind` is `organization`, `person`, `gateway`, `provider`, `model`, `tenant`,
-    `unit` or `service`; bodies are the JSON of the core.registry values. A
-    change takes effect with the `registry.applied` record of its revision.
+    `unit` or `service`; bodies are the JSON of the core.registry values, but of a
+    person only the id with commitments to the rest (engine/people.py). A change
+    takes effect with the `registry.applied` record of its revision.
     """
 
     revision: int
@@ -411,6 +412,8 @@ class ObjectChange(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     before: msgspec.Raw = NULL
     after: msgspec.Raw = NULL
+    changed: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """The members of a person that are not what they were, by name."""
     actor: Actor
 
     @property

@@ -184,5 +184,5 @@ def ask_owner(service: Service | None, registry: Registry, role: str) -> str:
 
 
 def named(person: Person) -> str:
-    """A person with the address to reach them."""
-    return f"{person.name} <{person.email}>"
+    """A person with the address to reach them, as far as they are disclosed."""
+    return f"{person.name} <{person.email}>" if person.email else person.name

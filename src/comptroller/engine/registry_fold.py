@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -14,6 +14,7 @@ from comptroller.core.difference import (
     registry_from_objects,
 )
 from comptroller.core.registry import Registry
+from comptroller.engine import people
 from comptroller.engine.ports import RegistryObject
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
@@ -43,8 +44,15 @@ def registry_objects(registry: Registry) -> list[RegistryObject]:
     ]
 
 
-def fold(stored: Iterable[RegistryObject]) -> Registry | None:
+def fold(
+    stored: Iterable[RegistryObject], disclosures: Mapping[str, str] | None = None
+) -> Registry | None:
     """Puts together the registry that was stored.
+
+    Args:
+        stored: its objects.
+        disclosures: what is disclosed of people, by commitment; None: whoever asks
+            needs their ids alone.
 
     Returns:
         None when nothing was ever applied, so there are no objects.
@@ -54,7 +62,12 @@ def fold(stored: Iterable[RegistryObject]) -> Registry | None:
         KeyError: a kind is unknown, or the organization or gateway is missing.
     """
     parts: dict[ObjectKey, RegistryValue] = {
-        (one.kind, one.id): decode_object(one.kind, one.body) for one in stored
+        (one.kind, one.id): (
+            people.read_person(one.body, disclosures or {})
+            if one.kind == people.KIND
+            else decode_object(one.kind, one.body)
+        )
+        for one in stored
     }
     return registry_from_objects(_ordered(parts)) if parts else None
 

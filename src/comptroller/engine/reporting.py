@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, tzinfo
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -32,22 +33,28 @@ SPEND_BY: Final = ("owner", "unit", "service", "model", "credential")
 DECISIONS: Final = ("allow", "deny")
 
 
+class ReportingParts(NamedTuple):
+    """What is read."""
+
+    reports: Reports
+    journals: JournalReader
+    cards: RateCards
+    clock: Clock
+    people: Callable[[], Mapping[str, str]]
+    """What is disclosed of people, by commitment."""
+    trail: TrailLookup | None = None
+
+
 class Reporting:
     """Answers questions from the store, the journals and the kept rate cards."""
 
-    def __init__(
-        self,
-        reports: Reports,
-        journals: JournalReader,
-        cards: RateCards,
-        clock: Clock,
-        trail: TrailLookup | None = None,
-    ) -> None:
-        self._reports = reports
-        self._trail = trail
-        self._journals = journals
-        self._cards = cards
-        self._clock = clock
+    def __init__(self, parts: ReportingParts) -> None:
+        self._reports = parts.reports
+        self._trail = parts.trail
+        self._journals = parts.journals
+        self._cards = parts.cards
+        self._clock = parts.clock
+        self._people = parts.people
 
     def since_ns(self, text: str | None) -> int | None:
         """Reads the beginning of a span: `24h`, `7d`, or a day of the organization.
@@ -145,7 +152,7 @@ class Reporting:
         return Standing(position.source, position.offset, line, envelope)
 
     def _registry(self) -> Registry | None:
-        return fold(self._reports.registry_objects())
+        return fold(self._reports.registry_objects(), self._people())
 
     def _zone(self) -> tzinfo:
         """Where the organization's day begins; UTC before anything was applied."""

@@ -28,7 +28,7 @@ from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records
 from comptroller.engine.ports import Journal, JournalPosition
 from comptroller.engine.registry_fold import registry_objects
-from comptroller.engine.reporting import Reporting
+from comptroller.engine.reporting import Reporting, ReportingParts
 from comptroller.testing.cards import InMemoryCards
 from comptroller.testing.journal import InMemoryJournals
 from comptroller.testing.store import InMemoryStore
@@ -102,7 +102,9 @@ class RecordedDay:
         self.cards.keep(CARD)
         self.projected = self.journals.open("/node/worker-1/boot")
         self.journal = journal or self.projected
-        self.reporting = Reporting(self.store, self.journals, self.cards, self.clock)
+        self.reporting = Reporting(
+            ReportingParts(self.store, self.journals, self.cards, self.clock, dict)
+        )
 
     def apply(self, registry: Registry) -> None:
         """Applies a registry as revision 1."""

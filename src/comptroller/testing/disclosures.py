@@ -9,6 +9,7 @@ import msgspec
 from comptroller.engine.privacy_ports import DisclosureLine, Held, Span
 
 FILE = "memory"
+PEOPLE = "people"
 
 
 class InMemoryDisclosures:
@@ -16,6 +17,8 @@ class InMemoryDisclosures:
 
     def __init__(self) -> None:
         self.content = bytearray()
+        self.kept_of_people = bytearray()
+        """The lines that disclose people of the configuration."""
         self.kept: bytes | None = None
         """The intent."""
 
@@ -28,13 +31,17 @@ class InMemoryDisclosures:
 
     def lines(self, trace: bytes = b"") -> Sequence[Held]:
         """Every line that is not blank and has these bytes."""
-        found, offset = [], 0
-        for text in bytes(self.content).split(b"\n"):
-            if trace in text and text.strip():
-                line = msgspec.json.decode(text, type=DisclosureLine)
-                found.append(Held(line, Span(FILE, offset, len(text))))
-            offset += len(text) + 1
-        return found
+        return _read(self.content, FILE, trace)
+
+    def people(self) -> Sequence[Held]:
+        """Every line that was kept and is not blank."""
+        return _read(self.kept_of_people, PEOPLE)
+
+    def keep(self, name: str, lines: Sequence[DisclosureLine]) -> None:
+        """Takes lines; the name is of no use here."""
+        del name
+        for line in lines:
+            self.kept_of_people += msgspec.json.encode(line) + b"\n"
 
     def broken(self) -> Sequence[Span]:
         """Nothing ever is."""
@@ -42,8 +49,9 @@ class InMemoryDisclosures:
 
     def blank(self, spans: Sequence[Span]) -> None:
         """Overwrites bytes with blanks."""
-        for _, offset, size in spans:
-            self.content[offset : offset + size] = b" " * size
+        for file, offset, size in spans:
+            content = self.kept_of_people if file == PEOPLE else self.content
+            content[offset : offset + size] = b" " * size
 
     def intend(self, intent: bytes) -> None:
         """Keeps it."""
@@ -56,6 +64,16 @@ class InMemoryDisclosures:
     def forget(self) -> None:
         """Keeps nothing."""
         self.kept = None
+
+
+def _read(content: bytearray, file: str, trace: bytes = b"") -> list[Held]:
+    found, offset = [], 0
+    for text in bytes(content).split(b"\n"):
+        if trace in text and text.strip():
+            line = msgspec.json.decode(text, type=DisclosureLine)
+            found.append(Held(line, Span(file, offset, len(text))))
+        offset += len(text) + 1
+    return found
 
 
 class InMemoryPromptKeys:

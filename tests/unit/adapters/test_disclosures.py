@@ -127,6 +127,33 @@ def test_a_line_that_cannot_be_written_is_lost_and_said(
     assert names(FileDisclosureTable(folder)) == ["kept"]
 
 
+def test_people_are_kept_for_this_account_only(tmp_path: Path) -> None:
+    """A file at a time, none of which replaces another; the blank one goes."""
+    table = FileDisclosureTable(tmp_path / "disclosures")
+    table.keep("1", [DisclosureLine("ada", ["secret-a"])])
+    table.keep("2", [DisclosureLine("bob", ["secret-b"])])
+    folder = tmp_path / "disclosures" / "people"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(one.stat().st_mode) for one in folder.iterdir()} == {0o600}
+    with pytest.raises(StoreUnavailableError):
+        table.keep("2", [DisclosureLine("eve", ["x"])])
+
+    table.blank([one.span for one in table.people()[:1]])
+    assert [one.name for one in folder.iterdir()] == ["2.jsonl"]
+
+
+def test_what_a_kill_leaves_of_people_is_read_or_broken(tmp_path: Path) -> None:
+    """Whole lines can be erased by their id, and half a line with any erasure."""
+    table = FileDisclosureTable(tmp_path)
+    table.keep("1", [DisclosureLine("ada", ["secret-a"]), DisclosureLine("bob", ["b"])])
+    path = tmp_path / "people" / "1.jsonl"
+    path.write_bytes(path.read_bytes()[:-4])
+
+    assert [one.line.id for one in table.people()] == ["ada"]
+    table.blank([*(one.span for one in table.people()), *table.broken()])
+    assert list((tmp_path / "people").iterdir()) == []
+
+
 def test_an_intent_is_kept_until_it_is_forgotten(tmp_path: Path) -> None:
     """Durable, replaced as a whole, and no line of the table."""
     table = FileDisclosureTable(tmp_path)

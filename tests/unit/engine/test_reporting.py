@@ -12,7 +12,7 @@ from comptroller.core.rates import ModelRates, Step, rate_card
 from comptroller.engine import records
 from comptroller.engine.leasing import Lack
 from comptroller.engine.ports import JournalPosition, RequestQuery
-from comptroller.engine.reporting import Reporting
+from comptroller.engine.reporting import Reporting, ReportingParts
 from comptroller.testing.answered import START_NS, RecordedDay, acme, recorded_day
 
 SETTLED, REFUSED, OPEN = "A" * 26, "B" * 26, "C" * 26
@@ -272,7 +272,9 @@ def test_a_record_that_is_gone_is_an_error() -> None:
     """A store that points to no record is not papered over."""
     day = recorded_day()
     empty = RecordedDay()
-    reporting = Reporting(day.store, empty.journals, day.cards, day.clock)
+    reporting = Reporting(
+        ReportingParts(day.store, empty.journals, day.cards, day.clock, dict)
+    )
 
     with pytest.raises(RecordError, match="no record begins in"):
         reporting.explain(SETTLED)

@@ -1,5 +1,6 @@
 """The side table of disclosures as a whole: read, and overwritten where one is erased.
 
+What discloses people of the configuration is in files of its own, in a folder below.
 Lines are overwritten in place, and no file is replaced by another: a worker that
 appends to a file at this moment would go on writing into the one that was replaced,
 and its lines would be lost. A file that nobody writes to and that holds nothing but
@@ -23,6 +24,7 @@ from comptroller.core.errors import StoreUnavailableError
 from comptroller.engine.privacy_ports import DisclosureLine, Held, Span
 
 _INTENT: Final = "erasing.json"
+_PEOPLE: Final = "people"
 
 _line: Final = msgspec.json.Decoder(DisclosureLine).decode
 
@@ -35,7 +37,7 @@ class FileDisclosureTable:
         self._intent = directory / _INTENT
 
     def lines(self, trace: bytes = b"") -> Sequence[Held]:
-        """What is in it, oldest first; blanks and unfinished lines left out.
+        """What discloses requests, oldest first; blanks and unfinished lines left out.
 
         Args:
             trace: only lines in which these bytes stand.
@@ -47,10 +49,51 @@ class FileDisclosureTable:
             found = [
                 Held(line, span)
                 for path in self._files()
-                for span, line in _read(path, trace)
+                for span, line in _read(path, path.name, trace)
                 if line is not None
             ]
         return sorted(found, key=lambda one: one.line.id)
+
+    def people(self) -> Sequence[Held]:
+        """What discloses people of the configuration, in the order it was kept.
+
+        Raises:
+            StoreUnavailableError: the disk does not answer.
+        """
+        with self._answering("read"):
+            return [
+                Held(line, span)
+                for path in self._files_of_people()
+                for span, line in _read(path, f"{_PEOPLE}/{path.name}")
+                if line is not None
+            ]
+
+    def keep(self, name: str, lines: Sequence[DisclosureLine]) -> None:
+        """Keeps durably what discloses people.
+
+        Args:
+            name: of a file that is not there yet; later names sort after it.
+            lines: by the ids of the people.
+
+        Raises:
+            StoreUnavailableError: the disk refuses; some may be kept.
+        """
+        content = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+        folder = self._directory / _PEOPLE
+        with self._answering("written"):
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            # It has its name at once: of what a kill leaves unfinished every line
+            # can be read and erased.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(folder / f"{name}{SUFFIX}", flags, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
+            for one in (folder, self._directory, self._directory.parent):
+                _sync_folder(one)
 
     def broken(self) -> Sequence[Span]:
         """What cannot be read, in files that nobody writes to any more.
@@ -59,11 +102,13 @@ class FileDisclosureTable:
             StoreUnavailableError: the disk does not answer.
         """
         with self._answering("read"):
+            files = [(path, path.name) for path in self._files()]
+            files += [(one, f"{_PEOPLE}/{one.name}") for one in self._files_of_people()]
             return [
                 span
-                for path in self._files()
+                for path, name in files
                 if _is_complete(path)
-                for span, line in _read(path)
+                for span, line in _read(path, name)
                 if line is None
             ]
 
@@ -81,8 +126,9 @@ class FileDisclosureTable:
                 _overwrite(path, list(ours))
                 if _is_complete(path) and not path.read_bytes().strip():
                     path.unlink()
-            if self._directory.exists():
-                _sync_folder(self._directory)
+            for folder in (self._directory / _PEOPLE, self._directory):
+                if folder.exists():
+                    _sync_folder(folder)
 
     def intend(self, intent: bytes) -> None:
         """Keeps durably what is about to be done, in place of what was.
@@ -125,6 +171,9 @@ class FileDisclosureTable:
     def _files(self) -> list[Path]:
         return sorted(self._directory.glob(f"*{SUFFIX}"))
 
+    def _files_of_people(self) -> list[Path]:
+        return sorted((self._directory / _PEOPLE).glob(f"*{SUFFIX}"))
+
     @contextlib.contextmanager
     def _answering(self, what: str) -> Iterator[None]:
         try:
@@ -137,11 +186,12 @@ class FileDisclosureTable:
 
 
 def _read(
-    path: Path, trace: bytes = b""
+    path: Path, name: str, trace: bytes = b""
 ) -> Iterator[tuple[Span, DisclosureLine | None]]:
     """Every line that is not blank, without its line feed; None: it cannot be read.
 
-    A file that is being written to may end in the middle of a line.
+    The name is the file's in the table. A file that is being written to may end in
+    the middle of a line.
     """
     offset = 0
     for text in path.read_bytes().splitlines(keepends=True):
@@ -151,7 +201,7 @@ def _read(
             if text.endswith(b"\n"):
                 with contextlib.suppress(msgspec.MsgspecError, ValueError):
                     line = _line(text)
-            yield Span(path.name, offset, size), line
+            yield Span(name, offset, size), line
         offset += len(text)
 
 
