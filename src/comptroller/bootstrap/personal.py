@@ -14,6 +14,14 @@ def disclosures(place: Place) -> Path:
     return place.data / "disclosures"
 
 
+def disclosures_of_people_in(place: Place) -> Callable[[], Mapping[str, str]]:
+    """Reads what discloses the people of the configuration, by commitment."""
+    from comptroller.adapters.disclosures import FileDisclosureTable
+    from comptroller.engine.people import disclosures_of_people
+
+    return partial(disclosures_of_people, FileDisclosureTable(disclosures(place)))
+
+
 def prompt_keys(place: Place) -> Path:
     """The folder of the keys of prompt fingerprints."""
     return place.data / "keys" / "prompts"
