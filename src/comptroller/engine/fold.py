@@ -19,6 +19,7 @@ from comptroller.core.timestamps import nanoseconds
 from comptroller.core.usage import USAGE_CLASSES, Usage
 from comptroller.engine import (
     control_records,
+    deletion_records,
     policy_records,
     privacy_records,
     records,
@@ -201,6 +202,7 @@ ActData: TypeAlias = (
     | retention_records.TrailPruned
     | retention_records.LegalHoldPlaced
     | retention_records.LegalHoldLifted
+    | deletion_records.JournalDeleted
 )
 
 
@@ -327,6 +329,7 @@ _ACTS: Final[dict[str, type[ActData]]] = {
     retention_records.LEGAL_HOLD_PLACED: retention_records.LegalHoldPlaced,
     retention_records.LEGAL_HOLD_LIFTED: retention_records.LegalHoldLifted,
 }
+    deletion_records.JOURNAL_DELETED: deletion_records.JournalDeleted,
 _POLICIES: Final[dict[str, type[PolicyData]]] = {
     policy_records.POLICY_PUBLISHED: policy_records.PolicyPublished,
     policy_records.POLICY_ACTIVATED: policy_records.PolicyActivated,

@@ -9,6 +9,7 @@ from comptroller.core.books import AccountState, LeaseState
 from comptroller.core.credential import Credential
 from comptroller.core.rates import RateCard
 from comptroller.core.usage import Usage
+from comptroller.engine.deletion_ports import DeletionReports
 from comptroller.engine.leasing import AskLeases, Leased
 from comptroller.engine.ledger_rows import (
     AdmissionRow,
@@ -371,7 +372,13 @@ class OpenRequest(NamedTuple):
 
 
 class Store(
-    Reports, Ledger, PolicyReports, ObjectReports, RetentionReports, Protocol
+    Reports,
+    Ledger,
+    PolicyReports,
+    ObjectReports,
+    RetentionReports,
+    DeletionReports,
+    Protocol,
 ):
     """The store; the control process alone writes it."""
 

@@ -14,6 +14,7 @@ from comptroller.core.credential import Credential, Secret, rotated
 from comptroller.core.errors import RecordError
 from comptroller.engine import fold, records
 from comptroller.engine.bookkeeping import Bookkeeping
+from comptroller.engine.deletion_records import JournalDeleted
 from comptroller.engine.objects import Maker, Owned, made
 from comptroller.engine.ports import (
     CredentialRow,
@@ -26,6 +27,7 @@ from comptroller.engine.ports import (
     SpendRow,
 )
 from comptroller.testing.controls import InMemoryControls
+from comptroller.testing.deletions import InMemoryDeletions
 from comptroller.testing.ledger import Held, InMemoryLedgerReads
 from comptroller.testing.policies import InMemoryPolicies
 from comptroller.testing.retention import InMemoryRetention
@@ -41,7 +43,11 @@ SPEND_BY = {
 
 
 class InMemoryStore(
-    InMemoryPolicies, InMemoryControls, InMemoryRetention, InMemoryLedgerReads
+    InMemoryPolicies,
+    InMemoryControls,
+    InMemoryRetention,
+    InMemoryDeletions,
+    InMemoryLedgerReads,
 ):
     """The Store port in memory.
 
@@ -166,7 +172,7 @@ class InMemoryStore(
 
     def _act_all(self, source: str, acts: Sequence[fold.Act]) -> None:
         before = (self._changes, self._objects, self._revision, self._credentials)
-        retained = self._retained()
+        retained, deleted = self._retained(), dict(self._deleted)
         self._changes, self._objects = list(self._changes), dict(self._objects)
         self._credentials = dict(self._credentials)
         try:
@@ -175,6 +181,7 @@ class InMemoryStore(
         except RecordError:
             self._changes, self._objects, self._revision, self._credentials = before
             self._retain_again(retained)
+            self._deleted = deleted
             raise
 
     def _act(self, source: str, act: fold.Act) -> None:
@@ -197,6 +204,8 @@ class InMemoryStore(
                     revoked_ns=data.revoked_ns,
                     revoked_reason=data.reason,
                 )
+            case JournalDeleted() as data:
+                self._delete(data, self.position(data.source), act.time_ns)
             case _:
                 self._retain(act)
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import sqlite
 
 from comptroller.adapters.store import schema
+from comptroller.adapters.store.deletions import project_deleted
 from comptroller.adapters.store.reports import last_revision
 from comptroller.adapters.store.retention import (
     project_lifted,
@@ -25,7 +26,7 @@ from comptroller.adapters.store.retention import (
     project_pruned,
 )
 from comptroller.core.errors import RecordError
-from comptroller.engine import fold, records, retention_records
+from comptroller.engine import deletion_records, fold, records, retention_records
 
 
 def project_acts(
@@ -53,12 +54,23 @@ def project_acts(
                 _rotate(connection, rotated)
             case records.CredentialRevoked() as revoked:
                 _revoke(connection, revoked)
-            case retention_records.TrailPruned() as pruned:
-                project_pruned(connection, pruned, act.time_ns)
-            case retention_records.LegalHoldPlaced() as placed:
-                project_placed(connection, placed, act.time_ns)
-            case retention_records.LegalHoldLifted() as lifted:
-                project_lifted(connection, lifted, act.time_ns)
+            case _:
+                _retain(connection, act)
+
+
+def _retain(connection: Connection, act: fold.Act) -> None:
+    """Projects an act on what is kept."""
+    match act.data:
+        case retention_records.TrailPruned() as pruned:
+            project_pruned(connection, pruned, act.time_ns)
+        case retention_records.LegalHoldPlaced() as placed:
+            project_placed(connection, placed, act.time_ns)
+        case retention_records.LegalHoldLifted() as lifted:
+            project_lifted(connection, lifted, act.time_ns)
+        case deletion_records.JournalDeleted() as deleted:
+            project_deleted(connection, deleted, act.time_ns)
+        case _:
+            pass
 
 
 def _stage(connection: Connection, journal: int, change: records.ObjectChange) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import Column, Connection, Row, func, select
 
 from comptroller.adapters.store import schema
+from comptroller.adapters.store.deletions import SqliteDeletions
 from comptroller.adapters.store.policies import SqlitePolicies
 from comptroller.adapters.store.retention import SqliteRetention
 from comptroller.adapters.store.spending import HOUR_NS
@@ -53,7 +54,7 @@ _SPEND_BY: Final = {
 }
 
 
-class SqliteReports(SqlitePolicies, SqliteRetention):
+class SqliteReports(SqlitePolicies, SqliteRetention, SqliteDeletions):
     """Reads of the database.
 
     Satisfies `engine.ports.Reports`, `engine.policy_ports.PolicyReports` and

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from comptroller.core.usage import USAGE_CLASSES
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The newest migration; a database that says so needs no Alembic to open."""
 
 metadata: Final = MetaData()
@@ -455,3 +455,17 @@ prunings: Final = Table(
     _required("time_ns", BigInteger),
     sqlite_with_rowid=False,
 )
+
+deleted_journals: Final = Table(
+    "deleted_journals",
+    metadata,
+    # As `deletion_ports.DeletedJournal`; the witnesses' names are JSON.
+    Column("source", Text, primary_key=True),
+    _required("bytes", BigInteger),
+    _required("records", BigInteger),
+    _required("size", BigInteger),
+    _required("witnesses"),
+    _required("time_ns", BigInteger),
+    sqlite_with_rowid=False,
+)
+"""The journals that only the trail has."""

@@ -21,6 +21,7 @@ from comptroller.adapters.store.shelf import SqliteShelf
 from comptroller.core.books import AccountState, LeaseState
 from comptroller.core.errors import RecordError
 from comptroller.engine.bookkeeping import Bookkeeping
+from comptroller.engine.deletion_ports import DeletedJournal
 from comptroller.engine.fold import Conflict, fold, hold_usage
 from comptroller.engine.ledger_rows import (
     AdmissionRow,
@@ -227,6 +228,10 @@ class SqliteStore:
     def prunings(self) -> Sequence[PruningRow]:
         """See `SqliteRetention.prunings`."""
         return self._reports.prunings()
+
+    def deleted_journals(self) -> Sequence[DeletedJournal]:
+        """See `SqliteDeletions.deleted_journals`."""
+        return self._reports.deleted_journals()
 
     def accounts(self, ids: Sequence[str]) -> dict[str, AccountState]:
         """See `SqliteLedger.accounts`."""

@@ -1,0 +1,38 @@
+"""Fakes of what a store knows of journals that were deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comptroller.core.errors import RecordError
+from comptroller.engine.deletion_ports import DeletedJournal
+from comptroller.engine.deletion_records import JournalDeleted
+
+
+class InMemoryDeletions:
+    """Satisfies `engine.deletion_ports.DeletionReports`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._deleted: dict[str, DeletedJournal] = {}
+
+    def deleted_journals(self) -> Sequence[DeletedJournal]:
+        """Every one, in the order in which they were deleted."""
+        rows = self._deleted.values()
+        return sorted(rows, key=lambda one: (one.time_ns, one.source))
+
+    def _delete(self, data: JournalDeleted, position: int, time_ns: int) -> None:
+        """Notes a journal.
+
+        Raises:
+            RecordError: not all of it is projected, or it was deleted before.
+        """
+        if position < data.bytes:
+            raise RecordError(f"{data.source} was deleted, and is not projected")
+        if data.source in self._deleted:
+            raise RecordError(f"{data.source} was deleted before")
+        counts = (data.bytes, data.records, data.size)
+        names = list(data.witnesses)
+        self._deleted[data.source] = DeletedJournal(
+            data.source, *counts, names, time_ns
+        )
