@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -76,6 +77,60 @@ def test_more_journals_than_handles(tmp_path: Path) -> None:
     assert len(reader.sources()) == count
     assert len(reader._handles) == reading.HANDLES_MAX
     reader.close()
+
+
+def test_a_segment_that_is_gone_is_not_taken_for_another(tmp_path: Path) -> None:
+    """Its records are not here, and those of its neighbours are where they were."""
+    journal = open_journal(tmp_path)
+    filler = b"f" * 65_000
+    count = 3 * segments.SEGMENT_BYTES_MAX // len(filler)
+    for begin in range(0, count, 200):
+        batch = [b"%d %b" % (n, filler) for n in range(begin, min(begin + 200, count))]
+        journal.append_all(batch)
+    journal.close()
+    begins = sorted(int(one.name.split(".")[3]) for one in tmp_path.glob("*.*.*.*.*"))
+    reader = DirectoryJournalReader(tmp_path)
+    inside = reader.read(NAME.source, begins[0] + 65_000 * 7, 1)[0].offset
+    kept = [JournalPosition(NAME.source, one) for one in (0, begins[1])]
+    lines = [reader.record_at(one) for one in kept]
+    (tmp_path / NAME.file(begins[0])).unlink()
+    for again in (reader, DirectoryJournalReader(tmp_path)):
+        assert [again.record_at(one) for one in kept] == lines
+        again.sources()
+        with pytest.raises(JournalUnavailableError, match="is gone"):
+            again.read(NAME.source, inside, 1000)
+        with pytest.raises(JournalUnavailableError, match="is gone"):
+            again.read(NAME.source, begins[0], 1000)
+        with pytest.raises(LookupError, match="is gone"):
+            again.record_at(JournalPosition(NAME.source, begins[0]))
+        assert [again.record_at(one) for one in kept] == lines
+        again.close()
+
+
+def test_a_deleted_journal_is_not_kept_open(tmp_path: Path) -> None:
+    """Else its room on the disk would not be free before the reader ends."""
+    for boot in ("01A", "01B"):
+        open_journal(tmp_path, journal_name("node", "w0", boot)).close()
+    reader = DirectoryJournalReader(tmp_path)
+    gone, kept = reader.sources()
+    for source in (gone, kept):
+        assert reader.read(source, 0, 1000)
+    (tmp_path / NAME.file(0)).unlink()
+    assert reader.sources() == [kept]
+    assert not [one for one in _open_files() if str(tmp_path) in one]
+    with pytest.raises(JournalUnavailableError):
+        reader.read(gone, 0, 1000)
+    assert reader.read(kept, 0, 1000)
+    reader.close()
+
+
+def _open_files() -> list[str]:
+    """The files that this process has open and that have no name any more."""
+    found = []
+    for one in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the one that lists them
+            found.append(str(one.readlink()))
+    return [one for one in found if one.endswith("(deleted)")]
 
 
 def test_other_files_are_not_journals(tmp_path: Path) -> None:

@@ -141,6 +141,11 @@ class DirectoryJournalReader:
             self._scan()
             if offset in self._begins(source):
                 data = os.pread(self._handle(source, offset), bytes_max, 0)
+        begins = self._begins(source)
+        if not data and begin != begins[-1] and offset not in begins:
+            raise JournalUnavailableError(
+                f"the segment of {source} that has byte {offset} is gone"
+            )
         end = data.rfind(b"\n")
         if end < 0:
             return []
@@ -184,6 +189,10 @@ class DirectoryJournalReader:
             for name in oldest_first
             if 0 in found[name]
         }
+        # What is deleted takes up room for as long as anybody has it open.
+        for source, begin in list(self._handles):
+            if begin not in self._segments.get(source, ()):
+                os.close(self._handles.pop((source, begin)))
 
     def _handle(self, source: str, begin: int) -> int:
         key = (source, begin)
