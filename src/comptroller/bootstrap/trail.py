@@ -35,7 +35,8 @@ from comptroller.core.errors import (
     TrailUnavailableError,
 )
 from comptroller.engine import snapshot
-from comptroller.engine.sequencing import Sequencer, Sequencing
+from comptroller.engine.sequencing import Sequencer
+from comptroller.engine.trail_keeping import Sequencing
 
 _FOREIGN: Final = re.compile(r"[^A-Za-z0-9._-]+")
 

@@ -14,7 +14,7 @@ from comptroller.adapters.tlog.reader import read_checkpoint
 from comptroller.bootstrap.place import Place
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
 from comptroller.core.errors import ComptrollerError
-from comptroller.engine.sequencing import HEARTBEAT_S
+from comptroller.engine.trail_keeping import HEARTBEAT_S
 from comptroller.engine.trail_ports import TrailStatus, WitnessStatus
 
 LATE_S: Final = 2 * HEARTBEAT_S

@@ -8,10 +8,8 @@ neither the trail nor the other journals.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -19,7 +17,6 @@ import msgspec
 from comptroller.core.errors import JournalUnavailableError, TrailDamagedError
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records, trail_records
-from comptroller.engine.cosigning import Cosigning
 from comptroller.engine.ports import Clock, JournalReader, JournalRecord
 from comptroller.engine.pruning import is_administrative, pruning_of
 from comptroller.engine.trail_ports import (
@@ -44,14 +41,6 @@ SHARE_BYTES: Final = 1024 * 1024
 IDS_KEPT: Final = 8192
 """Ids of a living journal that are known; one that comes again later than this is
 found by `comptroller audit verify`, which knows all."""
-POLL_S: Final = 0.25
-PUBLISH_EVERY_S: Final = 0.5
-"""Between checkpoints while records come in. A record is in one within
-POLL_S + PUBLISH_EVERY_S + the time of one batch after it is durable."""
-HEARTBEAT_S: Final = 30.0
-"""A trail in which nothing happens is signed anew, so that all see that it lives."""
-WITNESS_WAIT_S: Final = 2.0
-"""How long the last checkpoint waits for its witnesses when the sequencer stops."""
 _START: Final = SourcePosition(0, 0)
 
 
@@ -382,112 +371,6 @@ def _judged(
     if is_known:
         return _Seen(sequence, trail_records.DUPLICATE, head.id[:100])
     return _Seen(sequence)
-
-
-class Sequencing:
-    """Keeps a trail up to date until told to stop.
-
-    Args:
-        sequencer: what appends.
-        log: what it appends to.
-        clock: for the intervals.
-        tell: takes what is wrong, in words, whenever that changes; "": nothing.
-        cosigning: the witnesses that sign each checkpoint, too.
-    """
-
-    def __init__(
-        self,
-        sequencer: Sequencer,
-        log: TrailLog,
-        clock: Clock,
-        tell: Callable[[str], None],
-        cosigning: Cosigning | None = None,
-    ) -> None:
-        self._sequencer = sequencer
-        self._log = log
-        self._clock = clock
-        self._tell = tell
-        self._cosigning = cosigning
-        self._told = ""
-        self._stop = asyncio.Event()
-        self._published_s: float | None = None
-        self._published_size = -1
-
-    def stop(self) -> None:
-        """Asks `run` to bring in what there is and to return."""
-        self._stop.set()
-
-    async def run(self) -> None:
-        """Appends and publishes until stopped.
-
-        Raises:
-            TrailUnavailableError: only a new process can go on.
-            TrailDamagedError: a person has to look first.
-        """
-        while True:
-            is_last = self._stop.is_set()
-            # Small batches cost as much as large ones: they wait for more.
-            while self._sequencer.step() and (is_last or self._sequencer.is_behind):
-                self._publish(PUBLISH_EVERY_S)
-                self._hear()
-                self._prune()
-                await asyncio.sleep(0)
-            self._publish(0.0 if is_last else PUBLISH_EVERY_S)
-            self._hear()
-            self._prune()
-            self._tell_problems()
-            if is_last:
-                await self._await_witnesses()
-                self._prune()
-                return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
-                    await self._stop.wait()
-
-    def _hear(self) -> None:
-        if self._cosigning is not None:
-            self._cosigning.hear(self._log, self._sequencer.record_refusal)
-
-    def _prune(self) -> None:
-        """Lets go of what may go: with witnesses, only once one of them has signed."""
-        signed = self._log.size if self._cosigning is None else self._cosigning.size
-        self._log.prune(signed)
-
-    async def _await_witnesses(self) -> None:
-        """Lets the last checkpoint be signed, if that is soon."""
-        if self._cosigning is None:
-            return
-        step_s = POLL_S / 10
-        for _ in range(int(WITNESS_WAIT_S / step_s)):
-            if not self._cosigning.is_asking:
-                break
-            await asyncio.sleep(step_s)
-        self._hear()
-
-    def _tell_problems(self) -> None:
-        problems = list(self._sequencer.unreadable.values())
-        if self._cosigning is not None and self._cosigning.problem:
-            problems.insert(0, self._cosigning.problem)
-        if self._sequencer.not_followed:
-            problems.append(self._sequencer.not_followed)
-        text = "; ".join(problems)[:1000]
-        if text != self._told:
-            self._told = text
-            self._tell(text)
-
-    def _publish(self, every_s: float) -> None:
-        """Publishes what is new, at most so often; of what is old, a heartbeat."""
-        now_s = self._clock.monotonic_s()
-        since_s = HEARTBEAT_S
-        if self._published_s is not None:
-            since_s = now_s - self._published_s
-        is_new = self._log.size != self._published_size
-        if since_s >= (every_s if is_new else HEARTBEAT_S):
-            note = self._log.publish()
-            if self._cosigning is not None:
-                self._cosigning.offer(note)
-            self._published_s = self._clock.monotonic_s()
-            self._published_size = self._log.size
 
 
 def sequence_all(

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from comptroller.engine.pruning import is_administrative, pruning_of
-from comptroller.engine.sequencing import Sequencer, Sequencing, sequence_all
+from comptroller.engine.sequencing import Sequencer, sequence_all
+from comptroller.engine.trail_keeping import Sequencing
 from comptroller.engine.trail_ports import Pruning
 from comptroller.testing.journal import InMemoryJournals
 from comptroller.testing.system import FakeClock

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections import Counter
 from pathlib import Path
@@ -16,7 +15,7 @@ from comptroller.adapters.journal.reader import DirectoryJournalReader
 from comptroller.adapters.journal.writer import SyncJournal
 from comptroller.core.errors import TrailDamagedError, TrailUnavailableError
 from comptroller.engine import sequencing
-from comptroller.engine.sequencing import Sequencer, Sequencing, sequence_all
+from comptroller.engine.sequencing import Sequencer, sequence_all
 from comptroller.testing.journal import InMemoryJournals
 from comptroller.testing.system import FakeClock, SequentialIds
 from comptroller.testing.trail import InMemoryPlaces, InMemoryTrail
@@ -322,38 +321,3 @@ def test_an_edited_journal_is_found_where_it_can_be(files: Files) -> None:
     path.write_bytes(b"".join(lines[:2] + lines[3:]))
     files.sequence()
     assert [gap[:3] for gap in gaps_of(files.trail)] == [("sequence", 2, 3)]
-
-
-# -- when checkpoints are published ----------------------------------------------
-
-
-def test_checkpoints_follow_records_and_a_heartbeat_the_silence(desk: Desk) -> None:
-    """At most every half second while records come, and every 30 s without any."""
-    told: list[str] = []
-    keeping = Sequencing(desk.sequencer, desk.trail, desk.clock, told.append)
-    journal = desk.journals.open(SOURCE)
-    published = desk.trail.published
-
-    async def lives() -> None:
-        running = asyncio.create_task(keeping.run())
-        for sequence in range(4):
-            journal.append(line(sequence))
-            desk.clock.advance(0.3)
-            await asyncio.sleep(sequencing.POLL_S * 2)
-        assert 1 < len(published) <= 4
-        desk.clock.advance(1)
-        await asyncio.sleep(sequencing.POLL_S * 2)
-        assert published[-1] == 5
-        before = len(published)
-        desk.clock.advance(29)
-        await asyncio.sleep(sequencing.POLL_S * 2)
-        assert len(published) == before
-        desk.clock.advance(2)
-        await asyncio.sleep(sequencing.POLL_S * 2)
-        assert len(published) == before + 1
-        journal.append(line(4))
-        keeping.stop()
-        await running
-        assert published[-1] == 6
-
-    asyncio.run(lives())
