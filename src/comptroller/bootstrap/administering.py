@@ -100,22 +100,18 @@ def open_reporting(data: Path) -> Iterator[Reporting]:
         StoreUnavailableError: nothing was ever applied there.
         ControlUnavailableError: a control process is there and does not answer.
     """
-    from comptroller.adapters.journal.reader import DirectoryJournalReader
     from comptroller.adapters.prices.archive import CardArchive
     from comptroller.adapters.tlog.finding import TrailFinder
+    from comptroller.bootstrap.recorded import open_recorded
     from comptroller.engine.reporting import Reporting, ReportingParts
 
     place = Place(data)
-    with open_reports(data) as reports:
-        reader = DirectoryJournalReader(place.journal)
-        try:
-            cards = CardArchive(place.cards)
-            trail = TrailFinder(place.trail, place.trail_places)
-            people = disclosures_of_people_in(place)
-            parts = (reports, reader, cards, SystemClock(), people, trail)
-            yield Reporting(ReportingParts(*parts))
-        finally:
-            reader.close()
+    with open_reports(data) as reports, open_recorded(place, reports) as journals:
+        cards = CardArchive(place.cards)
+        trail = TrailFinder(place.trail, place.trail_places)
+        people = disclosures_of_people_in(place)
+        parts = (reports, journals, cards, SystemClock(), people, trail)
+        yield Reporting(ReportingParts(*parts))
 
 
 @contextmanager
@@ -145,21 +141,20 @@ def open_control_auditing(data: Path) -> Iterator[ControlAuditing]:
         StoreUnavailableError: nothing was ever applied there.
         ControlUnavailableError: a control process is there and does not answer.
     """
-    from comptroller.adapters.journal.reader import DirectoryJournalReader
     from comptroller.adapters.policy.archive import PolicyArchive
     from comptroller.adapters.store.controls import SqliteControls
     from comptroller.adapters.tlog.finding import TrailFinder
+    from comptroller.bootstrap.recorded import open_recorded
     from comptroller.engine.control_auditing import ControlAuditing, Parts
 
     place = Place(data)
     with open_reports(data) as reports, ExitStack() as stack:
         controls = SqliteControls.open(place.store)
         stack.callback(controls.close)
-        reader = DirectoryJournalReader(place.journal)
-        stack.callback(reader.close)
+        journals = stack.enter_context(open_recorded(place, reports))
         archive = PolicyArchive(place.policies)
         trail = TrailFinder(place.trail, place.trail_places)
-        parts = Parts(reports, controls, reader, archive, SystemClock(), trail)
+        parts = Parts(reports, controls, journals, archive, SystemClock(), trail)
         yield ControlAuditing(parts)
 
 

@@ -12,7 +12,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from comptroller.adapters.journal.reader import DirectoryJournalReader
 from comptroller.adapters.policy.archive import PolicyArchive
 from comptroller.adapters.policy.remembering import remembering
 from comptroller.adapters.prices.archive import CardArchive
@@ -23,6 +22,7 @@ from comptroller.bootstrap.administering import open_reports
 from comptroller.bootstrap.personal import disclosures_of_people_in
 from comptroller.bootstrap.place import Place
 from comptroller.bootstrap.policy_language import join, policy_set
+from comptroller.bootstrap.recorded import open_recorded
 from comptroller.core.errors import ContentUnavailableError
 from comptroller.core.policy.plain import PlainSet, plain_set
 from comptroller.core.policy.rules import Policy, PolicySet
@@ -195,16 +195,14 @@ def open_replays(data: Path) -> Iterator[tuple[Replays, Reporting]]:
         ControlUnavailableError: a control process is there and does not answer.
     """
     place = Place(data)
-    with open_reports(data) as reports:
-        reader = DirectoryJournalReader(place.journal)
+    with open_reports(data) as reports, open_recorded(place, reports) as journals:
         published = reports.policies()
         decisions = SqliteReplays.open(place.store)
         try:
             cards, people = CardArchive(place.cards), disclosures_of_people_in(place)
             reporting = Reporting(
-                ReportingParts(reports, reader, cards, SystemClock(), people)
+                ReportingParts(reports, journals, cards, SystemClock(), people)
             )
-            yield Replays(place, published, Replaying(reader, decisions)), reporting
+            yield Replays(place, published, Replaying(journals, decisions)), reporting
         finally:
             decisions.close()
-            reader.close()
