@@ -25,3 +25,8 @@ def disclosures_of_people_in(place: Place) -> Callable[[], Mapping[str, str]]:
 def prompt_keys(place: Place) -> Path:
     """The folder of the keys of prompt fingerprints."""
     return place.data / "keys" / "prompts"
+
+
+def legal_hold_salts(place: Place) -> Path:
+    """The folder of the salts of legal holds on end users."""
+    return place.data / "keys" / "legal-holds"

@@ -9,7 +9,11 @@ from contextlib import contextmanager
 from importlib.metadata import version
 
 from comptroller.adapters.control.server import account_of
-from comptroller.adapters.disclosures import FileDisclosureTable, FilePromptKeys
+from comptroller.adapters.disclosures import (
+    FileDisclosureTable,
+    FileLegalHoldSalts,
+    FilePromptKeys,
+)
 from comptroller.adapters.journal.naming import journal_name
 from comptroller.adapters.journal.reader import DirectoryJournalReader
 from comptroller.adapters.journal.writer import SyncJournal
@@ -19,7 +23,12 @@ from comptroller.adapters.prices.archive import CardArchive
 from comptroller.adapters.snapshot import FileSnapshotStore
 from comptroller.adapters.store.sqlite import SqliteStore
 from comptroller.adapters.system import SystemClock, SystemEntropy, UlidIds, boot_id
-from comptroller.bootstrap.personal import disclosures, prompt_keys
+from comptroller.adapters.tlog.finding import TrailFinder
+from comptroller.bootstrap.personal import (
+    disclosures,
+    legal_hold_salts,
+    prompt_keys,
+)
 from comptroller.bootstrap.place import Place
 from comptroller.bootstrap.policy_checking import check_apart
 from comptroller.engine import commands
@@ -73,6 +82,8 @@ class Site:
                 entropy=SystemEntropy(),
                 disclosures=FileDisclosureTable(disclosures(place)),
                 prompt_keys=FilePromptKeys(prompt_keys(place)),
+                legal_hold_salts=FileLegalHoldSalts(legal_hold_salts(place)),
+                published=TrailFinder(place.trail, place.trail_places).published,
             )
         )
 

@@ -49,8 +49,11 @@ from comptroller.engine.privacy_life import PrivacyLife, PrivacyParts
 from comptroller.engine.privacy_ports import DisclosureTable, PromptKeys
 from comptroller.engine.records import Actor
 from comptroller.engine.registry_fold import fold
+from comptroller.engine.retention import Retention, RetentionParts
+from comptroller.engine.retention_ports import LegalHoldSalts
 from comptroller.engine.snapshot import ReachedThreshold
 from comptroller.engine.thresholds import reached_thresholds
+from comptroller.engine.trail_ports import Published
 
 OVERLAP_DEFAULT_NS: Final = 24 * 3600 * 10**9
 OVERLAP_MAX_NS: Final = 90 * 24 * 3600 * 10**9
@@ -79,6 +82,9 @@ class Parts(NamedTuple):
     entropy: Entropy
     disclosures: DisclosureTable
     prompt_keys: PromptKeys
+    legal_hold_salts: LegalHoldSalts
+    published: Callable[[], Published | None]
+    """The last checkpoint of the trail."""
 
 
 class AppliedResult(msgspec.Struct, frozen=True):
@@ -138,11 +144,12 @@ class Administration:
                 publish=self.publish,
             )
         )
-        self.privacy = PrivacyLife(
-            PrivacyParts(
-                parts.disclosures, parts.ids, self._applied, self._batch, self._record
-            )
-        )
+        acting = self._applied, self._batch, self._record
+        salts, ids, entropy = parts.legal_hold_salts, parts.ids, parts.entropy
+        kept = parts.store, parts.published, salts, ids, entropy
+        self.retention = Retention(RetentionParts(*kept, *acting))
+        check = self.retention.legal_holds.check_erasure
+        self.privacy = PrivacyLife(PrivacyParts(parts.disclosures, ids, *acting, check))
         self.readings = Readings(self.registry, self._batch, self._record)
         self.reached: list[ReachedThreshold] = []
         """As last published."""
@@ -156,6 +163,7 @@ class Administration:
             StoreUnavailableError: the store or the snapshot's disk does not answer.
         """
         self.privacy.finish()
+        self.retention.legal_holds.sweep()
         document = self._parts.snapshots.read_if_changed()
         if document is not None:
             try:

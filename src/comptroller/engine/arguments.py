@@ -30,6 +30,19 @@ def one_line(text: str, option: str) -> str:
     return why
 
 
+def check_unsaid(value: str, reason: str) -> None:
+    """Refuses a reason that repeats a personal value: reasons are kept for good.
+
+    Raises:
+        InvalidArgumentError: it does. The message does not.
+    """
+    if value.casefold() in reason.casefold():
+        raise InvalidArgumentError(
+            "the reason repeats whom this is about, and reasons are kept: say it"
+            " without"
+        )
+
+
 def require(name: str | None, known: Iterable[str], noun: str) -> None:
     """Refuses a name that is not known, with the nearest that is; None passes.
 

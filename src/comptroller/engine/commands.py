@@ -26,12 +26,14 @@ from comptroller.engine.leasing import (
     LeasesReturned,
     Recall,
 )
+from comptroller.engine.legal_holds import LiftedLegalHold, PlacedLegalHold
 from comptroller.engine.objects import Owners, Whose
 from comptroller.engine.policy_life import ActivatedPolicy, PolicyLife, PublishedPolicy
 from comptroller.engine.policy_ports import BundleFile, CheckedBundle
 from comptroller.engine.privacy_life import Erased, Selection
 from comptroller.engine.privacy_ports import Held
 from comptroller.engine.records import Actor
+from comptroller.engine.retention import Pruned
 
 
 class Ping(msgspec.Struct, frozen=True, tag="ping"):
@@ -134,6 +136,33 @@ class NoteReading(msgspec.Struct, frozen=True, tag="note_reading"):
     by: str | None
 
 
+class PlaceLegalHold(msgspec.Struct, frozen=True, tag="place_legal_hold"):
+    """Asks that everything, or what is of one end user, be kept."""
+
+    end_user: str | None
+    """None: everything."""
+    reason: str
+    by: str
+
+
+class LiftLegalHold(msgspec.Struct, frozen=True, tag="lift_legal_hold"):
+    """Asks that a legal hold be in force no more."""
+
+    legal_hold_id: str
+    reason: str
+    by: str
+
+
+class PruneTrail(msgspec.Struct, frozen=True, tag="prune_trail"):
+    """Asks that the first entries of the trail go."""
+
+    below: int
+    reason: str
+    approved_by: str
+    by: str
+
+
+RetentionAct: TypeAlias = PlaceLegalHold | LiftLegalHold | PruneTrail
 PolicyAct: TypeAlias = PublishPolicy | ActivatePolicy | DeactivatePolicy
 Act: TypeAlias = (
     Apply
@@ -143,6 +172,7 @@ Act: TypeAlias = (
     | SettleSuspense
     | PolicyAct
     | ErasePersonal
+    | RetentionAct
     | NoteReading
 )
 Prepared: TypeAlias = CheckedBundle | list[Held]
@@ -181,6 +211,9 @@ Result: TypeAlias = (
     | PublishedPolicy
     | ActivatedPolicy
     | Erased
+    | PlacedLegalHold
+    | LiftedLegalHold
+    | Pruned
     | Leased
     | Recall
     | Owners
@@ -200,6 +233,9 @@ RESULTS: Final[Mapping[type[Command], type[Result]]] = {
     ActivatePolicy: ActivatedPolicy,
     DeactivatePolicy: ActivatedPolicy,
     ErasePersonal: Erased,
+    PlaceLegalHold: PlacedLegalHold,
+    LiftLegalHold: LiftedLegalHold,
+    PruneTrail: Pruned,
     NoteReading: Done,
     AskLeases: Leased,
     AwaitRecall: Recall,
@@ -261,9 +297,9 @@ def perform(
         case PublishPolicy() | ActivatePolicy() | DeactivatePolicy():
             checked = prepared if isinstance(prepared, CheckedBundle) else None
             return _perform_policy(command, administration.policies, actor, checked)
-        case ErasePersonal(selection, reason):
+        case ErasePersonal() | PlaceLegalHold() | LiftLegalHold() | PruneTrail():
             found = prepared if isinstance(prepared, list) else None
-            return administration.privacy.erase(selection, reason, actor, found)
+            return _perform_on_kept(command, administration, actor, found)
         case NoteReading(what, scope):
             administration.readings.note(what, scope, actor)
             return Done()
@@ -294,6 +330,24 @@ def _perform_policy(
             return policies.activate(revision, actor)
         case DeactivatePolicy(author, note):
             return policies.deactivate(author, note, actor)
+
+
+def _perform_on_kept(
+    command: ErasePersonal | RetentionAct,
+    administration: Administration,
+    actor: Actor,
+    found: list[Held] | None,
+) -> Erased | PlacedLegalHold | LiftedLegalHold | Pruned:
+    retention = administration.retention
+    match command:
+        case ErasePersonal(selection, reason):
+            return administration.privacy.erase(selection, reason, actor, found)
+        case PlaceLegalHold(end_user, reason):
+            return retention.legal_holds.place(end_user, reason, actor)
+        case LiftLegalHold(legal_hold_id, reason):
+            return retention.legal_holds.lift(legal_hold_id, reason, actor)
+        case PruneTrail(below, reason, approved_by):
+            return retention.prune(below, reason, actor, approved_by)
 
 
 class Administrator:
@@ -372,6 +426,22 @@ class Administrator:
                 "say who erases this: --by PERSON, a person of the configuration"
             )
         return self._ask(ErasePersonal(selection, reason, self._by), Erased)
+
+    def place_legal_hold(
+        self, end_user: str | None, reason: str, by: str
+    ) -> PlacedLegalHold:
+        """See `LegalHolds.place`."""
+        return self._ask(PlaceLegalHold(end_user, reason, by), PlacedLegalHold)
+
+    def lift_legal_hold(
+        self, legal_hold_id: str, reason: str, by: str
+    ) -> LiftedLegalHold:
+        """See `LegalHolds.lift`."""
+        return self._ask(LiftLegalHold(legal_hold_id, reason, by), LiftedLegalHold)
+
+    def prune_trail(self, below: int, reason: str, approved_by: str, by: str) -> Pruned:
+        """See `Retention.prune`."""
+        return self._ask(PruneTrail(below, reason, approved_by, by), Pruned)
 
     def note_reading(self, what: str, scope: Scope) -> None:
         """See `Readings.note`."""

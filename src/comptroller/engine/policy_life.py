@@ -38,12 +38,14 @@ from comptroller.engine.policy_ports import (
     encode_sets,
 )
 from comptroller.engine.records import Actor
+from comptroller.engine.separation import check_separation
 from comptroller.engine.snapshot import ActivePolicy
 
 BUNDLE_BYTES_MAX: Final = 4 * 1024 * 1024
 FILES_MAX: Final = 100
 NAME_BYTES_MAX: Final = 100
 PREFIX: Final = "sha256:"
+APPROVER: Final = "--approver"
 UNAVAILABLE: Final = "unavailable"
 """What stands for a revision where the content of the active one is lost."""
 _PREFIX_CHARS_MIN: Final = 4
@@ -262,7 +264,9 @@ class PolicyLife:
         result = ActivatedPolicy(row.revision, previous, row.author, approver)
         if previous == row.revision:
             return result
-        is_separated = _check_separation(registry, row.author, approver, "wrote it")
+        is_separated = check_separation(
+            registry, row.author, approver, "wrote it", APPROVER
+        )
         sets = self._sets(row)
         for one in sets:
             require(one["owner"], registry.people, "person")
@@ -300,7 +304,9 @@ class PolicyLife:
         before = active_policy(self._parts.store)
         if before is None:
             raise ConflictError("no policy is active")
-        is_separated = _check_separation(registry, author, approver, "asks for it")
+        is_separated = check_separation(
+            registry, author, approver, "asks for it", APPROVER
+        )
         ended = policy_records.PolicyDeactivated(
             previous=before.revision,
             author=author,
@@ -399,22 +405,6 @@ def _named(person: str | None, registry: Registry, option: str) -> str:
         raise InvalidArgumentError(f"say who answers for this: {option}")
     require(person, registry.people, "person")
     return person
-
-
-def _check_separation(
-    registry: Registry, author: str, approver: str, what: str
-) -> bool:
-    """Whether duties are separated here; raises where that is not kept."""
-    wanted = registry.gateway.separation_of_duties
-    is_separated = len(registry.people) > 1 if wanted is None else wanted
-    if is_separated and author == approver:
-        others = [one for one in sorted(registry.people) if one != author]
-        shown = ", ".join(others[:8]) + (", …" if len(others) > 8 else "")
-        raise ConflictError(
-            f"{author} {what}, so another person has to approve it"
-            f" (separation_of_duties): --approver with one of {shown or 'nobody'}"
-        )
-    return is_separated
 
 
 def _with_more_problems(

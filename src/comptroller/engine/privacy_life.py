@@ -6,7 +6,8 @@ interrupts is finished by the next process that administers, before anything els
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -26,7 +27,7 @@ from comptroller.core.errors import (
 )
 from comptroller.core.registry import Registry
 from comptroller.core.timestamps import rfc3339
-from comptroller.engine.arguments import one_line, require
+from comptroller.engine.arguments import check_unsaid, one_line, require
 from comptroller.engine.batch import Batch
 from comptroller.engine.discretion import plain_address
 from comptroller.engine.ports import Ids
@@ -70,6 +71,8 @@ class PrivacyParts(NamedTuple):
     """
     batch: Callable[[], Batch]
     record: Callable[[Batch], None]
+    check_erasure: Callable[[Callable[[], Iterable[str]]], bool]
+    """See `LegalHolds.check_erasure`."""
 
 
 class _Intent(msgspec.Struct, frozen=True):
@@ -116,6 +119,7 @@ class PrivacyLife:
                 what is to be erased.
             ConflictError: the person who is to be erased is declared.
             NotFoundError: the person who does this is not declared.
+            LegalHoldError: a legal hold is on what would be erased.
             StoreUnavailableError: it could not be done; once begun, it is finished by
                 the next process that administers.
             JournalUnavailableError: it could not be recorded; likewise.
@@ -127,7 +131,7 @@ class PrivacyLife:
         require(actor.person, declared, "person")
         why = one_line(reason, "--reason TEXT")
         if selection.by in ("end_user", "address"):
-            _check_unsaid(selection.value, why)
+            check_unsaid(selection.value, why)
         if selection.by == "person" and selection.value in declared:
             raise ConflictError(
                 f"person {selection.value} is declared: take them out of the"
@@ -136,13 +140,16 @@ class PrivacyLife:
         self.finish()
         if found is None:
             found = self.find(selection)
+        is_held = parts.check_erasure(partial(_end_users, selection, found))
         if not found:
             return Erased(0, 0)
         if selection.by == "person":
             for said in (said for one in found for said in disclosed(one)):
-                _check_unsaid(said.value, why)
+                check_unsaid(said.value, why)
         erased = self._erased(selection, found, why, actor)
-        spans = [one.span for one in found] + list(parts.table.broken())
+        spans = [one.span for one in found]
+        if not is_held:  # what cannot be read may be of whom a legal hold is on
+            spans += parts.table.broken()
         parts.table.intend(msgspec.json.encode(_Intent(spans, erased)))
         self.finish()
         return Erased(erased.requests, erased.disclosures, erased.erasure_id)
@@ -227,17 +234,18 @@ def disclosed(held: Held) -> list[Disclosed]:
     return found
 
 
+def _end_users(selection: Selection, found: list[Held]) -> Iterator[str]:
+    """The end users of whom something would be erased."""
+    if selection.by == "end_user":
+        yield selection.value
+    for said in (said for one in found for said in disclosed(one)):
+        if said.name == END_USER:
+            yield said.value
+
+
 def _decided_ns(request_id: str) -> int:
     """When a request's id was made, which is when it arrived."""
     number = 0
     for digit in request_id[:_TIME_CHARS]:
         number = number * 32 + max(_ULID_DIGITS.find(digit), 0)
     return number * _NS_PER_MS
-
-
-def _check_unsaid(value: str, reason: str) -> None:
-    if value.casefold() in reason.casefold():
-        raise InvalidArgumentError(
-            "the reason repeats what is to be erased, and reasons are kept: say it"
-            " without"
-        )

@@ -31,10 +31,12 @@ from comptroller.engine.projection import Projector
 from comptroller.engine.records import Actor
 from comptroller.engine.recovery import recover
 from comptroller.engine.snapshot import Snapshot, decode
+from comptroller.engine.trail_ports import Published
 from comptroller.testing.cards import InMemoryCards
 from comptroller.testing.disclosures import InMemoryDisclosures, InMemoryPromptKeys
 from comptroller.testing.journal import InMemoryJournal, InMemoryJournals
 from comptroller.testing.policy_life import InMemoryArchive, check_plainly
+from comptroller.testing.retention import InMemorySalts
 from comptroller.testing.snapshot import InMemorySnapshots
 from comptroller.testing.store import InMemoryStore
 from comptroller.testing.system import FakeClock, SeededEntropy, SequentialIds
@@ -102,6 +104,9 @@ class FakeSite:
         self.prompt_keys: InMemoryPromptKeys = (
             before.prompt_keys if before else InMemoryPromptKeys()
         )
+        self.salts: InMemorySalts = before.salts if before else InMemorySalts()
+        self.trail_size: int | None = before.trail_size if before else None
+        """Of the last checkpoint; None: none is published."""
         self.projector = Projector(self.journals, self.store)
         self.price_pico_usd = 7
         self.prices_change_ns: int | None = None
@@ -131,6 +136,8 @@ class FakeSite:
                 entropy=self.entropy,
                 disclosures=self.disclosures,
                 prompt_keys=self.prompt_keys,
+                legal_hold_salts=self.salts,
+                published=self._published,
             )
         )
 
@@ -199,6 +206,11 @@ class FakeSite:
         """The revision that workers decide by now; None: no policy is active."""
         policy = self.snapshot().policy
         return None if policy is None else policy.revision
+
+    def _published(self) -> Published | None:
+        if self.trail_size is None:
+            return None
+        return Published("trail.example", self.trail_size, bytes(32), 0, ())
 
     def _compile(self, registry: Registry, now_ns: int) -> RateCard:
         rates = ModelRates("small-1", (Step(0, {"input": self.price_pico_usd}),))

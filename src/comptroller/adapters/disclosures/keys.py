@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from comptroller.adapters.disclosures.keeping import keep_file
 from comptroller.core.errors import StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class FilePromptKeys:
                 return
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             for tenant in absent:
-                self._make(self._path(tenant), make())
+                keep_file(self._path(tenant), make())
         except OSError as error:
             raise StoreUnavailableError(
                 f"the keys in {self._directory} cannot be made: {error.strerror}"
@@ -62,17 +62,3 @@ class FilePromptKeys:
 
     def _path(self, tenant: str) -> Path:
         return self._directory / f"{tenant}.key"
-
-    def _make(self, path: Path, key: bytes) -> None:
-        made = path.with_suffix(".new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        with os.fdopen(os.open(made, flags, 0o600), "wb") as file:
-            file.write(key)
-            file.flush()
-            os.fsync(file.fileno())
-        made.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
