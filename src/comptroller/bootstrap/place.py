@@ -101,8 +101,10 @@ class Place(NamedTuple):
             ) from error
         if not os.access(self.data, os.R_OK | os.W_OK | os.X_OK):
             raise StoreUnavailableError(
-                f"the data directory {self.data} cannot be written by this account:"
-                " run as the one that serves it, or name another with --data"
+                f"the data directory {self.data} cannot be written by this account,"
+                " and to read it is recorded there: run as the one that serves it, or"
+                " name another with --data; a copy of its trail is verified by python"
+                " -m comptroller.verify, which writes nothing"
             )
 
 
