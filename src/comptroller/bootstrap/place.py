@@ -102,9 +102,9 @@ class Place(NamedTuple):
         if not os.access(self.data, os.R_OK | os.W_OK | os.X_OK):
             raise StoreUnavailableError(
                 f"the data directory {self.data} cannot be written by this account,"
-                " and to read it is recorded there: run as the one that serves it, or"
-                " name another with --data; a copy of its trail is verified by python"
-                " -m comptroller.verify, which writes nothing"
+                " and who reads it is recorded there, too: run as the one that serves"
+                " it, or name another with --data; python -m comptroller.verify checks"
+                " a copy of its trail and writes nothing"
             )
 
 
