@@ -17,10 +17,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The request path, compiled by mypyc from the same sources (docs/adr).
 HOT := $(addprefix comptroller/,$(addsuffix .py, \
-  adapters/journal/segments adapters/journal/writer adapters/store/requests \
-  adapters/store/shelf adapters/upstreams/connection adapters/upstreams/pool \
-  core/books core/bound core/leasebook core/policy/decide core/policy/expression \
-  core/policy/prompt core/policy/rules core/policy/schema core/usage \
+  adapters/journal/marks adapters/journal/segments adapters/journal/writer \
+  adapters/store/requests adapters/store/shelf adapters/upstreams/connection \
+  adapters/upstreams/pool core/books core/bound core/leasebook core/policy/decide \
+  core/policy/expression core/policy/prompt core/policy/rules core/policy/schema \
+  core/usage \
   engine/admission engine/bookkeeping engine/bounding engine/controls \
   engine/decision_data engine/desk engine/downgrading engine/hold_path \
   engine/holding engine/isolation engine/judging engine/policy_facts \

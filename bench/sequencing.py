@@ -38,8 +38,7 @@ def write_journals(folder: Path, count: int) -> None:
         journal = SyncJournal(folder, name, clock, ids)
         part = []
         for _ in range(count // SOURCES):
-            part.append(line(journal.source, journal.sequence))
-            journal.sequence += 1
+            part.append(line(journal.source, journal.sequence + len(part)))
             if len(part) == 1000:
                 journal.append_all(part)
                 part = []

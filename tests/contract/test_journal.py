@@ -61,7 +61,6 @@ class MemoryNode:
         """Starts a process's journal, with a first record as files have."""
         journal = self.reader.open(f"/node/w0/{boot}")
         journal.append(b'{"type":"comptroller.journal.started.v1"}')
-        journal.sequence = 1
         return journal
 
 

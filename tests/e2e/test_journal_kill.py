@@ -74,7 +74,6 @@ class _Noting:
         on_durable: Callable[[bool], None] | None = None,
     ) -> None:
         self._journal.append(record, on_durable or self._on_durable)
-        self._journal.sequence += 1
 
     def close(self) -> None:
         self._journal.close()

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -69,13 +70,18 @@ async def _run(told: ControlOptions) -> None:
 async def _administer(
     site: Site, place: Place, told: ControlOptions, lifeline: Lifeline
 ) -> None:
+    def recover() -> Sequence[str]:
+        problems = site.recover()
+        site.seal()  # recovery looks once a second, whether anything is recorded or not
+        return problems
+
     control = Control(
         ControlParts(
             administration=site.administration,
             store=site.store,
             reader=site.reader,
             projector=site.projector,
-            recover=site.recover,
+            recover=recover,
             ledger=Ledger(site.ledger, LoopTimers()),
             journal_failed=site.journal_failed,
             clock=site.clock,

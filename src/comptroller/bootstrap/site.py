@@ -119,6 +119,15 @@ class Site:
         """Whether the control journal takes no more records."""
         return self._journal is not None and self._journal.failed
 
+    def seal(self) -> None:
+        """Seals the control journal's last records, at most once a second.
+
+        Raises:
+            JournalUnavailableError: it is not durable; the journal has failed.
+        """
+        if self._journal is not None:
+            self._journal.seal()
+
     def project(self, *sources: str) -> None:
         """Projects journals up to where they stand now."""
         for _ in self.projector.catch_up(sources):

@@ -62,5 +62,4 @@ class Batch:
             for number, (kind, subject, data) in enumerate(self._pending)
         ]
         journal.append_all(lines)
-        journal.sequence = first + len(lines)
         return journal.source

@@ -64,8 +64,23 @@ class JournalStarted(msgspec.Struct, frozen=True, kw_only=True):
     process: int = 0
 
 
+class JournalSealed(msgspec.Struct, frozen=True, kw_only=True):
+    """Data of `journal.sealed`: what its process wrote since the seal before."""
+
+    begin: int = msgspec.field(name="from")
+    """Sequence of the first record of these: the seal before, or 0."""
+    sha256: str
+    """Of their lines, each with its newline, up to this one; 64 hex digits."""
+
+
 class JournalClosed(msgspec.Struct, frozen=True, kw_only=True):
-    """Data of `journal.closed`: it ended in order; nothing follows in its journal."""
+    """Data of `journal.closed`: it ended in order; nothing follows in its journal.
+
+    It is a seal, too; older releases closed without one.
+    """
+
+    begin: int | None = msgspec.field(name="from", default=None)
+    sha256: str | None = None
 
 
 SignData: TypeAlias = Heartbeat | JournalStarted | JournalClosed

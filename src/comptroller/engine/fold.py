@@ -291,6 +291,7 @@ _KNOWN_CLASSES: Final = frozenset(USAGE_CLASSES)
 _NO_EFFECT: Final = frozenset(
     {
         records.UNAUTHENTICATED,
+        records.JOURNAL_SEALED,
         policy_records.POLICY_REFUSED,
         privacy_records.PRIVACY_ERASED,
         ACCESS_READ,

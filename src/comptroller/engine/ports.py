@@ -88,10 +88,12 @@ class Journal(Protocol):
 
     source: str
     """CloudEvents `source` of this journal: `/node/worker/boot`."""
-    sequence: int
-    """Of the next record; who builds a record takes it and adds one."""
     failed: bool
     """Whether nothing can be recorded any more until the process is started anew."""
+
+    @property
+    def sequence(self) -> int:
+        """Of the next record, which its builder takes; the append counts it on."""
 
     def append(
         self, record: bytes, on_durable: Callable[[bool], None] | None = None
@@ -118,8 +120,10 @@ class DurableJournal(Protocol):
 
     source: str
     """CloudEvents `source` of this journal: `/node/worker/boot`."""
-    sequence: int
-    """The sequence of the next record; whoever appends one counts it on."""
+
+    @property
+    def sequence(self) -> int:
+        """Of the next record, from which builders count; appends count it on."""
 
     def append_all(self, batch: Sequence[bytes]) -> None:
         """Appends records in order, with one wait for the disk.

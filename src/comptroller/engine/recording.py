@@ -150,7 +150,6 @@ class Recorder:
             ),
             on_durable,
         )
-        journal.sequence = sequence + 1
 
     def _append(
         self,
@@ -183,7 +182,6 @@ class Recorder:
             ),
             on_durable,
         )
-        journal.sequence = sequence + 1
 
 
 def raw_usage(blocks: tuple[bytes, ...]) -> list[msgspec.Raw]:

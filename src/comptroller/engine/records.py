@@ -37,6 +37,7 @@ LIMIT_CHANGED: Final = "comptroller.limit.changed.v1"
 THRESHOLD_CROSSED: Final = "comptroller.budget.threshold_crossed.v1"
 HOLD_EXCEEDED: Final = "comptroller.incident.hold_exceeded.v1"
 JOURNAL_STARTED: Final = "comptroller.journal.started.v1"
+JOURNAL_SEALED: Final = "comptroller.journal.sealed.v1"
 JOURNAL_CLOSED: Final = "comptroller.journal.closed.v1"
 
 RECORD_BYTES_MAX: Final = 65_535

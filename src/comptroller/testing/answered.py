@@ -206,7 +206,6 @@ class RecordedDay:
             "data": data,
         }
         self.journal.append(records.encode(envelope))
-        self.journal.sequence = sequence + 1
         source = self.projected.source
         new = self.journals.read(source, self.store.position(source), 2**20)
         self.store.project(new, JournalPosition(source, self.projected.offset))

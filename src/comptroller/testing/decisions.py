@@ -44,14 +44,15 @@ class BatchedJournal:
         """Appends a record; nobody may wait for it."""
         assert on_durable is None  # noqa: S101  it would wait for the batch
         self._batch.append(record)
+        self.sequence += 1
         if len(self._batch) == BATCH:
             self.flush()
 
     def flush(self) -> None:
         """Writes what is left."""
         self._journal.append_all(self._batch)
-        self._journal.sequence = self.sequence
         self._batch.clear()
+        self.sequence = self._journal.sequence
 
     def close(self) -> None:
         """Writes what is left; the journal itself stays open."""

@@ -18,7 +18,7 @@ class InMemoryJournal:
     def __init__(self, source: str) -> None:
         self.source = source
         self.sequence = 0
-        """Of the next record; who builds a record takes it and adds one."""
+        """Of the next record; each append counts it on."""
         self.records: list[JournalRecord] = []
         self.offset = 0
         """Bytes of the stream, a newline after each record."""
@@ -40,6 +40,7 @@ class InMemoryJournal:
             raise JournalUnavailableError("a record is one line of at most 65,535 B")
         self.records.append(JournalRecord(self.source, self.offset, record))
         self.offset += len(record) + 1
+        self.sequence += 1
         if on_durable is None:
             return
         if self._held is None:

@@ -82,7 +82,6 @@ class Script:
             "data": data,
         }
         journal.append(records.encode(record))
-        journal.sequence += 1
 
     def decided(self, request_id: str, members: dict[str, Any] | None = None) -> None:
         """A decision; allowed unless members say otherwise."""

@@ -70,10 +70,19 @@ CONTENT = Content(
 )
 
 
+class HurriedClock(FakeClock):
+    """On which half a second passes at every look, so that seals come about."""
+
+    def monotonic_s(self) -> float:
+        """A little later than at the look before."""
+        self.advance(0.5)
+        return super().monotonic_s()
+
+
 def opened(data: Path, worker: str, boot: str) -> SyncJournal:
     """A new journal."""
     name = journal_name("host", worker, boot)
-    return SyncJournal(data / "journal", name, FakeClock(), SequentialIds())
+    return SyncJournal(data / "journal", name, HurriedClock(), SequentialIds())
 
 
 def closed(journal: DurableJournal) -> None:

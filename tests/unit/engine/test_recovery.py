@@ -159,6 +159,7 @@ class BrokenAfter:
             raise JournalUnavailableError
         self._left -= 1
         self._journal.append_all(batch)
+        self.sequence += len(batch)
 
 
 def test_a_full_disk_halfway_leaves_the_rest_open() -> None:

@@ -282,7 +282,6 @@ def test_a_journal_cut_after_it_was_sequenced_is_a_gap(files: Files) -> None:
     """What is in the trail stays there; that the journal lost it is told once."""
     journal = files.journal("w0")
     journal.append(line(1, journal.source))
-    journal.sequence = 2
     journal.close()
     source = journal.source
     state = files.trail
@@ -314,7 +313,6 @@ def test_an_edited_journal_is_found_where_it_can_be(files: Files) -> None:
     journal = files.journal("w0")
     for sequence in range(1, 4):
         journal.append(line(sequence, journal.source))
-    journal.sequence = 4
     journal.close()
     path = files.path(journal.source)
     lines = path.read_bytes().splitlines(keepends=True)

@@ -6,22 +6,22 @@ loop appends is one `write`. Records whose callers wait then need an
 window: whatever was written meanwhile is what the next one covers.
 `SyncJournal` is for processes that may block: every append is durable when it
 returns.
+Both seal what they wrote (marks.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, Literal, Protocol
 
+from comptroller.adapters.journal.marks import SEAL_EVERY_S, Marks
 from comptroller.adapters.journal.naming import JournalName
 from comptroller.adapters.journal.segments import Segments
 from comptroller.core.errors import JournalUnavailableError
-from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records
 from comptroller.engine.ports import Clock, Ids
 
@@ -40,34 +40,6 @@ PACE_S: Final = 0.001
 costs about as much CPU as a request, whether it covers one record or a hundred."""
 SYNC_WITHIN_S: Final = 1.0
 """A record nobody waits for is durable within this time."""
-
-
-class _Marks:
-    """The records that begin and end a journal."""
-
-    def __init__(self, name: JournalName, clock: Clock, ids: Ids) -> None:
-        self._name = name
-        self._clock = clock
-        self._ids = ids
-
-    def started(self) -> bytes:
-        return self._line(records.JOURNAL_STARTED, 0, {"process": os.getpid()})
-
-    def closed(self, sequence: int) -> bytes:
-        return self._line(records.JOURNAL_CLOSED, sequence, {})
-
-    def _line(self, kind: str, sequence: int, data: dict[str, object]) -> bytes:
-        record = {
-            "specversion": "1.0",
-            "id": self._ids.new(),
-            "source": self._name.source,
-            "type": kind,
-            "time": rfc3339(self._clock.now_ns()),
-            "subject": f"journal{self._name.source}",
-            "sequence": str(sequence),
-            "data": data,
-        }
-        return records.encode(record) + b"\n"
 
 
 class _OpenJournal(Protocol):
@@ -121,8 +93,12 @@ class SyncJournal:
         self.failed = False
         self.closed = False
         self.sequence = 1
-        """Of the next record; who builds a record takes it and adds one."""
-        self._marks = _Marks(name, clock, ids)
+        """Of the next record; each append counts it on."""
+        self._clock = clock
+        self._sealed_s = clock.monotonic_s()
+        self._is_sealed = False
+        """Whether the last line is a seal."""
+        self._marks = Marks(name, clock, ids)
         self._segments = Segments(directory, name, self._marks.started())
 
     def append(self, record: bytes, on_durable: OnDurable | None = None) -> None:
@@ -146,7 +122,24 @@ class SyncJournal:
         for record in batch:
             if len(record) > records.RECORD_BYTES_MAX or b"\n" in record:
                 raise _refusal(self, record)
-        self._write(b"".join(record + b"\n" for record in batch))
+        if not batch:
+            return
+        self.sequence += len(batch)
+        lines = self._marks.cover(b"".join(record + b"\n" for record in batch))
+        self._is_sealed = False
+        self._write(lines + self._due_seal())
+
+    def seal(self) -> None:
+        """Seals what was written since the last seal, at most once a second.
+
+        Appending does so, too; for who has nothing to append and would leave the last
+        records unsealed. A journal that has failed or is closed writes nothing.
+
+        Raises:
+            JournalUnavailableError: it is not durable; the journal has failed.
+        """
+        if not (self.failed or self.closed) and (seal := self._due_seal()):
+            self._write(seal)
 
     def close(self) -> None:
         """Writes the closing record, makes it durable, lets go of the lock."""
@@ -158,6 +151,16 @@ class SyncJournal:
         finally:
             self.closed = True
             self._segments.close()
+
+    def _due_seal(self) -> bytes:
+        now_s = self._clock.monotonic_s()
+        if self._is_sealed or now_s - self._sealed_s < SEAL_EVERY_S:
+            return b""
+        self._sealed_s = now_s
+        self._is_sealed = True
+        seal = self._marks.sealed(self.sequence)
+        self.sequence += 1
+        return seal
 
     def _write(self, data: bytes) -> None:
         try:
@@ -195,8 +198,8 @@ class GroupCommitJournal:
         self.failed = False
         self.closed = False
         self.sequence = 1
-        """Of the next record; who builds a record takes it and adds one."""
-        self._marks = _Marks(name, clock, ids)
+        """Of the next record; each append counts it on."""
+        self._marks = Marks(name, clock, ids)
         self._segments = Segments(directory, name, self._marks.started())
         self._loop = asyncio.get_running_loop()
         self._to_disk = durability == "disk"
@@ -215,11 +218,14 @@ class GroupCommitJournal:
         self._crowded = False
         self._pace: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._is_seal_due = False
+        self._sealer: asyncio.TimerHandle | None = None
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._syncer = threading.Thread(
             target=self._run, name="journal-sync", daemon=True
         )
         self._syncer.start()
+        self._seal_in_time()
 
     def append(self, record: bytes, on_durable: OnDurable | None = None) -> None:
         """Writes a record at the end of this pass of the event loop.
@@ -240,6 +246,7 @@ class GroupCommitJournal:
             raise _refusal(self, record)
         self._waiting_bytes = waiting
         self._lines.append(record)
+        self.sequence += 1
         if on_durable is not None:
             self._callbacks.append(on_durable)
         if not self._flushing:
@@ -256,14 +263,13 @@ class GroupCommitJournal:
         self._jobs.put(None)
         self._syncer.join()
         self.closed = self._refusing = True
-        for timer in (self._timer, self._pace):
+        for timer in (self._timer, self._pace, self._sealer):
             if timer is not None:
                 timer.cancel()
         if not self.failed:
             try:
-                self._segments.write(
-                    self._take_lines() + self._marks.closed(self.sequence)
-                )
+                lines = self._marks.cover(self._take_lines())
+                self._segments.write(lines + self._marks.closed(self.sequence))
                 self._segments.sync()
             except OSError:
                 self.failed = True
@@ -275,7 +281,8 @@ class GroupCommitJournal:
 
     def _flush(self) -> None:
         self._flushing = False
-        if self._refusing or not self._lines or self._pace is not None:
+        has_work = self._lines or self._is_seal_due
+        if self._refusing or not has_work or self._pace is not None:
             return
         if self._segments.is_full:
             # Lines wait here until the full segment is durable, so that even
@@ -286,7 +293,7 @@ class GroupCommitJournal:
                     self._start_sync()
             return
         try:
-            self._segments.write(self._take_lines())
+            self._segments.write(self._take_sealed_lines())
         except OSError:
             self._fail()
             return
@@ -307,6 +314,32 @@ class GroupCommitJournal:
         lines, self._lines = self._lines, []
         lines.append(b"")
         return b"\n".join(lines)
+
+    # -- seals -------------------------------------------------------------------
+
+    def _take_sealed_lines(self) -> bytes:
+        """What waits, and the seal of all when it is due.
+
+        Only here, where nothing waits any more, is the next sequence the seal's.
+        """
+        lines = self._marks.cover(self._take_lines())
+        if not self._is_seal_due:
+            if self._sealer is None:
+                self._seal_in_time()
+            return lines
+        self._is_seal_due = False
+        seal = self._marks.sealed(self.sequence)
+        self.sequence += 1
+        self._waiting_bytes += len(seal)
+        return lines + seal
+
+    def _seal_in_time(self) -> None:
+        self._sealer = self._loop.call_later(SEAL_EVERY_S, self._seal)
+
+    def _seal(self) -> None:
+        self._sealer = None
+        self._is_seal_due = True
+        self._flush()
 
     # -- group commit ----------------------------------------------------------
 

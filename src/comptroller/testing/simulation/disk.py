@@ -42,7 +42,6 @@ class SimulatedJournal:
         self, source: str, process: Process, draw: Draw, *, to_disk: bool
     ) -> None:
         self.source = source
-        self.sequence = 0
         self.failed = False
         self.records: list[JournalRecord] = []
         """Written; durable or not."""
@@ -64,6 +63,7 @@ class SimulatedJournal:
         self._is_lazy = False
         self._write(STARTED % source.encode())
         self.sequence = 1
+        """Of the next record; each append counts it on."""
         self.durable = 1
 
     def append(
@@ -78,6 +78,7 @@ class SimulatedJournal:
         if self.failed:
             raise JournalUnavailableError
         self._lines.append((record, on_durable))
+        self.sequence += 1
         if not self._is_flushing:
             self._is_flushing = True
             self.process.call_later(0, self._flush)
@@ -93,6 +94,7 @@ class SimulatedJournal:
             raise JournalUnavailableError
         for record in batch:
             self._write(record)
+            self.sequence += 1
             self.process.step("records a batch")
         self.durable = len(self.records)
 
