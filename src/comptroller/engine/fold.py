@@ -329,8 +329,8 @@ _ACTS: Final[dict[str, type[ActData]]] = {
     trail_records.TRAIL_PRUNED: retention_records.TrailPruned,
     retention_records.LEGAL_HOLD_PLACED: retention_records.LegalHoldPlaced,
     retention_records.LEGAL_HOLD_LIFTED: retention_records.LegalHoldLifted,
-}
     deletion_records.JOURNAL_DELETED: deletion_records.JournalDeleted,
+}
 _POLICIES: Final[dict[str, type[PolicyData]]] = {
     policy_records.POLICY_PUBLISHED: policy_records.PolicyPublished,
     policy_records.POLICY_ACTIVATED: policy_records.PolicyActivated,
