@@ -250,5 +250,5 @@ def test_a_kill_in_the_middle_leaves_nothing_half_done(site: Site) -> None:
         assert len(site.listed(NEIGHBOUR)) == 2000
         assert len({one["erasure_id"] for one in site.erasures()}) == number
         assert {one["requests"] for one in site.erasures()} == {2000}
-        for path in (site.data / "disclosures").iterdir():
+        for path in (site.data / "disclosures").glob("*.jsonl"):
             path.unlink()

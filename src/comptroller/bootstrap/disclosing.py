@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_personal_data(data: Path) -> Iterator[PersonalData]:
-    """What requests disclosed of persons, from a fresh store.
+    """What is disclosed of persons, held against a fresh store.
 
     Raises:
         StoreUnavailableError: nothing was ever applied there.
         ControlUnavailableError: a control process is there and does not answer.
     """
     from comptroller.adapters.disclosures import FileDisclosureTable
-    from comptroller.adapters.journal.reader import DirectoryJournalReader
+    from comptroller.adapters.store.controls import SqliteControls
+    from comptroller.bootstrap.recorded import open_recorded
     from comptroller.engine.personal_data import PersonalData, PersonalParts
 
     place = Place(data)
-    with open_reports(data) as reports:
-        reader = DirectoryJournalReader(place.journal)
-        try:
-            table = FileDisclosureTable(disclosures(place))
-            yield PersonalData(PersonalParts(reports, reader, table))
-        finally:
-            reader.close()
+    with open_reports(data) as reports, ExitStack() as stack:
+        controls = SqliteControls.open(place.store)
+        stack.callback(controls.close)
+        journals = stack.enter_context(open_recorded(place, reports))
+        table = FileDisclosureTable(disclosures(place))
+        changes = controls.registry_changes
+        yield PersonalData(PersonalParts(reports, journals, table, changes))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from comptroller.cli import options, readings
 from comptroller.cli.tables import Column, json_text, print_page, print_table
+from comptroller.cli.times import before_ns
 from comptroller.core.errors import InvalidArgumentError
-from comptroller.core.quantities import QuantityError, since_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from comptroller.engine.privacy_life import Selection
 
@@ -36,20 +36,34 @@ def register(app: typer.Typer) -> None:
 
 def show(
     request_id: Annotated[
-        str, typer.Argument(metavar="REQUEST_ID", help="As the reply's header says.")
-    ],
+        str | None,
+        typer.Argument(metavar="REQUEST_ID", help="As the reply's header says."),
+    ] = None,
+    person: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="A person who is or was declared, not a request."
+        ),
+    ] = None,
     data: options.Data = options.DATA_DEFAULT,
     *,
     by: options.Reader = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what one request disclosed, verified against its record."""
+    """Show what a request or a person disclosed, against the records."""
     from comptroller.bootstrap import open_personal_data
 
+    if (request_id is None) == (person is None):
+        raise InvalidArgumentError("say which: a REQUEST_ID, or --person ID")
     with open_personal_data(data) as personal_data:
-        shown = personal_data.show(request_id)
-    readings.record(data, "privacy show", {"request": shown["request_id"]}, by)
-    print_page(shown, _shown(shown), as_json=as_json)
+        if person is not None:
+            shown = personal_data.person(person)
+            scope, page = {"person": shown["person"]}, _shown_person(shown)
+        else:
+            shown = personal_data.show(request_id or "")
+            scope, page = {"request": shown["request_id"]}, _shown(shown)
+    readings.record(data, "privacy show", scope, by)
+    print_page(shown, page, as_json=as_json)
 
 
 def list_requests(
@@ -119,22 +133,27 @@ def erase(
             metavar="TIME", help="All older than 90d, or before 2027-01-31 (UTC)."
         ),
     ] = None,
+    person: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="A person who is not declared any more."),
+    ] = None,
     data: options.Data = options.DATA_DEFAULT,
     by: options.By = None,
     as_json: options.Json = False,
 ) -> None:
     """Destroy what discloses persons; records, proofs and costs stay.
 
-    What the requests said of persons is then in no file any more; the records keep
+    What was said of persons is then in no file any more; the records keep
     commitments, which say nothing by themselves.
     """
     from comptroller.bootstrap import open_administrator
 
-    selection = _selection(
-        end_user=end_user, address=address, request=request, before=before
-    )
+    named = {"request": request, "before": before, "person": person}
+    selection = _selection(end_user=end_user, address=address, **named)
     with open_administrator(data, by) as administrator:
         erased = administrator.erase_personal(selection, reason)
+    if person is not None:
+        _warn_of_plain(data, person)
     if as_json:
         document = {
             "erasure_id": erased.erasure_id,
@@ -142,13 +161,24 @@ def erase(
             "disclosures": erased.disclosures,
         }
         typer.echo(json_text(document, indent=2))
-    elif erased.requests:
+    elif erased.disclosures:
+        of = _count(erased.requests, "request") if person is None else person
         typer.echo(
-            f"Erased {_count(erased.disclosures, 'disclosure')} of"
-            f" {_count(erased.requests, 'request')}; recorded as {erased.erasure_id}."
+            f"Erased {_count(erased.disclosures, 'disclosure')} of {of};"
+            f" recorded as {erased.erasure_id}."
         )
     else:
         typer.echo("Nothing here discloses that: nothing was erased or recorded.")
+
+
+def _warn_of_plain(data: Path, person: str) -> None:
+    """Says which records an erasure of a person leaves as they are."""
+    from comptroller.bootstrap import open_personal_data
+
+    with open_personal_data(data) as personal_data:
+        plain = personal_data.plain_revisions(person)
+    if plain:
+        typer.echo(_plain(person, plain), err=True)
 
 
 def _selection(**given: str | None) -> Selection:
@@ -173,16 +203,10 @@ def _selection(**given: str | None) -> Selection:
             return Selection("address", value)
         case "request":
             return Selection("request", value)
+        case "person":
+            return Selection("person", value)
         case _:
-            return Selection("before", before_ns=_before_ns(value))
-
-
-def _before_ns(text: str) -> int:
-    now_ns = time.time_ns()  # noqa: TID251  a person's "90 days ago" counts from now
-    try:
-        return since_ns(text, now_ns)
-    except QuantityError as error:
-        raise InvalidArgumentError(f"--before: {error}") from error
+            return Selection("before", before_ns=before_ns(value))
 
 
 def _shown(shown: dict[str, Any]) -> Iterator[str]:
@@ -197,6 +221,28 @@ def _shown(shown: dict[str, Any]) -> Iterator[str]:
         yield "  its record commits to nothing of persons"
     if shown["prompt_hmac"] is not None:
         yield f"  prompt fingerprint  {shown['prompt_hmac']}"
+
+
+def _shown_person(shown: dict[str, Any]) -> Iterator[str]:
+    declared = "declared" if shown["is_declared"] else "not declared any more"
+    yield f"Person {shown['person']}, {declared}"
+    for one in shown["disclosed"]:
+        revisions = ", ".join(str(number) for number in one["revisions"])
+        mark = f"verified: revision {revisions}" if revisions else "NOT RECORDED"
+        yield f"  {one['name']}  {one['value']}  ({mark})"
+    if shown["undisclosed"]:
+        count = _count(shown["undisclosed"], "commitment")
+        yield f"  {count} without a disclosure: erased, or lost"
+    if shown["plain_revisions"]:
+        yield f"  {_plain(shown['person'], shown['plain_revisions'])}"
+
+
+def _plain(person: str, revisions: list[int]) -> str:
+    listed = ", ".join(str(number) for number in revisions)
+    return (
+        f"The records of revision {listed} say plainly who {person} is: an older"
+        " release wrote them, and no erasure changes a record."
+    )
 
 
 def _count(number: int, noun: str) -> str:

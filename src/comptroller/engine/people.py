@@ -9,7 +9,7 @@ removes like any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -123,19 +123,17 @@ def commit(
     """
     before, after = change
     known: list[Known] = []
-    new: list[str] = []
     if stored is not None and before is not None:
         known = _known(_committed(stored), disclosures)
         if not commitments_of(stored):
+            # What it was stands in an older record: no need to disclose it again.
             known = _disclose(before, (), new_salt)
-            new += [one.text for one in known]
             stored = _encode(before.id, known)
     if after is None:
-        return Commitments(stored, None, [], new)
+        return Commitments(stored, None, [], [])
     now = _disclose(after, known, new_salt)
-    fresh = [one for one in now if one not in known]
-    changed = [one.said.name for one in fresh] if stored is not None else []
-    new += [one.text for one in fresh]
+    changed = [one.said.name for one in now if one not in known and stored is not None]
+    new = [one.text for one in now if commitment(one.text) not in disclosures]
     return Commitments(stored, _encode(after.id, now), changed, new)
 
 
@@ -154,7 +152,7 @@ def _known(stored: CommittedPerson, disclosures: Mapping[str, str]) -> list[Know
 
 
 def _disclose(
-    person: Person, known: list[Known] | tuple[()], new_salt: Callable[[], bytes]
+    person: Person, known: Sequence[Known], new_salt: Callable[[], bytes]
 ) -> list[Known]:
     """A disclosure for each of a person's values: one that is known, or a new one."""
     texts = {(one.said.name, one.said.value): one for one in known}

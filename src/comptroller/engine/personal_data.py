@@ -1,7 +1,8 @@
-"""Personal data: what requests disclosed of persons, held against their records."""
+"""Personal data: what is disclosed of persons, held against what is recorded."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -9,7 +10,8 @@ import msgspec
 from comptroller.core.disclosure import commitment, read_disclosure
 from comptroller.core.errors import NotFoundError, RecordError
 from comptroller.core.timestamps import rfc3339
-from comptroller.engine import records
+from comptroller.engine import people, records
+from comptroller.engine.control_ports import ChangeRow
 from comptroller.engine.explanation import Document
 from comptroller.engine.ports import JournalReader, Reports
 from comptroller.engine.privacy_life import Selection, disclosed, select
@@ -22,6 +24,8 @@ class PersonalParts(NamedTuple):
     reports: Reports
     journals: JournalReader
     table: DisclosureTable
+    changes: Callable[[Sequence[str]], Sequence[ChangeRow]]
+    """See `ControlReports.registry_changes`."""
 
 
 class PersonalData:
@@ -94,3 +98,59 @@ class PersonalData:
                 }
             )
         return found
+
+    def person(self, person_id: str) -> Document:
+        """What is disclosed of one of the people who were ever declared.
+
+        Each with the revisions that commit to it (`privacy show --person --json`).
+
+        Raises:
+            NotFoundError: nobody was ever declared by that id.
+        """
+        wanted = person_id.strip()
+        rows = self._changes(wanted)
+        held = select(self._parts.table, Selection("person", wanted))
+        if not rows and not held:
+            raise NotFoundError(f"nobody was ever declared as {wanted!r}")
+        committed: dict[str, list[int]] = {}
+        for row in rows:
+            for one in people.commitments_of(row.body) if row.body else ():
+                committed.setdefault(one, []).append(row.revision)
+        texts = [text for one in held for text in one.line.disclosures]
+        found = []
+        for text in texts:
+            said = read_disclosure(text)
+            found.append(
+                {
+                    "name": said.name,
+                    "value": said.value,
+                    "disclosure": text,
+                    "revisions": committed.get(commitment(text), []),
+                }
+            )
+        return {
+            "person": wanted,
+            "is_declared": bool(rows) and rows[-1].body is not None,
+            "disclosed": found,
+            "undisclosed": len(committed.keys() - {commitment(one) for one in texts}),
+            "plain_revisions": _plain(rows),
+        }
+
+    def plain_revisions(self, person_id: str) -> list[int]:
+        """The revisions whose records say plainly who a person is.
+
+        Older releases recorded people so, and no erasure changes a record.
+        """
+        return _plain(self._changes(person_id.strip()))
+
+    def _changes(self, person_id: str) -> list[ChangeRow]:
+        changes = self._parts.changes([people.KIND])
+        return [one for one in changes if one.id == person_id]
+
+
+def _plain(rows: Sequence[ChangeRow]) -> list[int]:
+    return [
+        one.revision
+        for one in rows
+        if one.body is not None and not people.commitments_of(one.body)
+    ]
