@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from comptroller.cli import anchors, options
+from comptroller.cli import anchors, options, retention
 from comptroller.cli.rebuild import rebuild
 from comptroller.cli.tables import json_text, printable
 
@@ -23,6 +23,7 @@ def add_commands(audit: typer.Typer) -> None:
     audit.command("sequence")(sequence)
     audit.command("rebuild")(rebuild)
     anchors.add_to(audit)
+    retention.add_to(audit)
 
 
 def verify(
