@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,6 +19,7 @@ import msgspec
 from comptroller.adapters.journal.reader import DirectoryJournalReader
 from comptroller.adapters.processes import HOPELESS, Lifeline
 from comptroller.adapters.snapshot import FileSnapshotStore
+from comptroller.adapters.store.held import may_be_held
 from comptroller.adapters.system import SystemClock
 from comptroller.adapters.tlog.keys import TrailKey, open_key, read_key
 from comptroller.adapters.tlog.places import PlaceIndex
@@ -122,7 +124,9 @@ def open_trail(place: Place, told: TrailOptions) -> Iterator[OpenTrail]:
     reader = DirectoryJournalReader(place.journal)
     places = PlaceIndex(place.trail_places)
     try:
-        yield OpenTrail(Sequencer(reader, writer, places, SystemClock()), writer)
+        is_held = partial(may_be_held, place.store)
+        sequencer = Sequencer(reader, writer, places, SystemClock(), is_held)
+        yield OpenTrail(sequencer, writer)
     finally:
         places.close()
         reader.close()

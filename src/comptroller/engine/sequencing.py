@@ -9,7 +9,7 @@ neither the trail nor the other journals.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -116,9 +116,22 @@ class Sequencer:
     """Merges the journals of a reader into a log."""
 
     def __init__(
-        self, reader: JournalReader, log: TrailLog, places: TrailPlaces, clock: Clock
+        self,
+        reader: JournalReader,
+        log: TrailLog,
+        places: TrailPlaces,
+        clock: Clock,
+        is_held: Callable[[], bool] | None = None,
     ) -> None:
         """Goes on where the log is.
+
+        Args:
+            reader: of the journals.
+            log: that it appends to.
+            places: where it notes what is where.
+            clock: for the log's own records.
+            is_held: whether a legal hold may be in force, so that no record that
+                prunes the log is followed; asked where there is one. None: none is.
 
         Raises:
             TrailDamagedError: the log's positions cannot be understood.
@@ -127,6 +140,7 @@ class Sequencer:
         self._log = log
         self._places = places
         self._clock = clock
+        self._is_held = is_held
         self._positions = _restored(log.positions)
         self._turn = 0
         self._has_started = False
@@ -175,6 +189,24 @@ class Sequencer:
                 self._ids.pop(source, None)
         self.is_behind = batch.is_large
         return len(batch.entries)
+
+    def prune(self, covered: int) -> bool:
+        """Removes a part of what may go; what a legal hold keeps waits for its end.
+
+        What has begun to go is finished: it was not kept when it began.
+
+        Args:
+            covered: see `TrailLog.prune`.
+
+        Returns:
+            Whether more of it is left.
+
+        Raises:
+            TrailUnavailableError: the disk refuses, now or before.
+        """
+        if self._log.prunings and self._is_held is not None and self._is_held():
+            covered = 0
+        return self._log.prune(covered)
 
     def record_refusal(self, subject: str, data: TrailWitnessRefused) -> None:
         """Puts a witness's refusal into the trail, with the next step."""
@@ -395,6 +427,6 @@ def sequence_all(
     while count := sequencer.step():
         done += count
     log.publish()
-    while not is_witnessed and log.prune(log.size):
+    while not is_witnessed and sequencer.prune(log.size):
         pass
     return done

@@ -89,7 +89,7 @@ class Sequencing:
     def _prune(self) -> None:
         """Lets go of what may go: with witnesses, only once one of them has signed."""
         signed = self._log.size if self._cosigning is None else self._cosigning.size
-        self._log.prune(signed)
+        self._sequencer.prune(signed)
 
     async def _await_witnesses(self) -> None:
         """Lets the last checkpoint be signed, if that is soon."""

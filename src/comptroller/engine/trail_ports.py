@@ -83,6 +83,10 @@ class TrailLog(Protocol):
     def positions(self) -> Mapping[str, Any]:
         """What was given with the last records that are durable, as JSON has it."""
 
+    @property
+    def prunings(self) -> Sequence[Pruning]:
+        """Records that prune the log and have not been followed yet."""
+
     def append(
         self,
         records: Sequence[bytes],

@@ -64,11 +64,16 @@ class Desk:
         self.journals = InMemoryJournals()
         self.trail = InMemoryTrail()
         self.clock = FakeClock()
+        self.is_held = False
         worker = self.journals.open(WORKER)
         for number in range(300):
             worker.append(line(WORKER, number))
         self.sequencer = Sequencer(
-            self.journals, self.trail, InMemoryPlaces(), self.clock
+            self.journals,
+            self.trail,
+            InMemoryPlaces(),
+            self.clock,
+            lambda: self.is_held,
         )
         while self.sequencer.step():
             pass
@@ -118,3 +123,14 @@ def test_a_senseless_one_is_told_and_nothing_stops() -> None:
     asyncio.run(run())
     assert (len(desk.trail.records), desk.trail.minimum) == (302, 0)
     assert "multiple of 256" in told[-1]
+
+
+def test_what_a_legal_hold_keeps_waits_for_its_end() -> None:
+    """Recorded before the hold and not followed yet: followed once it is lifted."""
+    desk = Desk()
+    desk.is_held = True
+    sequence_all(desk.sequencer, desk.trail)
+    assert (desk.trail.minimum, desk.trail.prunings) == (0, [Pruning(301, 256)])
+    desk.is_held = False
+    sequence_all(desk.sequencer, desk.trail)
+    assert (desk.trail.minimum, desk.trail.prunings) == (256, [])

@@ -141,6 +141,11 @@ class TrailWriter:
         return self._state.positions
 
     @property
+    def prunings(self) -> Sequence[Pruning]:
+        """Records that prune the log and have not been followed yet."""
+        return self._state.prunings
+
+    @property
     def minimum(self) -> int:
         """The first index that is kept; entries below it are gone, or about to be."""
         return self._state.minimum
