@@ -169,6 +169,24 @@ def test_a_declared_person_is_not_erased(site: Path) -> None:
     assert holders(site) == {"disclosures"}
 
 
+def test_nothing_is_applied_that_cannot_be_disclosed(site: Path) -> None:
+    """No folder for the side table: no record, no revision; then it goes on."""
+    told(site, *ERASE)
+    people = site / "comptroller-data" / "disclosures" / "people"
+    people.rename(site / "aside")
+    people.write_text("in the way")
+    configured(site, person(EMAIL))
+    done = command(site, "apply", "--yes", "--by", "ada")
+    assert done.returncode == 1
+    assert "disclosures" in done.stderr
+    assert len(of_person(site)) == 3
+
+    people.unlink()
+    (site / "aside").rename(people)
+    run_command(site, "apply", "--yes", "--by", "ada")
+    assert len(of_person(site)) == 4
+
+
 def test_a_lost_store_is_rebuilt_and_answers_with_names(site: Path) -> None:
     """From the trail, with who people are read from the side table."""
     data = site / "comptroller-data"

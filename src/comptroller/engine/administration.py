@@ -30,10 +30,9 @@ from comptroller.core.registry import PersonId, Registry, ServiceId
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records, snapshot
 from comptroller.engine.access import Readings
-from comptroller.engine.applying import ChangeWriter
+from comptroller.engine.applying import Applied
 from comptroller.engine.arguments import one_line, require
 from comptroller.engine.batch import Batch
-from comptroller.engine.people import disclosures_of_people
 from comptroller.engine.policy_life import PolicyLife, PolicyParts
 from comptroller.engine.policy_ports import BundleArchive, BundleChecker
 from comptroller.engine.ports import (
@@ -48,7 +47,6 @@ from comptroller.engine.ports import (
 from comptroller.engine.privacy_life import PrivacyLife, PrivacyParts
 from comptroller.engine.privacy_ports import DisclosureTable, PromptKeys
 from comptroller.engine.records import Actor
-from comptroller.engine.registry_fold import fold
 from comptroller.engine.retention import Retention, RetentionParts
 from comptroller.engine.retention_ports import LegalHoldSalts
 from comptroller.engine.snapshot import ReachedThreshold
@@ -130,6 +128,7 @@ class Administration:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._sequence = 0
+        self._in_force = Applied(parts.store, parts.disclosures)
         self._card: tuple[int, RateCard] | None = None
         """The compiled rate card and the revision for which it was compiled."""
         self.policies = PolicyLife(
@@ -233,8 +232,7 @@ class Administration:
 
     def registry(self) -> Registry | None:
         """What is applied; None: nothing yet."""
-        known = disclosures_of_people(self._parts.disclosures)
-        return fold(self._parts.store.registry_objects(), known)
+        return self._in_force.registry()
 
     def revision(self) -> int:
         """The revision of what is applied; 0: nothing yet."""
@@ -277,11 +275,7 @@ class Administration:
         self._check_credentials_owned(after)
         self.policies.check_owners(after)
         batch = self._batch()
-        writer = ChangeWriter(
-            self._parts.store.registry_objects(),
-            disclosures_of_people(self._parts.disclosures),
-            partial(self._parts.entropy.token, SALT_BYTES),
-        )
+        writer = self._in_force.writer(partial(self._parts.entropy.token, SALT_BYTES))
         for change in changes:
             batch.add(*writer.record(change, revision + 1, actor))
         if writer.lines:
