@@ -38,12 +38,13 @@ def asked(books: Projected, tmp_path: Path) -> Iterator[ControlReports]:
 
 def beats(asked: ControlReports, source: str) -> list[tuple[int, int]]:
     """Sequence and seconds of all heartbeats of a worker."""
-    rows = asked.heartbeats(source, 0, 2**62)
+    rows = asked.heartbeat_run(source, 0, 2**62)
     return [(one.place.sequence, (one.time_ns - START_NS) // S) for one in rows]
 
 
 def test_a_new_store_has_no_evidence(asked: ControlReports) -> None:
     """Nothing was applied, nobody lived."""
+    assert asked.positions() == {}
     assert asked.revisions() == []
     assert asked.registry_changes(["service"]) == []
     assert asked.activation_places() == {}
@@ -125,6 +126,8 @@ def test_lives_of_workers(books: Projected, asked: ControlReports) -> None:
     second.journal_started()
     first.journal_closed()
     books.project(CONTROL, W0, W1)
+    ends = {name: journal.offset for name, journal in books.journals.items()}
+    assert asked.positions() == ends
     one = LifeRow(W0, START_NS, START_NS + 10 * S)
     two = LifeRow(W1, START_NS + 10 * S, None)
     assert asked.lives(0, 2**62) == [one, two]
@@ -147,7 +150,7 @@ def test_heartbeats_in_their_order(books: Projected, asked: ControlReports) -> N
     assert beats(asked, W0) == [(1, 0), (2, 30), (3, 10)]
     assert beats(asked, W1) == [(0, 10)]
     assert beats(asked, "/node/w7/01Z") == []
-    first, second, third = asked.heartbeats(W0, 0, 2**62)
+    first, second, third = asked.heartbeat_run(W0, 0, 2**62)
     assert first.state.policy_revision is None
     assert second.state.registry_revision == 1
     assert third.state.durability == "process"
@@ -158,16 +161,18 @@ def test_heartbeats_in_their_order(books: Projected, asked: ControlReports) -> N
 
 
 def test_heartbeats_of_a_span(books: Projected, asked: ControlReports) -> None:
-    """Ends included; the rest after a sequence; and those around a moment."""
+    """The sequences at its ends; by sequence; and those around a moment."""
     script = books.script(W0)
     for _ in range(4):
         script.heartbeat()
         books.clock.advance(30)
     books.project(W0)
     at = START_NS + 30 * S
-    rows = asked.heartbeats(W0, at, at + 30 * S)
+    assert asked.beat_ends(W0, at, at + 30 * S) == (1, 2)
+    assert asked.beat_ends(W0, at + 1, at + 2) is None
+    rows = asked.heartbeat_run(W0, 1, 2)
     assert [one.place.sequence for one in rows] == [1, 2]
-    rows = asked.heartbeats(W0, at, 2**62, after=2)
+    rows = asked.heartbeat_run(W0, 3, 2**62)
     assert [one.place.sequence for one in rows] == [3]
     before, after = asked.heartbeat_before(W0, at), asked.heartbeat_after(W0, at)
     assert before is not None
@@ -215,7 +220,7 @@ def test_projecting_evidence_again_changes_nothing(
     def all_of() -> tuple[object, ...]:
         return (
             asked.lives(0, 2**62),
-            asked.heartbeats(W0, 0, 2**62),
+            asked.heartbeat_run(W0, 0, 2**62),
             asked.revisions(),
             asked.registry_changes(["service"]),
         )

@@ -16,6 +16,7 @@ _VERDICTS: Final = {
     "unproven": "NOT PROVEN",
 }
 _CAUSES: Final = {
+    "not_borne_out": "store and records differ",
     "no_worker": "no worker was alive",
     "not_declared": "nothing was declared for it",
     "policy_deactivated": "no policy was active",
@@ -93,6 +94,7 @@ def coverage_lines(found: Document) -> Iterator[str]:
             yield f"  {line}"
         if len(gaps) > _GAPS_MAX:
             yield f"  and {len(gaps) - _GAPS_MAX} more: --json has them all"
+    yield from _findings(found)
     yield ""
     yield f"Workers: {', '.join(one['worker'] for one in found['workers']) or 'none'}."
     yield from _trail(found["trail"])
@@ -176,6 +178,19 @@ def _record(record: Document | None) -> str:
     index = record["log_index"]
     log = "not in the trail yet" if index is None else f"record {index} of the trail"
     return f"  ({record['source']} {record['sequence']}, {log})"
+
+
+def _findings(found: Document) -> Iterator[str]:
+    """What store and records do not agree upon, in a span."""
+    count = found["findings_count"]
+    if not count:
+        return
+    yield ""
+    yield f"Findings: the store is not what was recorded, in {count} places."
+    for one in found["findings"][:_GAPS_MAX]:
+        yield f"  {printable(one['says'])}{_record(one['record'])}"
+    if count > _GAPS_MAX:
+        yield f"  and {count - _GAPS_MAX} more: --json lists them"
 
 
 def _trail(trail: Document | None) -> Iterator[str]:

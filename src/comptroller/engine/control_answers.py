@@ -9,6 +9,7 @@ from comptroller.core.errors import ComptrollerError
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine.control_coverage import Covered, Gap, Track
 from comptroller.engine.control_evidence import (
+    Fault,
     InForce,
     Judged,
     Moment,
@@ -54,11 +55,28 @@ class Since(NamedTuple):
     """False: it may have been so before, of which nothing is known."""
 
 
+class Declaration(NamedTuple):
+    """The last change of an object that declares what is in force."""
+
+    kind: str
+    id: str
+    revision: int
+    """That changed it last."""
+    time_ns: int
+    place: RecordPlace | None
+    """Of the record of that change; None: there is none that can be read."""
+
+
+class Dated(NamedTuple):
+    """What dates the answer for a moment."""
+
+    since: Mapping[str, Since | None]
+    """The act that each control is as it was since."""
+    declarations: Sequence[Declaration]
+
+
 def moment(
-    then: Moment,
-    judged: Sequence[Judged],
-    since: Mapping[str, Since | None],
-    trail: TrailIndex | None,
+    then: Moment, judged: Sequence[Judged], dated: Dated, trail: TrailIndex | None
 ) -> Document:
     """The answer for one moment."""
     place = _Places(trail)
@@ -75,19 +93,28 @@ def moment(
             }
             for one in then.decisions
         ],
-        "controls": [place.control(one, since[one.control]) for one in judged],
+        "declared_by": [place.declaration(one) for one in dated.declarations],
+        "controls": [place.control(one, dated.since[one.control]) for one in judged],
         "trail": proof_of(trail, {}),
     }
 
 
-def coverage(
-    service: str,
-    span: tuple[int, int],
-    tracks: Sequence[Track],
-    found: Sequence[Covered],
-    trail: TrailIndex | None,
-) -> Document:
+class Spanned(NamedTuple):
+    """What is told of a span."""
+
+    service: str
+    span: tuple[int, int]
+    tracks: Sequence[Track]
+    controls: Sequence[Covered]
+    findings: Sequence[Fault] = ()
+    findings_count: int = 0
+    """There may be more than are told."""
+
+
+def coverage(told: Spanned, trail: TrailIndex | None) -> Document:
     """The answer for a span."""
+    service, span, tracks, found, findings, count = told
+    place = _Places(trail)
     return {
         "service": service,
         "begin": rfc3339(span[0]),
@@ -110,6 +137,11 @@ def coverage(
             }
             for one in found
         ],
+        "findings": [
+            {**place.piece(one.piece), "controls": sorted(one.controls)}
+            for one in findings
+        ],
+        "findings_count": count,
         "trail": proof_of(trail, {}),
     }
 
@@ -155,6 +187,15 @@ class _Places:
             "after": self._beat(one.after),
         }
 
+    def declaration(self, one: Declaration) -> Document:
+        return {
+            "kind": one.kind,
+            "id": one.id,
+            "revision": str(one.revision),
+            "time": rfc3339(one.time_ns),
+            "record": self.of(one.place),
+        }
+
     def control(self, one: Judged, since: Since | None) -> Document:
         limits = one.declared.limits if one.declared is not None else ()
         return {
@@ -165,7 +206,7 @@ class _Places:
             "limits": [limit._asdict() for limit in limits],
             "since": None if since is None else self._since(since),
             "approved_by": None if since is None else _approved(since),
-            "evidence": [self._piece(piece) for piece in one.pieces],
+            "evidence": [self.piece(piece) for piece in one.pieces],
             "why": list(one.why),
         }
 
@@ -177,7 +218,7 @@ class _Places:
             "record": self.of(since.place),
         }
 
-    def _piece(self, piece: Piece) -> Document:
+    def piece(self, piece: Piece) -> Document:
         return {
             "source": piece.source,
             "verdict": piece.verdict,

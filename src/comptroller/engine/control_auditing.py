@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from itertools import pairwise
 from typing import Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -20,9 +19,16 @@ from comptroller.core.errors import (
 from comptroller.core.policy.plain import PlainSet
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import control_answers
-from comptroller.engine.control_answers import Since, TrailIndex
-from comptroller.engine.control_checking import Checking
-from comptroller.engine.control_coverage import Configured, Track, covered, track
+from comptroller.engine.control_answers import Dated, Spanned, TrailIndex
+from comptroller.engine.control_checking import Acts, Checking
+from comptroller.engine.control_coverage import (
+    NOT_BORNE_OUT,
+    Apart,
+    Gap,
+    Track,
+    covered,
+    track,
+)
 from comptroller.engine.control_declared import (
     RELEVANT,
     Declared,
@@ -32,30 +38,24 @@ from comptroller.engine.control_declared import (
     steps,
 )
 from comptroller.engine.control_evidence import (
+    CONTRADICTS,
+    HEARTBEAT,
     NS,
-    SLACK_S,
     DecisionThen,
-    InForce,
+    Fault,
     Moment,
+    Piece,
     WorkerThen,
     judge,
 )
 from comptroller.engine.control_history import BEFORE_ALL, doubled, in_force
-from comptroller.engine.control_ports import (
-    BEATS_MAX,
-    BeatRow,
-    ControlReports,
-    LifeRow,
-    RecordPlace,
-)
-from comptroller.engine.controls import BUNDLED, CONTROLS
+from comptroller.engine.control_known import Known, configured_in
+from comptroller.engine.control_ports import ControlReports, RecordPlace
+from comptroller.engine.control_reading import Reading
+from comptroller.engine.control_sweeping import Sweep
+from comptroller.engine.controls import CONTROLS
 from comptroller.engine.explanation import Document
-from comptroller.engine.policy_ports import (
-    ActivationRow,
-    BundleArchive,
-    PolicyReports,
-    decode_sets,
-)
+from comptroller.engine.policy_ports import BundleArchive, PolicyReports, decode_sets
 from comptroller.engine.ports import Clock, JournalReader, Reports, RequestRow
 from comptroller.engine.registry_fold import fold
 
@@ -63,7 +63,6 @@ SPAN_DAYS_MAX: Final = 92
 """Asked about at once."""
 NEAR_NS: Final = 3600 * NS
 """How far around a time heartbeats are read, to see whether a clock was set back."""
-_EVER: Final = 2**62
 
 
 class Recorded(Reports, PolicyReports, Protocol):
@@ -82,14 +81,23 @@ class Parts(NamedTuple):
     """None: there is none to look in."""
 
 
+class _Asking(NamedTuple):
+    """What one answer is made from."""
+
+    known: Known
+    sweep: Sweep
+
+
 class ControlAuditing:
     """Answers whether controls were active, each answer with its evidence."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._bundles: dict[str, Sequence[PlainSet] | str] = {}
-        self._sources = frozenset(parts.journals.sources())
-        self._checking = Checking(parts.journals, parts.trail)
+        self._reading = Reading(parts.journals, parts.trail)
+        self._checking = Checking(self._reading)
+        self._digests: Mapping[str, set[str]] = {}
+        """What each bundle declares, by what was recorded when it was published."""
 
     def at(self, service: str, time: str) -> Document:
         """The controls of a service at a time (`audit controls --at`).
@@ -99,12 +107,12 @@ class ControlAuditing:
             NotFoundError: the service was never declared.
         """
         at_ns = self._time_ns("--at", time)
-        known = self._known(service)
+        asking = self._asking(service)
         near = self._parts.controls.decisions_near(service, at_ns)
         decisions, unread = self._near([one for one in near if one is not None])
-        moment = self._moment(known, at_ns, self._workers(at_ns))
+        moment = self._moment(asking.known, at_ns, self._workers(asking.sweep, at_ns))
         return self._answer(
-            known, moment._replace(decisions=decisions, unread=unread), None
+            asking, moment._replace(decisions=decisions, unread=unread), None
         )
 
     def request(self, request_id: str) -> Document:
@@ -118,12 +126,16 @@ class ControlAuditing:
         if row is None:
             raise NotFoundError(f"there is no request {request_id!r}")
         decision = self._checking.decision(row)
-        place = decision.place
-        known = self._known(row.service)
-        worker = self._worker(place.source, row.time_ns, place.sequence)
-        moment = self._moment(known, row.time_ns, [worker])
+        place, at_ns = decision.place, row.time_ns
+        asking = self._asking(row.service)
+        worker = self._worker(asking.sweep, place.source, at_ns, place.sequence)
+        moment = self._moment(asking.known, at_ns, [worker])
         moment = moment._replace(decisions=[decision], is_asked=True)
-        return self._answer(known, moment, row.request_id)
+        if asking.sweep.life(place.source, at_ns) is None:
+            says = f"{place.source} did not live at this time, as its records say"
+            piece = Piece(HEARTBEAT, CONTRADICTS, says, RecordPlace(place.source, 0))
+            moment = moment._replace(faults=[Fault(piece, frozenset(CONTROLS))])
+        return self._answer(asking, moment, row.request_id)
 
     def between(self, service: str, begin: str, end: str) -> Document:
         """The coverage of every control over a span (`audit controls --between`).
@@ -139,8 +151,8 @@ class ControlAuditing:
                 f"--between: {begin} to {end} is not a span of at most"
                 f" {SPAN_DAYS_MAX} days; the earlier time comes first"
             )
-        known = self._known(service)
-        tracks = self._tracks(span)
+        known, sweep = self._asking(service)
+        tracks, unproven = self._tracks(sweep, span)
         by_revision = {one.row.revision: one for one in known.steps}
 
         def is_on(name: str, registry: int | None, policy: str | None) -> bool:
@@ -150,32 +162,57 @@ class ControlAuditing:
 
         found = covered(
             [one for one in tracks if one.life[0] < one.life[1]],
-            _configured(known, span),
+            configured_in(known, span),
             is_on,
             span,
-            [*doubled(known.times), *doubled(known.policy_times)],
+            Apart(
+                [*doubled(known.times), *doubled(known.policy_times)],
+                unproven,
+                known.differing(),
+            ),
         )
-        return control_answers.coverage(service, span, tracks, found, self._parts.trail)
+        acts = [
+            one.fault
+            for one in known.checked.faults
+            if one.begin_ns < span[1] and one.end_ns > span[0]
+        ]
+        told = Spanned(
+            service,
+            span,
+            tracks,
+            found,
+            [*acts, *sweep.faults],
+            len(acts) + sweep.faults_count,
+        )
+        return control_answers.coverage(told, self._parts.trail)
 
     # -- what was in force -----------------------------------------------------
 
-    def _known(self, service: str) -> _Known:
-        """What every revision declares for a service, and every activation."""
+    def _asking(self, service: str) -> _Asking:
+        """Everything that was put into force for a service, and what checks it."""
         parts = self._parts
-        changes = parts.controls.registry_changes(RELEVANT)
-        found = list(steps(parts.controls.revisions(), changes, service))
-        if not any(one.service is not None for one in found):
+        sweep = Sweep(self._reading, parts.controls, parts.clock.now_ns())
+        rows = parts.controls.revisions()
+        changes = [
+            one
+            for one in parts.controls.registry_changes(RELEVANT)
+            if not rows or one.revision <= rows[-1].revision
+        ]
+        found = list(steps(rows, changes, service))
+        activations = parts.recorded.policy_activations()
+        places = parts.controls.activation_places()
+        acts = Acts(rows, changes, activations, places, sweep.positions)
+        checked = self._checking.acts(acts)
+        is_declared = any(one.service is not None for one in found)
+        if not is_declared and not checked.faults:
             raise NotFoundError(f"no service {service!r} was ever declared")
-        return _Known(
-            service,
-            found,
-            min((one.revision for one in changes), default=1),
-            parts.recorded.policy_activations(),
-            parts.controls.activation_places(),
-        )
+        self._digests = checked.digests
+        first = min((one.revision for one in changes), default=1)
+        known = Known(service, found, first, activations, places, changes, checked)
+        return _Asking(known, sweep)
 
     def _moment(
-        self, known: _Known, at_ns: int, workers: Sequence[WorkerThen]
+        self, known: Known, at_ns: int, workers: Sequence[WorkerThen]
     ) -> Moment:
         registry, step = known.registry_at(at_ns)
         policy = known.policy_at(at_ns)
@@ -216,6 +253,11 @@ class ControlAuditing:
         row = next((one for one in rows if one.revision == revision), None)
         if row is None:
             return f"policy {revision} is not known here"
+        if row.sets_digest not in self._digests.get(revision, ()):
+            return (
+                f"the store says that policy {revision} declares {row.sets_digest}, and"
+                " no record of its publication that can be read says so"
+            )
         try:
             return decode_sets(self._parts.archive.sets(revision, row.sets_digest))
         except ContentUnavailableError as error:
@@ -225,86 +267,51 @@ class ControlAuditing:
 
     # -- who lived ---------------------------------------------------------------
 
-    def _workers(self, at_ns: int) -> list[WorkerThen]:
+    def _workers(self, sweep: Sweep, at_ns: int) -> list[WorkerThen]:
         """Every worker that lived at a time and decided by something."""
         controls = self._parts.controls
         found = []
-        for life in controls.lives(at_ns, at_ns):
-            if self._end_ns(life) < at_ns:
-                continue
-            worker = self._worker(life.source, at_ns)
-            if worker.before is None and not worker.is_set_back:
-                begin_ns = life.started_ns
-                if controls.last_decision_ns(life.source, begin_ns, at_ns) is None:
+        for life in sweep.lives((at_ns, at_ns)):
+            worker = self._worker(sweep, life.source, at_ns)
+            is_idle = worker.before is None and not worker.is_set_back
+            if is_idle and life.is_borne_out:
+                span = life.begin_ns, at_ns
+                if controls.last_decision_ns(life.source, *span) is None:
                     continue  # it had no snapshot yet: it decided nothing
-            found.append(worker._replace(life=life))
+            found.append(worker)
         return found
 
     def _worker(
-        self, source: str, at_ns: int, sequence: int | None = None
+        self, sweep: Sweep, source: str, at_ns: int, sequence: int | None = None
     ) -> WorkerThen:
         """A worker at a time; or before one of its own records."""
-        controls = self._parts.controls
-        near = controls.heartbeats(source, at_ns - NEAR_NS, at_ns + NEAR_NS)
+        near = list(sweep.beats(source, (at_ns - NEAR_NS, at_ns + NEAR_NS)))
         if sequence is None:
             indices = in_force([one.time_ns for one in near], at_ns)
         else:
             earlier = [one for one in near if one.place.sequence < sequence]
             indices = (len(earlier) - 1,)
         last = indices[-1]
-        before = near[last] if last != BEFORE_ALL else None
-        if before is None:
-            before = controls.heartbeat_before(source, at_ns - NEAR_NS)
-        if last + 1 < len(near):
-            after: BeatRow | None = near[last + 1]
-        else:
-            after = controls.heartbeat_after(source, at_ns + NEAR_NS)
-        is_set_back = len(indices) > 1
-        return WorkerThen(source, before, after, is_set_back)
+        before = near[last] if near and last != BEFORE_ALL else None
+        after = near[last + 1] if last + 1 < len(near) else None
+        return WorkerThen(source, before, after, is_set_back=len(indices) > 1)
 
-    def _end_ns(self, life: LifeRow) -> int:
-        """When a worker ended; its last sign, where it died; now, where it lives."""
-        if life.closed_ns is not None:
-            return life.closed_ns
-        journals, controls = self._parts.journals, self._parts.controls
-        source = life.source
-        if source in self._sources and not journals.is_dead(source):
-            return max(self._parts.clock.now_ns(), life.started_ns)
-        last = controls.heartbeat_before(source, _EVER)
-        if last is None:
-            decided = controls.last_decision_ns(source, life.started_ns, _EVER)
-            return decided or life.started_ns
-        until_ns = last.time_ns + (last.state.every_s + SLACK_S) * NS
-        decided = controls.last_decision_ns(source, last.time_ns, until_ns)
-        return max(last.time_ns, decided or 0)
+    def _tracks(
+        self, sweep: Sweep, span: tuple[int, int]
+    ) -> tuple[list[Track], list[Gap]]:
+        """What the heartbeats say of every worker that lived in a span.
 
-    def _tracks(self, span: tuple[int, int]) -> list[Track]:
-        """What the heartbeats of every worker say that lived in a span."""
-        found = []
-        for life in self._parts.controls.lives(*span):
-            beats = self._beats(life.source, span)
-            one = track(life.source, beats, self._end_ns(life), span)
-            if beats and one.life[0] <= one.life[1]:
+        And when one lived that the store and the records do not agree upon.
+        """
+        found, unproven = [], []
+        for life in sweep.lives(span):
+            if not life.is_borne_out:
+                own = (life.source,)
+                unproven.append(Gap(life.begin_ns, life.end_ns, NOT_BORNE_OUT, own))
+            one = track(life.source, sweep.beats(life.source, span), life.end_ns, span)
+            if one.states and one.life[0] <= one.life[1]:
                 found.append(one)
-        return found
-
-    def _beats(self, source: str, span: tuple[int, int]) -> list[BeatRow]:
-        """A worker's heartbeats of a span, and the ones next to it, in sequence."""
-        controls = self._parts.controls
-        found: dict[int, BeatRow] = {}
-        after = -1
-        while True:
-            page = controls.heartbeats(source, *span, after=after)
-            found |= {one.place.sequence: one for one in page}
-            if len(page) < BEATS_MAX:
-                break
-            after = page[-1].place.sequence
-        edges = (
-            controls.heartbeat_before(source, span[0]),
-            controls.heartbeat_after(source, span[1]),
-        )
-        found |= {one.place.sequence: one for one in edges if one is not None}
-        return [found[sequence] for sequence in sorted(found)]
+        return found, unproven
 
     # -- what was decided --------------------------------------------------------
 
@@ -324,12 +331,14 @@ class ControlAuditing:
     # -- answers -----------------------------------------------------------------
 
     def _answer(
-        self, known: _Known, moment: Moment, request_id: str | None
+        self, asking: _Asking, moment: Moment, request_id: str | None
     ) -> Document:
+        known = asking.known
         since = {one: known.since(one, moment) for one in CONTROLS}
-        moment = moment._replace(faults=self._checking.faults(moment, since))
-        judged = judge(moment)
-        answer = control_answers.moment(moment, judged, since, self._parts.trail)
+        faults = [*moment.faults, *known.faults(moment, since), *asking.sweep.faults]
+        moment = moment._replace(faults=faults)
+        dated = Dated(since, known.declarations(moment))
+        answer = control_answers.moment(moment, judge(moment), dated, self._parts.trail)
         return {"service": known.service, "request_id": request_id} | answer
 
     def _time_ns(self, option: str, text: str) -> int:
@@ -348,109 +357,3 @@ class ControlAuditing:
         if found > now_ns:
             raise InvalidArgumentError(f"{option}: {rfc3339(found)} is yet to come")
         return found
-
-
-class _Known(NamedTuple):
-    """Everything that was ever in force for a service."""
-
-    service: str
-    steps: Sequence[Step]
-    first: int
-    """The first revision whose objects are known."""
-    activations: Sequence[ActivationRow]
-    places: Mapping[int, RecordPlace]
-
-    @property
-    def times(self) -> list[int]:
-        """When each revision was applied."""
-        return [one.row.time_ns for one in self.steps]
-
-    @property
-    def policy_times(self) -> list[int]:
-        """When each activation was."""
-        return [one.time_ns for one in self.activations]
-
-    def registry_at(self, at_ns: int) -> tuple[InForce, Step | None]:
-        """The revision in force at a time."""
-        indices = in_force(self.times, at_ns)
-        if indices[-1] == BEFORE_ALL:
-            return InForce(None, None, None), None
-        step = self.steps[indices[-1]]
-        unclear = _unclear("registry revision", [str(one + 1) for one in indices])
-        row = step.row
-        if unclear is None and row.revision < self.first:
-            unclear = (
-                f"what registry revision {row.revision} held is not known here: an"
-                f" older release applied it, and only {self.first} and later are kept"
-            )
-        own = InForce(str(row.revision), row.time_ns, row.place, unclear, row)
-        return own, step
-
-    def policy_at(self, at_ns: int) -> InForce:
-        """The bundle in force at a time."""
-        indices = in_force(self.policy_times, at_ns)
-        if indices[-1] == BEFORE_ALL:
-            return InForce(None, None, None)
-        row = self.activations[indices[-1]]
-        numbers = [str(one + 1) for one in indices]
-        unclear = _unclear("policy activation", numbers)
-        place = self.places.get(row.number)
-        return InForce(row.revision, row.time_ns, place, unclear, row)
-
-    def since(self, control: str, moment: Moment) -> Since | None:
-        """The act since which a control is as it was at a moment."""
-        revision = moment.registry.revision
-        index = next(
-            (
-                i
-                for i, one in enumerate(self.steps)
-                if str(one.row.revision) == revision
-            ),
-            None,
-        )
-        step = None if index is None else self.steps[index]
-        own = None if step is None or step.declared is None else step.declared[control]
-        if control in BUNDLED or own is None or not (own.is_on or own.limits):
-            of_policy = moment.declared is not None and moment.declared[control].is_on
-            return self._since_policy(moment) if of_policy else None
-        begin = index or 0
-        while begin and self._is_same(begin - 1, control, own):
-            begin -= 1
-        row = self.steps[begin].row
-        is_exact = begin == 0 or row.revision > self.first
-        return Since(
-            row.time_ns, str(row.revision), row.place, row, None, is_exact=is_exact
-        )
-
-    def _is_same(self, index: int, control: str, own: Declared) -> bool:
-        declared = self.steps[index].declared
-        return declared is not None and declared[control] == own
-
-    def _since_policy(self, moment: Moment) -> Since | None:
-        index = in_force(self.policy_times, moment.at_ns)[-1]
-        if index == BEFORE_ALL:
-            return None
-        row = self.activations[index]
-        place = self.places.get(row.number)
-        return Since(row.time_ns, row.revision, place, applied=None, activated=row)
-
-
-def _configured(known: _Known, span: tuple[int, int]) -> list[Configured]:
-    """What was in force for each part of a span."""
-    times = {*span, *known.times, *known.policy_times}
-    cuts = sorted(one for one in times if span[0] <= one <= span[1])
-    found = []
-    for begin, end in pairwise(cuts):
-        registry, policy = known.registry_at(begin)[0], known.policy_at(begin)
-        revision = None if registry.revision is None else int(registry.revision)
-        found.append(Configured(begin, end, revision, policy.revision))
-    return found
-
-
-def _unclear(what: str, names: Sequence[str]) -> str | None:
-    if len(names) == 1:
-        return None
-    listed = " or ".join("none" if one == "0" else one for one in names)
-    return (
-        f"the clock was set back: {what} {listed} may have been in force at this time"
-    )

@@ -1,137 +1,148 @@
-"""Checking: reads every record that an answer on controls cites, and compares it.
+"""Checking: reads every act and decision that an answer on controls rests on.
 
 The store is worked out from the records, so whoever may write it may write rows that
-no record ever said. An answer cites a place in a journal for each row that it rests
-on; here the record at that place is read, from the trail when it is in it and else
-from the journal, and compared with the row: its type, its time and what it says.
+no record ever said, or take some out. Every act of a configuration or a policy is read
+here, from the trail when it is in it and else from the journal, and compared with its
+row: its type, its time and what it says; of a configuration also what it declared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from comptroller.core.errors import ComptrollerError, RecordError
-from comptroller.core.timestamps import rfc3339
+from comptroller.core.timestamps import nanoseconds, rfc3339
 from comptroller.engine import records
-from comptroller.engine.control_answers import Since, TrailIndex
+from comptroller.engine.control_declared import RELEVANT
 from comptroller.engine.control_evidence import (
     ACTIVATION,
     CONTRADICTS,
-    HEARTBEAT,
     MISSING,
     DecisionThen,
     Fault,
-    Moment,
     Piece,
     configured_by,
 )
-from comptroller.engine.control_ports import LifeRow, RecordPlace, RevisionRow
-from comptroller.engine.control_records import (
-    CONTROL_HEARTBEAT,
-    Heartbeat,
-    HeartbeatState,
+from comptroller.engine.control_members import (
+    activated_members,
+    applied_members,
+    differing,
+    members_of,
 )
-from comptroller.engine.controls import BUNDLED, CONTROLS
+from comptroller.engine.control_ports import ChangeRow, RecordPlace, RevisionRow
+from comptroller.engine.control_reading import Found, Reading
+from comptroller.engine.controls import CONTROLS
 from comptroller.engine.policy_ports import ActivationRow
 from comptroller.engine.policy_records import (
     POLICY_ACTIVATED,
     POLICY_DEACTIVATED,
-    PolicyActivated,
-    PolicyDeactivated,
+    POLICY_PUBLISHED,
+    PolicyPublished,
 )
-from comptroller.engine.ports import JournalReader, JournalRecord, RequestRow
+from comptroller.engine.ports import RequestRow
+from comptroller.engine.projection import is_administrative
 
-Members: TypeAlias = Mapping[str, str]
-"""What a row or a record says, by what it says it of."""
+EVER: Final = 2**62
+SEALS_MAX: Final = 4
+"""Other records between those of one act."""
+_OBJECTS: Final = frozenset(
+    {records.OBJECT_CREATED, records.OBJECT_CHANGED, records.OBJECT_REMOVED}
+)
+_SCANNED: Final = (
+    records.REGISTRY_APPLIED,
+    POLICY_PUBLISHED,
+    POLICY_ACTIVATED,
+    POLICY_DEACTIVATED,
+)
+_BY_REGISTRY: Final = frozenset(
+    one for one in CONTROLS if "registry" in configured_by(one)
+)
+_BY_POLICY: Final = frozenset(one for one in CONTROLS if "policy" in configured_by(one))
+_READ_ERRORS: Final = (ComptrollerError, LookupError, OSError, ValueError)
 
-READ_BYTES: Final = 64 * 1024
-"""Of a journal, at once, while a record is looked for."""
+ObjectKey: TypeAlias = tuple[str, str]
+Bodies: TypeAlias = dict[ObjectKey, bytes | None]
 
 
-class _Head(msgspec.Struct, frozen=True):
-    source: str
-    sequence: str
+class ActFault(NamedTuple):
+    """An act that store and records do not agree upon, and when that matters."""
+
+    fault: Fault
+    begin_ns: int
+    end_ns: int
+
+    def bears_on(self, at_ns: int) -> bool:
+        """Whether what was in force at a time rests on it."""
+        return self.begin_ns <= at_ns < self.end_ns
 
 
-_head: Final = msgspec.json.Decoder(_Head).decode
-_envelope: Final = msgspec.json.Decoder(records.Envelope).decode
+class Acts(NamedTuple):
+    """What the store says of everything that was ever put into force."""
+
+    revisions: Sequence[RevisionRow]
+    changes: Sequence[ChangeRow]
+    """Of objects of the kinds RELEVANT."""
+    activations: Sequence[ActivationRow]
+    places: Mapping[int, RecordPlace]
+    """Of activations, by number."""
+    positions: Mapping[str, int]
+    """Up to where the store has each journal; asked before all else."""
 
 
-class _Cited(NamedTuple):
-    """A row that an answer rests on, and the place that it names."""
+class Checked(NamedTuple):
+    """What the records say of these acts."""
 
-    source: str
-    place: RecordPlace | None
-    """None: the last record of `journal`."""
-    journal: str | None
-    """None: the store does not say where the record is."""
-    time_ns: int
-    says: Members
-    controls: frozenset[str]
-    """Those that it bears upon."""
+    faults: Sequence[ActFault]
+    objects: Mapping[tuple[int, str, str], RecordPlace]
+    """Where a revision's change of an object is recorded: revision, kind, id."""
+    digests: Mapping[str, set[str]]
+    """Of what each policy bundle declares, as recorded when it was published."""
 
 
 class Checking:
     """Compares what a store says with the records that it names."""
 
-    def __init__(self, journals: JournalReader, trail: TrailIndex | None) -> None:
-        """Reads places when they are asked for, each by bisection of its journal.
-
-        Args:
-            journals: of the data directory.
-            trail: None: there is none; records are read from their journals alone.
-        """
-        self._journals = journals
-        self._trail = trail
-
-    def faults(
-        self, moment: Moment, since: Mapping[str, Since | None]
-    ) -> Sequence[Fault]:
-        """What of an answer its records do not bear out.
-
-        Args:
-            moment: what the store says of it.
-            since: the act that each control is dated by.
-        """
-        found = (self._fault(one) for one in _cited(moment, since))
-        return [one for one in found if one is not None]
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
 
     def decision(self, row: RequestRow) -> DecisionThen:
         """A decision as its record has it.
 
         Raises:
-            RecordError: it cannot be read, or is not what the store says.
+            RecordError: it cannot be read, or is not what the store or the trail says.
         """
         position = row.decided_at
         try:
-            envelope = _envelope(self._journals.record_at(position))
+            line = self._reading.journals.record_at(position)
+            envelope = msgspec.json.decode(line, type=records.Envelope)
             decided = msgspec.json.decode(envelope.data, type=records.Decided)
-        except (LookupError, OSError, ValueError) as error:
+            place = RecordPlace(position.source, int(envelope.sequence))
+            kept = self._reading.line(place)
+        except _READ_ERRORS as error:
             raise RecordError(
                 f"the record of {row.request_id} is not in {position.source} at"
-                f" {position.offset}: {error}"
+                f" {position.offset}: {_reason(error)}"
             ) from error
-        place = RecordPlace(position.source, int(envelope.sequence))
-        differing = _differing(
-            {
-                "journal": position.source,
-                "request": row.request_id,
-                "service": row.service,
-                "time": rfc3339(row.time_ns),
-            },
-            {
-                "journal": envelope.source,
-                "request": decided.decision_id,
-                "service": decided.service,
-                "time": envelope.time,
-            },
-            place,
-        )
-        if differing is not None:
-            raise RecordError(differing)
+        stored = {
+            "journal": position.source,
+            "request": row.request_id,
+            "service": row.service,
+            "time": rfc3339(row.time_ns),
+        }
+        recorded = {
+            "journal": envelope.source,
+            "request": decided.decision_id,
+            "service": decided.service,
+            "time": envelope.time,
+        }
+        unlike = differing(stored, recorded, place)
+        if kept != line:
+            unlike = f"the journal's record at {_at(place)} is not the trail's"
+        if unlike is not None:
+            raise RecordError(unlike)
         return DecisionThen(
             row.request_id,
             row.time_ns,
@@ -142,243 +153,223 @@ class Checking:
             decided.rate_card is None,
         )
 
-    def _fault(self, cited: _Cited) -> Fault | None:
-        place, journal = cited.place, cited.journal
-        if journal is None:
-            says = f"the record of {rfc3339(cited.time_ns)} is not known here"
-            piece = Piece(cited.source, MISSING, says, None, cited.time_ns)
-            return Fault(piece, cited.controls)
-        try:
-            if place is None:
-                place = self._last_place(journal)
-            found = _members(_envelope(self._line(place)))
-        except (ComptrollerError, LookupError, OSError, ValueError) as error:
-            where = "at the end" if place is None else str(place.sequence)
-            reason = error.message if isinstance(error, ComptrollerError) else error
-            says = f"the record at {journal} {where} cannot be read: {reason}"
-            piece = Piece(cited.source, MISSING, says, place, cited.time_ns)
-            return Fault(piece, cited.controls)
-        expected = {"journal": journal, **cited.says}
-        differing = _differing(expected, found, place)
-        if differing is None:
-            return None
-        piece = Piece(cited.source, CONTRADICTS, differing, place, cited.time_ns)
-        return Fault(piece, cited.controls)
+    def acts(self, acts: Acts) -> Checked:
+        """Reads the record of every act, and looks for acts without a row."""
+        objects: dict[tuple[int, str, str], RecordPlace] = {}
+        digests: dict[str, set[str]] = {}
+        faults = [
+            *self._revisions(acts, objects),
+            *self._activations(acts),
+            *self._unstored(acts, digests),
+        ]
+        return Checked(faults, objects, digests)
 
-    # -- reading -----------------------------------------------------------------
+    # -- configurations ----------------------------------------------------------
 
-    def _line(self, place: RecordPlace) -> bytes:
-        """The record at a place: as the trail has it, else as its journal has it."""
-        if self._trail is not None:
+    def _revisions(
+        self, acts: Acts, objects: dict[tuple[int, str, str], RecordPlace]
+    ) -> Iterator[ActFault]:
+        stored: dict[int, Bodies] = {}
+        for one in acts.changes:
+            stored.setdefault(one.revision, {})[one.kind, one.id] = one.body
+        first = min(stored, default=1)
+        state: Bodies = {}
+        ends = _ends([one.time_ns for one in acts.revisions])
+        for number, (row, end_ns) in enumerate(
+            zip(acts.revisions, ends, strict=True), 1
+        ):
+            if row.revision != number:
+                says = f"registry revision {number} is not in the store"
+                yield _fault(CONTRADICTS, says, None, (row.time_ns, EVER))
+                return
+            act = {"type": records.REGISTRY_APPLIED, **applied_members(row)}
+            span = row.time_ns, max(end_ns, row.time_ns + 1)
+            record, fault = self._compared(row.place, act, span, _BY_REGISTRY)
+            if fault is not None:
+                yield fault
+            if record is None or record.type != records.REGISTRY_APPLIED:
+                continue
             try:
-                line = self._trail.entry_at(place.source, place.sequence)
-            except ComptrollerError:
-                line = None  # `trail.problem` of the answer says why
-            if line is not None:
-                return line
-        return self._in_journal(place)
+                found = self._declared(row, record, objects)
+            except _READ_ERRORS as error:
+                says_why = f"what revision {number} declared: {_reason(error)}"
+                yield _fault(MISSING, says_why, row.place, (row.time_ns, EVER))
+                continue
+            state |= found
+            if number < first:
+                continue  # an older release kept no history of it
+            if number == first:
+                # It has everything that was declared by then.
+                found = {key: body for key, body in state.items() if body is not None}
+                found |= {key: None for key in stored[number] if key not in found}
+            for says_why in _unlike(number, stored.get(number, {}), found):
+                yield _fault(CONTRADICTS, says_why, row.place, (row.time_ns, EVER))
 
-    def _in_journal(self, place: RecordPlace) -> bytes:
-        """Bisects: a journal's sequences rise by one from 0."""
-        source, wanted = place
-        begin, end = 0, self._journals.size(source)
-        while begin < end:  # it begins at one of these bytes, if anywhere
-            guess = begin if end - begin <= READ_BYTES else (begin + end) // 2
-            run, following = self._run(source, guess)
-            if not run or wanted < run[0][0]:
-                end = guess
-            elif wanted > run[-1][0]:
-                begin = following
-            else:
-                line = next((line for number, line in run if number == wanted), None)
-                if line is None:
-                    break
-                return line
-        raise LookupError(f"there is no record {wanted} in {source}")
+    def _declared(
+        self,
+        row: RevisionRow,
+        record: records.Envelope,
+        objects: dict[tuple[int, str, str], RecordPlace],
+    ) -> Bodies:
+        """What the records right before that of the act made of objects.
 
-    def _run(self, source: str, offset: int) -> tuple[list[tuple[int, bytes]], int]:
-        """Some records behind an offset, by sequence, and where the next one begins.
-
-        The first line is part of a record, where none begins at the offset; alone
-        in a segment it is followed by the next segment's.
+        Raises:
+            LookupError: there are not as many as the act says.
+            ValueError: one is no such record.
         """
-        while True:
-            lines = self._journals.read(source, offset, READ_BYTES)
-            if not lines:
-                return [], offset
-            offset = _end(lines[-1])
-            run = [(_sequence(one.line), one.line) for one in lines]
-            known = [(number, line) for number, line in run if number is not None]
-            if known:
-                return known, offset
-
-    def _last_place(self, source: str) -> RecordPlace:
-        """Of the last record in a journal."""
-        offset = max(0, self._journals.size(source) - READ_BYTES)
-        last: int | None = None
-        while True:
-            run, offset = self._run(source, offset)
-            if not run:
+        if row.place is None:
+            raise LookupError("its record is not known")
+        applied = msgspec.json.decode(record.data, type=records.RegistryApplied)
+        source, end = row.place
+        found: Bodies = {}
+        count = 0
+        lowest = max(0, end - applied.changes - SEALS_MAX)
+        for sequence in range(end - 1, lowest - 1, -1):
+            if count == applied.changes > 0:
                 break
-            last = run[-1][0]
-        if last is None:
-            raise LookupError(f"there is no record in {source}")
-        return RecordPlace(source, last)
+            place = RecordPlace(source, sequence)
+            one = self._reading.record(place)
+            if one.type not in _OBJECTS:
+                continue
+            change = msgspec.json.decode(one.data, type=records.ObjectChange)
+            if change.revision != applied.revision:
+                continue
+            count += 1
+            key = change.kind, change.id
+            if change.kind in RELEVANT and key not in found:
+                found[key] = change.body
+                objects[row.revision, change.kind, change.id] = place
+        if count < applied.changes:
+            raise LookupError(
+                f"{count} of {applied.changes} records are before {_at(row.place)}"
+            )
+        return found
+
+    # -- policies ----------------------------------------------------------------
+
+    def _activations(self, acts: Acts) -> Iterator[ActFault]:
+        ends = _ends([one.time_ns for one in acts.activations])
+        for row, end_ns in zip(acts.activations, ends, strict=True):
+            kind = POLICY_DEACTIVATED if row.revision is None else POLICY_ACTIVATED
+            says = {"type": kind, **activated_members(row)}
+            span = row.time_ns, max(end_ns, row.time_ns + 1)
+            place = acts.places.get(row.number)
+            fault = self._compared(place, says, span, _BY_POLICY)[1]
+            if fault is not None:
+                yield fault
+
+    # -- both --------------------------------------------------------------------
+
+    def _compared(
+        self,
+        place: RecordPlace | None,
+        says: Mapping[str, str],
+        span: tuple[int, int],
+        controls: frozenset[str],
+    ) -> tuple[records.Envelope | None, ActFault | None]:
+        """The record of an act, and how the row of it is not what that says."""
+        time = rfc3339(span[0])
+        if place is None:
+            why = f"the record of {time} is not known here"
+            return None, _fault(MISSING, why, None, span, controls)
+        try:
+            record = self._reading.record(place)
+            recorded = members_of(record)
+            begin_ns = min(span[0], nanoseconds(record.time))
+        except _READ_ERRORS as error:
+            why = f"the record at {_at(place)} cannot be read: {_reason(error)}"
+            return None, _fault(MISSING, why, place, span, controls)
+        expected = {"journal": place.source, "time": time, **says}
+        unlike = differing(expected, recorded, place)
+        if unlike is None:
+            return record, None
+        span = begin_ns, span[1]
+        return record, _fault(CONTRADICTS, unlike, place, span, controls)
+
+    def _unstored(self, acts: Acts, digests: dict[str, set[str]]) -> Iterator[ActFault]:
+        """The acts that are recorded, and of which the store has no row.
+
+        Notes on the way what each bundle declared when it was published.
+        """
+        known = {one.place for one in acts.revisions} | set(acts.places.values())
+        times = sorted(one.time_ns for one in acts.activations)
+        for source in self._reading.journals.sources():
+            if not is_administrative(source):
+                continue
+            until = acts.positions.get(source, 0)
+            try:
+                for found in self._reading.scan(source, -1, until, _SCANNED):
+                    if found.record.type == POLICY_PUBLISHED:
+                        data = found.record.data
+                        said = msgspec.json.decode(data, type=PolicyPublished)
+                        digests.setdefault(said.revision, set()).add(said.sets_digest)
+                    elif found.place not in known:
+                        yield _unstored(found, times)
+            except _READ_ERRORS as error:
+                says = f"the acts in {source} cannot be read: {_reason(error)}"
+                place = RecordPlace(source, 0)
+                yield _fault(MISSING, says, place, (0, EVER), frozenset(CONTROLS))
 
 
-def _end(record: JournalRecord) -> int:
-    return record.offset + len(record.line) + 1
+def _ends(times: Sequence[int]) -> list[int]:
+    """When each of several acts is no longer in force."""
+    return [*times[1:], EVER][: len(times)]
 
 
-def _sequence(line: bytes) -> int | None:
-    """Of a record; None: it is none, or only a part of one."""
-    try:
-        return int(_head(line).sequence)
-    except ValueError:  # msgspec's errors are ValueErrors, too
-        return None
+def _unstored(found: Found, times: Iterable[int]) -> ActFault:
+    kind, time_ns = found.record.type, found.time_ns
+    says = f"the record at {_at(found.place)} is {kind}, and the store has no row of it"
+    if kind == records.REGISTRY_APPLIED:
+        return _fault(CONTRADICTS, says, found.place, (time_ns, EVER))
+    end_ns = next((one for one in times if one > time_ns), EVER)
+    return _fault(CONTRADICTS, says, found.place, (time_ns, end_ns), _BY_POLICY)
 
 
-# -- what is cited ---------------------------------------------------------------
+def _unlike(revision: int, stored: Bodies, recorded: Bodies) -> Iterator[str]:
+    """How what a store says that a revision declared is not what was recorded."""
+    for key in sorted({*stored, *recorded}):
+        name = f"{key[0]} {key[1]} of revision {revision}"
+        if key not in recorded:
+            yield f"the store says that {name} was declared, and no record does"
+        elif key not in stored:
+            yield f"{name} was recorded, and the store does not have it"
+        elif stored[key] != recorded[key]:
+            yield f"{name} is not what was recorded: {_parts(stored, recorded, key)}"
 
 
-def _cited(moment: Moment, since: Mapping[str, Since | None]) -> Iterator[_Cited]:
-    """Every row with a place that the answer names, each once a control."""
-    every = frozenset(CONTROLS)
-    for what, own in (("registry", moment.registry), ("policy", moment.policy)):
-        if own.row is not None and (own.place or own.revision is None):
-            bears = frozenset(one for one in CONTROLS if what in configured_by(one))
-            yield from _of_act(own.row, own.place, bears)
-    for name, one in since.items():
-        if one is None:
-            continue
-        act = one.activated or one.applied
-        own = moment.policy if name in BUNDLED else moment.registry
-        if act is not None and act != own.row:
-            yield from _of_act(act, one.place, frozenset((name,)))
-    for worker in moment.workers:
-        if worker.life is not None:
-            yield from _of_life(worker.life, every)
-        for beat in (worker.before, worker.after):
-            if beat is not None:
-                time = {"time": rfc3339(beat.time_ns)}
-                says = {"type": CONTROL_HEARTBEAT, **time, **_state(beat.state)}
-                source = beat.place.source
-                yield _Cited(HEARTBEAT, beat.place, source, beat.time_ns, says, every)
-
-
-def _of_act(
-    row: RevisionRow | ActivationRow, place: RecordPlace | None, bears: frozenset[str]
-) -> Iterator[_Cited]:
-    time = {"time": rfc3339(row.time_ns)}
-    if isinstance(row, RevisionRow):
-        says = {"type": records.REGISTRY_APPLIED, **time, **_applied(row)}
-    else:
-        kind = POLICY_DEACTIVATED if row.revision is None else POLICY_ACTIVATED
-        says = {"type": kind, **time, **_activated(row)}
-    journal = None if place is None else place.source
-    yield _Cited(ACTIVATION, place, journal, row.time_ns, says, bears)
-
-
-def _of_life(row: LifeRow, bears: frozenset[str]) -> Iterator[_Cited]:
-    source = row.source
-    says = {"type": records.JOURNAL_STARTED, "time": rfc3339(row.started_ns)}
-    first = RecordPlace(source, 0)
-    yield _Cited(HEARTBEAT, first, source, row.started_ns, says, bears)
-    if row.closed_ns is not None:
-        says = {"type": records.JOURNAL_CLOSED, "time": rfc3339(row.closed_ns)}
-        yield _Cited(HEARTBEAT, None, source, row.closed_ns, says, bears)
-
-
-# -- what rows and records say ---------------------------------------------------
-
-
-def _members(envelope: records.Envelope) -> Members:
-    """What a record says, in the terms of the rows."""
-    kind, data = envelope.type, envelope.data
-    found = {"journal": envelope.source, "type": kind, "time": envelope.time}
-    if kind == CONTROL_HEARTBEAT:
-        found |= _state(msgspec.json.decode(data, type=Heartbeat).state)
-    elif kind == records.REGISTRY_APPLIED:
-        applied = msgspec.json.decode(data, type=records.RegistryApplied)
-        by = applied.actor
-        row = RevisionRow(
-            applied.revision, 0, applied.digest, by.person, by.account, None
-        )
-        found |= _applied(row)
-    elif kind == POLICY_ACTIVATED:
-        on = msgspec.json.decode(data, type=PolicyActivated)
-        people = on.author, on.approver, ""
-        row_of = ActivationRow(
-            0, on.revision, on.previous, *people, on.separation_of_duties, 0
-        )
-        found |= _activated(row_of)
-    elif kind == POLICY_DEACTIVATED:
-        off = msgspec.json.decode(data, type=PolicyDeactivated)
-        people = off.author, off.approver, off.note
-        row_of = ActivationRow(
-            0, None, off.previous, *people, off.separation_of_duties, 0
-        )
-        found |= _activated(row_of)
-    return found
-
-
-def _state(state: HeartbeatState) -> Members:
-    return {
-        "registry revision": str(state.registry_revision),
-        "policy": _or_none(state.policy_revision),
-        "usable policy": _yes(is_so=state.policy_is_usable),
-        "durability": state.durability,
-        "seconds between heartbeats": str(state.every_s),
-        **{
-            one.id: f"{'on' if one.is_active else 'off'} by {_or_none(one.revision)}"
-            for one in state.controls
-        },
-    }
-
-
-def _applied(row: RevisionRow) -> Members:
-    return {
-        "registry revision": str(row.revision),
-        "digest": row.digest,
-        "person": _or_none(row.person),
-        "account": row.account,
-    }
-
-
-def _activated(row: ActivationRow) -> Members:
-    return {
-        "policy": _or_none(row.revision),
-        "previous policy": _or_none(row.previous),
-        "author": row.author,
-        "approver": row.approver,
-        "note": row.note,
-        "separation of duties": _yes(is_so=row.is_separated),
-    }
-
-
-def _differing(stored: Members, recorded: Members, place: RecordPlace) -> str | None:
-    """How a record is not what a store says; None: it is.
-
-    Of a record of another type, or of another journal, only that is told.
-    """
-    names = list(dict.fromkeys((*stored, *recorded)))
-    names = [one for one in names if stored.get(one) != recorded.get(one)]
-    if not names:
-        return None
-    names = [one for one in names if one in ("journal", "type")] or names
-    said = [
-        ", ".join(f"{one} {members.get(one, 'unsaid')}" for one in names)
-        for members in (stored, recorded)
-    ]
-    return (
-        f"the store says {said[0]}; the record at {place.source} {place.sequence}"
-        f" says {said[1]}"
+def _parts(stored: Bodies, recorded: Bodies, key: ObjectKey) -> str:
+    """The members that differ: the store's, then the record's."""
+    ours, theirs = _members(stored[key]), _members(recorded[key])
+    absent = msgspec.Raw(b"nothing")
+    return "; ".join(
+        f"{name} {bytes(ours.get(name, absent)).decode()}, recorded"
+        f" {bytes(theirs.get(name, absent)).decode()}"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
     )
 
 
-def _or_none(text: str | None) -> str:
-    return "none" if text is None else text
+def _members(body: bytes | None) -> Mapping[str, msgspec.Raw]:
+    try:
+        return msgspec.json.decode(body or b"{}", type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        return {"all": msgspec.Raw(b"unreadable")}
 
 
-def _yes(*, is_so: bool) -> str:
-    return "yes" if is_so else "no"
+def _fault(
+    verdict: str,
+    says: str,
+    place: RecordPlace | None,
+    span: tuple[int, int],
+    controls: frozenset[str] = _BY_REGISTRY,
+) -> ActFault:
+    piece = Piece(ACTIVATION, verdict, says, place, span[0])
+    return ActFault(Fault(piece, controls), *span)
+
+
+def _at(place: RecordPlace) -> str:
+    return f"{place.source} {place.sequence}"
+
+
+def _reason(error: Exception) -> str:
+    return error.message if isinstance(error, ComptrollerError) else str(error)

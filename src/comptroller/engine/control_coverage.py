@@ -17,6 +17,7 @@ from comptroller.engine.control_ports import BeatRow
 from comptroller.engine.control_records import HeartbeatState
 from comptroller.engine.controls import BUNDLED, CONTROLS
 
+NOT_BORNE_OUT: Final = "not_borne_out"
 NO_WORKER: Final = "no_worker"
 NOT_DECLARED: Final = "not_declared"
 POLICY_DEACTIVATED: Final = "policy_deactivated"
@@ -26,6 +27,7 @@ NOT_LOADED: Final = "not_loaded"
 CONTROL_DISABLED: Final = "control_disabled"
 
 CAUSES: Final = (
+    NOT_BORNE_OUT,
     NO_WORKER,
     NOT_DECLARED,
     POLICY_DEACTIVATED,
@@ -34,7 +36,8 @@ CAUSES: Final = (
     NOT_LOADED,
     CONTROL_DISABLED,
 )
-"""What a gap comes from; of several at once the first of these is told."""
+"""What a gap comes from; of several at once the first of these is told. What store and
+records do not agree upon is told first: it says nothing of the control."""
 
 Span: TypeAlias = tuple[int, int]
 """Begin and end, in nanoseconds since the epoch."""
@@ -70,6 +73,17 @@ class Configured(NamedTuple):
     end_ns: int
     registry: int | None
     policy: str | None
+
+
+class Apart(NamedTuple):
+    """What of a span proves nothing, apart from what workers said."""
+
+    doubled: Sequence[Span] = ()
+    """What the clocks of those who configured showed twice."""
+    unproven: Sequence[Gap] = ()
+    """Of workers whose lives are not what the store says."""
+    differing: Mapping[str, Sequence[Gap]] = {}
+    """By control: of acts that are not what the store says."""
 
 
 class Covered(NamedTuple):
@@ -126,7 +140,7 @@ def covered(
     configured: Sequence[Configured],
     is_on: IsOn,
     span: Span,
-    doubled: Sequence[Span] = (),
+    apart: Apart | None = None,
 ) -> list[Covered]:
     """The coverage of every control, in their order.
 
@@ -135,14 +149,18 @@ def covered(
         configured: what was in force, without a hole.
         is_on: what declares anything for the service asked about.
         span: asked about.
-        doubled: what the clocks of those who configured showed twice.
+        apart: what proves nothing, whatever workers said; None: there is none.
     """
     shared = [gap for one in tracks for gap in one.gaps]
-    shared += [Gap(*one, CLOCK_SET_BACK) for one in doubled]
     shared += _unlived(tracks, span)
+    if apart is not None:
+        shared += [Gap(*one, CLOCK_SET_BACK) for one in apart.doubled]
+        shared += apart.unproven
     found: list[Covered] = []
     for name in CONTROLS:
         gaps = [*shared, *_undeclared(name, configured, is_on)]
+        if apart is not None:
+            gaps += apart.differing.get(name, ())
         for one in tracks:
             gaps += _unenforced(name, one, configured, is_on)
         told = _told(_within(gaps, span))
@@ -155,6 +173,9 @@ def covered(
 def _between(source: str, before: BeatRow, until_ns: int, gaps: list[Gap]) -> None:
     """Notes what is between a heartbeat and the next sign of the same worker."""
     begin_ns = before.time_ns
+    if not before.is_followed:
+        span = min(begin_ns, until_ns), max(begin_ns, until_ns)
+        gaps.append(Gap(*span, NOT_BORNE_OUT, (source,)))
     if until_ns < begin_ns:
         gaps.append(Gap(until_ns, begin_ns, CLOCK_SET_BACK, (source,)))
     elif until_ns - begin_ns > (before.state.every_s + SLACK_S) * NS:

@@ -95,16 +95,19 @@ def steps(
     service: Service | None = None
     for row in rows:
         touched = by_revision.get(row.revision, [])
-        for change in touched:
-            if change.body is None:
-                parts.pop((change.kind, change.id), None)
-            else:
-                body = decode_object(change.kind, change.body)
-                parts[change.kind, change.id] = body
-        if touched:
-            registry = registry_from_objects(parts)
-            service = registry.services.get(ServiceId(service_id))
-            declared = None if service is None else of_registry(registry, service)
+        try:
+            for change in touched:
+                if change.body is None:
+                    parts.pop((change.kind, change.id), None)
+                else:
+                    body = decode_object(change.kind, change.body)
+                    parts[change.kind, change.id] = body
+            if touched:
+                registry = registry_from_objects(parts)
+                service = registry.services.get(ServiceId(service_id))
+                declared = None if service is None else of_registry(registry, service)
+        except (KeyError, ValueError):
+            declared = None  # what the store has cannot be what was applied
         yield Step(row, declared, service)
 
 

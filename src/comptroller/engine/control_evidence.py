@@ -16,7 +16,6 @@ from comptroller.core.timestamps import rfc3339
 from comptroller.engine.control_declared import Declared
 from comptroller.engine.control_ports import (
     BeatRow,
-    LifeRow,
     RecordPlace,
     RevisionRow,
 )
@@ -79,8 +78,6 @@ class WorkerThen(NamedTuple):
     """Its nearest heartbeat after; None: none followed."""
     is_set_back: bool = False
     """Whether its clock showed this time twice."""
-    life: LifeRow | None = None
-    """As the store has it; None: it was not asked for."""
 
 
 class DecisionThen(NamedTuple):

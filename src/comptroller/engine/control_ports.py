@@ -64,10 +64,15 @@ class BeatRow(NamedTuple):
     place: RecordPlace
     time_ns: int
     state: HeartbeatState
+    is_followed: bool = True
+    """False: between it and the worker's next sign, store and records differ."""
 
 
 class ControlReports(Protocol):
     """Reads of who configured and enforced what; any process may hold one."""
+
+    def positions(self) -> dict[str, int]:
+        """How far each journal was projected, in bytes of its stream."""
 
     def revisions(self) -> Sequence[RevisionRow]:
         """Every applied configuration, in order."""
@@ -88,12 +93,15 @@ class ControlReports(Protocol):
         Without those that closed before it, or started after it.
         """
 
-    def heartbeats(
-        self, source: str, begin_ns: int, end_ns: int, after: int = -1
-    ) -> Sequence[BeatRow]:
-        """A worker's heartbeats of a span, ends included, in order of sequence.
+    def beat_ends(
+        self, source: str, begin_ns: int, end_ns: int
+    ) -> tuple[int, int] | None:
+        """Sequences of a worker's first and last heartbeat of a span; None: none."""
 
-        At most BEATS_MAX; the rest follows `after` the last one's sequence.
+    def heartbeat_run(self, source: str, first: int, last: int) -> Sequence[BeatRow]:
+        """A worker's heartbeats from one sequence to another, both included.
+
+        In order; at most BEATS_MAX.
         """
 
     def heartbeat_before(self, source: str, time_ns: int) -> BeatRow | None:

@@ -55,6 +55,9 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """`snapshot`: it takes a new one; `interval`: the last heartbeat is so old."""
     snapshot: int
     """Sequence of the snapshot that it serves from."""
+    number: int | None = None
+    """Of the heartbeats in its journal, from 0: none is missing between two that follow
+    one another. None: an older release did not count them."""
     state: HeartbeatState
 
 

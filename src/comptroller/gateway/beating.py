@@ -41,6 +41,7 @@ class Beating:
         self._durability = durability
         self._every_s = every_s
         self._due_s = 0.0
+        self._number = 0
         self.is_failed = False
         """Whether a heartbeat could not be recorded: the worker has to stop, since
         what it enforces would not be known."""
@@ -65,12 +66,15 @@ class Beating:
 
     def _beat(self, desk: Desk, why: str) -> None:
         state = self._state(desk)
-        beat = Heartbeat(why=why, snapshot=desk.snapshot.sequence, state=state)
+        beat = Heartbeat(
+            why=why, snapshot=desk.snapshot.sequence, number=self._number, state=state
+        )
         try:
             self._floor.recorder.heartbeat(beat)
         except JournalUnavailableError:
             self.is_failed = True
             raise
+        self._number += 1
         self._due_s = self._floor.now_s() + self._every_s
 
     def _state(self, desk: Desk) -> HeartbeatState:

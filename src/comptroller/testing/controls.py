@@ -58,15 +58,21 @@ class InMemoryControls:
         ]
         return sorted(found, key=lambda one: (one.started_ns, one.source))[:LIVES_MAX]
 
-    def heartbeats(
-        self, source: str, begin_ns: int, end_ns: int, after: int = -1
-    ) -> Sequence[BeatRow]:
-        """A worker's heartbeats of a span, in order of sequence."""
-        return [
-            one
+    def beat_ends(
+        self, source: str, begin_ns: int, end_ns: int
+    ) -> tuple[int, int] | None:
+        """Sequences of a worker's first and last heartbeat of a span; None: none."""
+        found = [
+            one.place.sequence
             for one in self._of(source)
-            if begin_ns <= one.time_ns <= end_ns and one.place.sequence > after
-        ][:BEATS_MAX]
+            if begin_ns <= one.time_ns <= end_ns
+        ]
+        return (min(found), max(found)) if found else None
+
+    def heartbeat_run(self, source: str, first: int, last: int) -> Sequence[BeatRow]:
+        """A worker's heartbeats from one sequence to another, both included."""
+        found = [one for one in self._of(source) if first <= one.place.sequence <= last]
+        return found[:BEATS_MAX]
 
     def heartbeat_before(self, source: str, time_ns: int) -> BeatRow | None:
         """The last of a worker's heartbeats, in sequence, with an earlier time."""

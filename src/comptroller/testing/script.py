@@ -239,6 +239,7 @@ class Script:
         policy: str | None = None,
         inactive: Collection[str] = (),
         members: dict[str, Any] | None = None,
+        number: int | None = None,
     ) -> None:
         """A worker says what it enforces; the policy's controls only under one.
 
@@ -247,6 +248,7 @@ class Script:
             policy: the bundle that decides.
             inactive: controls that it does not enforce.
             members: of the state, instead of the usual ones.
+            number: of the heartbeats in this journal; None: as older releases did.
         """
         controls = [
             {
@@ -266,7 +268,7 @@ class Script:
             "controls": controls,
             **(members or {}),
         }
-        data = {"why": "interval", "snapshot": 1, "state": state}
+        data = {"why": "interval", "snapshot": 1, "number": number, "state": state}
         self.append(CONTROL_HEARTBEAT, "controls", data)
 
     def journal_started(self) -> None:

@@ -70,6 +70,10 @@ class InMemoryStore(
 
     # -- writing -------------------------------------------------------------
 
+    def positions(self) -> dict[str, int]:
+        """How far each journal was projected."""
+        return dict(self._positions)
+
     def position(self, source: str) -> int:
         """The offset up to which a source has been projected; 0: nothing yet."""
         return self._positions.get(source, 0)

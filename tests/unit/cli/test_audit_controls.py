@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from comptroller.cli import audit_controls
 from comptroller.cli.readings import Scope
 from comptroller.core.errors import InvalidArgumentError
-from comptroller.engine.control_answers import coverage
+from comptroller.engine.control_answers import Spanned, coverage
 from comptroller.engine.control_auditing import ControlAuditing, Parts
 from comptroller.engine.control_coverage import Covered, Gap
 from comptroller.testing.journal import InMemoryJournals
@@ -112,7 +112,7 @@ class Told(ControlAuditing):
             Covered("budget", 8 * 10**9, 10**10, (gap,)),
             Covered("credential", 10**10, 10**10, ()),
         ]
-        return coverage(service, (0, 10**10), [], found, None)
+        return coverage(Spanned(service, (0, 10**10), [], found), None)
 
 
 class Desk:

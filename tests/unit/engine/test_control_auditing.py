@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import pytest
 
 from comptroller.core.errors import (
@@ -13,142 +11,20 @@ from comptroller.core.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from comptroller.core.timestamps import rfc3339
-from comptroller.engine.control_auditing import ControlAuditing, Parts
 from comptroller.engine.controls import CONTROLS
 from comptroller.engine.explanation import Document
-from comptroller.engine.policy_ports import BundleFile, encode_sets
-from comptroller.engine.ports import JournalPosition, JournalRecord
-from comptroller.engine.registry_fold import registry_objects
-from comptroller.testing.answered import acme
-from comptroller.testing.projected import CONTROL, W0, W1, Projected
-from comptroller.testing.store import InMemoryStore
-from comptroller.testing.system import START_NS
+from comptroller.testing.audited import SERVICE, AuditedWorld, when
+from comptroller.testing.projected import CONTROL, W0, W1
 
-SERVICE = "checkout-assistant"
 A = "sha256:aa"
-NS = 10**9
-PROMPTS = {"id": "p", "for": [], "mode": "enforce"}
-SETS = [{"allow": [{"id": "allow.all", "for": []}], "prompts": [PROMPTS]}]
 NEW = {"id": "new", "name": "New", "email": "new@acme.example"}
-
-
-class Kept:
-    """An archive that keeps one bundle; it can be lost."""
-
-    is_lost = False
-
-    def keep(self, revision: str, files: Sequence[BundleFile], sets: bytes) -> None:
-        """Nothing is kept here."""
-
-    def sets(self, revision: str, digest: str) -> bytes:
-        """The bundle's."""
-        if self.is_lost:
-            raise ContentUnavailableError(f"{revision} {digest} is lost")
-        return encode_sets(SETS)
-
-    def files(self, revision: str) -> Sequence[tuple[str, bytes]]:
-        """Nobody asks for files."""
-        raise ContentUnavailableError(revision)
-
-
-class Journals:
-    """The journals that were written to; any of their processes may be dead."""
-
-    def __init__(self, books: Projected) -> None:
-        self._books = books
-        self.dead: set[str] = set()
-
-    def sources(self) -> Sequence[str]:
-        """All of them."""
-        return list(self._books.journals)
-
-    def read(self, source: str, offset: int, bytes_max: int) -> Sequence[JournalRecord]:
-        """What stands there and after."""
-        assert bytes_max > 0
-        found = self._books.journals[source].records
-        return [one for one in found if one.offset >= offset]
-
-    def size(self, source: str) -> int:
-        """All that was written."""
-        return self._books.journals[source].offset
-
-    def is_dead(self, source: str) -> bool:
-        """As the test says."""
-        return source in self.dead
-
-    def record_at(self, position: JournalPosition) -> bytes:
-        """What stands there."""
-        for one in self._books.journals[position.source].records:
-            if one.offset == position.offset:
-                return one.line
-        raise LookupError(position)
-
-
-class World:
-    """A service under revision 1, asked of by two workers."""
-
-    def __init__(self) -> None:
-        self.books = Projected(InMemoryStore())
-        self.journals = Journals(self.books)
-        self.archive = Kept()
-        self.control = self.books.script(CONTROL)
-        self.workers = {one: self.books.script(one) for one in (W0, W1)}
-        objects = {
-            (one.kind, one.id): msgspec.json.decode(one.body)
-            for one in registry_objects(acme())
-        }
-        self.objects: dict[tuple[str, str], Any] = objects
-        self.control.applied(1, objects)
-        self.revision = 1
-        self.policy: str | None = None
-        for one in self.workers.values():
-            one.journal_started()
-            one.heartbeat(1)
-
-    def wait(self, seconds: int, beating: Sequence[str] = (W0, W1)) -> None:
-        """Lets time pass; these beat every 30 seconds."""
-        for _ in range(seconds // 30):
-            self.books.clock.advance(30)
-            for source in beating:
-                self.workers[source].heartbeat(self.revision, self.policy)
-        self.books.clock.advance(seconds % 30)
-
-    def load(self, revision: int, policy: str | None = None) -> None:
-        """Every worker takes up what is in force."""
-        self.revision, self.policy = revision, policy
-        for one in self.workers.values():
-            one.heartbeat(revision, policy)
-
-    def auditing(self) -> ControlAuditing:
-        """Projects everything; what answers."""
-        self.books.project(*self.books.journals)
-        store = self.books.store
-        assert isinstance(store, InMemoryStore)
-        return ControlAuditing(
-            Parts(store, store, self.journals, self.archive, self.books.clock)
-        )
-
-    def at(self, second: float) -> Document:
-        """The answer for a moment."""
-        return self.auditing().at(SERVICE, when(second))
-
-    def between(self, begin: float, end: float) -> dict[str, Document]:
-        """The coverage of a span, by control."""
-        found = self.auditing().between(SERVICE, when(begin), when(end))
-        return {one["control"]: one for one in found["controls"]}
-
-
-def when(second: float) -> str:
-    """As a person writes it."""
-    return rfc3339(START_NS + int(second * NS))
 
 
 def control(found: Document, name: str) -> Document:
     return next(one for one in found["controls"] if one["control"] == name)
 
 
-def limited(world: World, **changed: object) -> None:
+def limited(world: AuditedWorld, **changed: object) -> None:
     """Applies a second revision, in which the service is changed."""
     key = "service", SERVICE
     world.control.applied(2, {key: {**world.objects[key], **changed}})
@@ -156,7 +32,7 @@ def limited(world: World, **changed: object) -> None:
 
 def test_a_limit_with_since_and_by_whom() -> None:
     """It is as of the revision that set it, with the record of that act."""
-    world = World()
+    world = AuditedWorld()
     world.wait(60)
     limited(world, limits={"concurrency": 4})
     world.load(2)
@@ -188,7 +64,7 @@ def test_a_limit_with_since_and_by_whom() -> None:
 
 def test_a_policy_with_author_and_approver() -> None:
     """Before, during and after; its controls and no others."""
-    world = World()
+    world = AuditedWorld()
     world.control.policy_published(A)
     world.wait(60)
     world.control.policy_activated(A, None)
@@ -217,7 +93,7 @@ def test_a_policy_with_author_and_approver() -> None:
 
 def test_a_bundle_that_is_lost_is_said_to_be() -> None:
     """Nothing is guessed of what it asked for."""
-    world = World()
+    world = AuditedWorld()
     world.control.policy_published(A)
     world.control.policy_activated(A, None)
     world.load(1, A)
@@ -233,7 +109,7 @@ def test_a_bundle_that_is_lost_is_said_to_be() -> None:
 
 def test_a_worker_that_died_lived_until_its_last_sign() -> None:
     """A decision after its last heartbeat is one; after it nothing was decided."""
-    world = World()
+    world = AuditedWorld()
     world.wait(30, [W0])
     world.workers[W1].decided("R1")
     world.journals.dead.add(W1)
@@ -245,7 +121,7 @@ def test_a_worker_that_died_lived_until_its_last_sign() -> None:
 
 def test_a_worker_that_lives_and_is_silent_is_a_gap() -> None:
     """From its last heartbeat on, and it is named."""
-    world = World()
+    world = AuditedWorld()
     world.wait(30)
     world.wait(90, [W0])
     found = control(world.at(90), "price")
@@ -258,7 +134,7 @@ def test_a_worker_that_lives_and_is_silent_is_a_gap() -> None:
 
 def test_a_worker_that_closed_and_nobody_after_it() -> None:
     """No worker was alive; the answer for that time is not proven."""
-    world = World()
+    world = AuditedWorld()
     world.wait(60)
     for one in world.workers.values():
         one.journal_closed()
@@ -270,7 +146,7 @@ def test_a_worker_that_closed_and_nobody_after_it() -> None:
 
 def test_a_clock_set_back_between_two_revisions() -> None:
     """The time that two revisions may have been in force at proves nothing."""
-    world = World()
+    world = AuditedWorld()
     world.wait(90)
     limited(world, limits={"concurrency": 4})
     world.books.clock.advance(-60)
@@ -290,7 +166,7 @@ def test_a_clock_set_back_between_two_revisions() -> None:
 
 def test_a_request_is_judged_by_what_stood_before_it_in_its_journal() -> None:
     """Its own worker's heartbeat before it, whatever clocks said."""
-    world = World()
+    world = AuditedWorld()
     script = world.workers[W0]
     usual = [
         {"id": name, "version": "1", "is_applied": True, "outcome": "pass"}
@@ -298,7 +174,7 @@ def test_a_request_is_judged_by_what_stood_before_it_in_its_journal() -> None:
     ]
     world.books.clock.advance(10)
     script.decided("01R", {"comptroller.controls": usual})
-    script.heartbeat(7)
+    script.heartbeat(7, number=1)
     world.wait(30)
     found = world.auditing().request("01r ")
     assert found["request_id"] == "01R"
@@ -329,7 +205,7 @@ def test_a_request_is_judged_by_what_stood_before_it_in_its_journal() -> None:
 )
 def test_what_cannot_be_asked(asked: Any, error: type[Exception]) -> None:  # noqa: ANN401
     """It says what is wrong with the question."""
-    world = World()
+    world = AuditedWorld()
     world.books.clock.advance(100)
     with pytest.raises(error):
         asked(world.auditing())

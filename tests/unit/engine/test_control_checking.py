@@ -1,4 +1,4 @@
-"""Rows that an answer on controls cites are compared with the records they name."""
+"""Rows that an answer on controls rests on are compared with the records they name."""
 
 from __future__ import annotations
 
@@ -11,22 +11,13 @@ import pytest
 
 from comptroller.adapters.journal.reader import DirectoryJournalReader
 from comptroller.core.errors import RecordError, TrailUnavailableError
-from comptroller.engine import records
-from comptroller.engine.control_answers import Since
-from comptroller.engine.control_checking import Checking
-from comptroller.engine.control_evidence import (
-    Fault,
-    InForce,
-    Judged,
-    Moment,
-    WorkerThen,
-    judge,
-)
-from comptroller.engine.control_ports import BeatRow, LifeRow, RecordPlace, RevisionRow
-from comptroller.engine.control_records import Heartbeat
-from comptroller.engine.controls import BUNDLED
-from comptroller.engine.policy_ports import ActivationRow
-from comptroller.engine.ports import JournalPosition, JournalReader
+from comptroller.engine.control_checking import ActFault, Acts, Checked, Checking
+from comptroller.engine.control_ports import RecordPlace
+from comptroller.engine.control_reading import Reading
+from comptroller.engine.control_records import CONTROL_HEARTBEAT
+from comptroller.engine.control_sweeping import Sweep
+from comptroller.engine.ports import JournalPosition
+from comptroller.engine.records import JOURNAL_SEALED
 from comptroller.engine.trail_ports import Published
 from comptroller.testing.projected import CONTROL, W0, Projected
 from comptroller.testing.store import InMemoryStore
@@ -34,7 +25,8 @@ from comptroller.testing.system import START_NS
 
 A = "sha256:aa"
 NS = 10**9
-LATER_NS = START_NS + 100 * NS
+EVER = 2**62
+SERVICE = "service", "one"
 
 
 class Trail:
@@ -76,7 +68,7 @@ class World:
         self.books = Projected(InMemoryStore())
         control = self.books.script(CONTROL)
         worker = self.books.script(W0)
-        control.applied(1, {})
+        control.applied(1, {SERVICE: {"limit": 1}, ("person", "ada"): {"id": "ada"}})
         control.policy_published(A)
         control.policy_activated(A, None)
         worker.journal_started()
@@ -84,30 +76,13 @@ class World:
         self.books.clock.advance(30)
         worker.decided("01R")
         worker.heartbeat(1, A)
+        control.applied(2, {SERVICE: {"limit": 2}})
         worker.journal_closed()
         self.write()
         self.books.project(CONTROL, W0)
-        store = self.store = self.books.store
+        store = self.books.store
         assert isinstance(store, InMemoryStore)
-        (applied,) = store.revisions()
-        (activated,) = store.policy_activations()
-        before, after = store.heartbeats(W0, 0, 2**62)
-        (life,) = store.lives(START_NS, START_NS)
-        places = store.activation_places()
-        self.since = {
-            name: Since(activated.time_ns, A, places[1], None, activated)
-            if name in BUNDLED
-            else Since(applied.time_ns, "1", applied.place, applied, None)
-            for name in ("price", "prompt_restriction")
-        }
-        self.moment = Moment(
-            START_NS,
-            InForce("1", applied.time_ns, applied.place, None, applied),
-            InForce(A, activated.time_ns, places[1], None, activated),
-            None,
-            [WorkerThen(W0, before, after, life=life)],
-            [],
-        )
+        self.store = store
 
     def write(self) -> None:
         """Writes the journals as files, as a data directory has them."""
@@ -116,13 +91,28 @@ class World:
             data = b"".join(one.line + b"\n" for one in journal.records)
             (self.folder / f"{node}.{name}.{boot}.jsonl").write_bytes(data)
 
-    def faults(self, moment: Moment, trail: Trail | None = None) -> Sequence[Fault]:
-        """What the files do not bear out."""
-        return Checking(self.reader(), trail).faults(moment, self.since)
-
-    def reader(self) -> JournalReader:
+    def reading(self, trail: Trail | None = None) -> Reading:
         """Of the files."""
-        return DirectoryJournalReader(self.folder)
+        return Reading(DirectoryJournalReader(self.folder), trail)
+
+    def acts(self) -> Acts:
+        """What the store says."""
+        store = self.store
+        return Acts(
+            store.revisions(),
+            store.registry_changes(["service"]),
+            store.policy_activations(),
+            store.activation_places(),
+            store.positions(),
+        )
+
+    def checked(self, acts: Acts, trail: Trail | None = None) -> Checked:
+        """What the files say of that."""
+        return Checking(self.reading(trail)).acts(acts)
+
+    def line(self, source: str, sequence: int) -> bytes:
+        """What was recorded."""
+        return self.books.journals[source].records[sequence].line
 
 
 @pytest.fixture
@@ -130,178 +120,175 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def beat(world: World) -> BeatRow:
-    found = world.moment.workers[0].before
-    assert found is not None
-    return found
+def said(faults: Sequence[ActFault]) -> list[tuple[str, str]]:
+    return [(one.fault.piece.verdict, one.fault.piece.says) for one in faults]
 
 
-def with_beat(world: World, row: BeatRow) -> Moment:
-    worker = world.moment.workers[0]._replace(before=row)
-    return world.moment._replace(workers=[worker])
+def revised(world: World, **changed: Any) -> Acts:  # noqa: ANN401  a row's members
+    """The first revision's row is another."""
+    first, *others = world.acts().revisions
+    return world.acts()._replace(revisions=[first._replace(**changed), *others])
 
 
-def with_life(world: World, **changed: Any) -> Moment:  # noqa: ANN401  a row's members
-    worker = world.moment.workers[0]
-    assert isinstance(worker.life, LifeRow)
-    worker = worker._replace(life=worker.life._replace(**changed))
-    return world.moment._replace(workers=[worker])
+def activated(world: World, **changed: Any) -> Acts:  # noqa: ANN401  a row's members
+    """The activation's row is another."""
+    (row,) = world.acts().activations
+    return world.acts()._replace(activations=[row._replace(**changed)])
 
 
-def with_act(world: World, what: str, **changed: Any) -> Moment:  # noqa: ANN401  a row's members
-    own: InForce = getattr(world.moment, what)
-    assert own.row is not None
-    own = own._replace(row=own.row._replace(**changed))
-    if what == "policy":
-        return world.moment._replace(policy=own)
-    return world.moment._replace(registry=own)
-
-
-def forged(world: World, **changed: Any) -> Moment:  # noqa: ANN401  a state's members
-    row = beat(world)
-    state = msgspec.structs.replace(row.state, **changed)
-    return with_beat(world, row._replace(state=state))
-
-
-def of(judged: Sequence[Judged], name: str) -> Judged:
-    return next(one for one in judged if one.control == name)
+def declared(world: World, body: bytes | None) -> Acts:
+    """What the second revision made of the service is another."""
+    first, second = world.acts().changes
+    return world.acts()._replace(changes=[first, second._replace(body=body)])
 
 
 def test_true_rows_have_no_faults(world: World) -> None:
-    """Every cited row is read from its journal, and is what was recorded."""
-    assert world.faults(world.moment) == []
+    """Every act is read from its journal, and is what was recorded."""
+    found = world.checked(world.acts())
+    assert found.faults == []
+    assert found.digests[A]
+    assert found.objects == {
+        (1, *SERVICE): RecordPlace(CONTROL, 0),
+        (2, *SERVICE): RecordPlace(CONTROL, 5),
+    }
 
 
-FORGED: dict[str, tuple[Callable[[World], Moment], str, str]] = {
-    "state": (
-        lambda world: forged(world, registry_revision=2),
-        "registry revision 2; the record at /node/w0/01A 1 says registry revision 1",
-        "heartbeat",
-    ),
-    "beat-time": (
-        lambda world: with_beat(world, beat(world)._replace(time_ns=LATER_NS)),
-        "the store says time 2",
-        "heartbeat",
-    ),
-    "beat-of-another-type": (
-        lambda world: with_beat(world, beat(world)._replace(place=RecordPlace(W0, 0))),
-        "heartbeat.v1; the record at /node/w0/01A 0 says type comptroller.journal.st",
-        "heartbeat",
-    ),
-    "life-began": (
-        lambda world: with_life(world, started_ns=START_NS + NS),
-        "the store says time 2",
-        "heartbeat",
-    ),
-    "life-ended": (
-        lambda world: with_life(world, closed_ns=LATER_NS),
-        "the record at /node/w0/01A 4 says time 2",
-        "heartbeat",
-    ),
-    "approver": (
-        lambda world: with_act(world, "policy", approver="mallory"),
-        "says approver mallory; the record at /node/control/01C ",
-        "activation",
-    ),
-    "bundle": (
-        lambda world: with_act(world, "policy", revision="sha256:bb"),
-        "the store says policy sha256:bb",
-        "activation",
-    ),
-    "deactivation": (
-        lambda world: with_act(world, "policy", revision=None),
-        "the store says type comptroller.policy.deactivated.v1",
-        "activation",
-    ),
+FORGED: dict[str, tuple[Callable[[World], Acts], str]] = {
     "person": (
-        lambda world: with_act(world, "registry", person="mallory"),
-        "the store says person mallory",
-        "activation",
+        lambda world: revised(world, person="mallory"),
+        "the store says person mallory; the record at /node/control/01C 2 says",
     ),
     "digest": (
-        lambda world: with_act(world, "registry", digest="sha256:cc"),
+        lambda world: revised(world, digest="sha256:cc"),
         "the store says digest sha256:cc",
-        "activation",
     ),
-    "revision": (
-        lambda world: with_act(world, "registry", revision=9),
-        "the store says registry revision 9",
-        "activation",
+    "revision-place": (
+        lambda world: revised(world, place=RecordPlace(CONTROL, 3)),
+        "the record at /node/control/01C 3 says type comptroller.policy.published.v1",
+    ),
+    "revision-time": (
+        lambda world: revised(world, time_ns=START_NS + NS),
+        "the store says time 2",
+    ),
+    "approver": (
+        lambda world: activated(world, approver="mallory"),
+        "the store says approver mallory; the record at /node/control/01C 4 says",
+    ),
+    "bundle": (
+        lambda world: activated(world, revision="sha256:bb"),
+        "the store says policy sha256:bb",
+    ),
+    "deactivation": (
+        lambda world: activated(world, revision=None),
+        "the store says type comptroller.policy.deactivated.v1",
+    ),
+    "limit": (
+        lambda world: declared(world, b'{"limit":9}'),
+        "service one of revision 2 is not what was recorded: limit 9, recorded 2",
+    ),
+    "removed": (
+        lambda world: declared(world, None),
+        "service one of revision 2 is not what was recorded: limit nothing, recor",
+    ),
+    "unreadable": (
+        lambda world: declared(world, b"{"),
+        "service one of revision 2 is not what was recorded: all unreadable",
     ),
 }
 
 
 @pytest.mark.parametrize("case", FORGED)
-def test_a_forged_row_contradicts_its_record(world: World, case: str) -> None:
-    """It says what the store says and what the record says; it never agrees."""
-    forge, says, source = FORGED[case]
-    moment = forge(world)
-    faults = world.faults(moment)
-    assert faults[0].piece.source == source
-    assert faults[0].piece.verdict == "contradicts"
-    assert says in faults[0].piece.says
-    judged = judge(moment._replace(faults=faults))
-    name = "prompt_restriction" if moment.policy != world.moment.policy else "price"
-    found = of(judged, name)
-    assert found.verdict == "disagreement"
-    assert faults[0].piece.says in found.why
-    place = faults[0].piece.place
-    agreeing = [one for one in found.pieces if one.verdict == "agrees"]
-    assert (source, place) not in [(one.source, one.place) for one in agreeing]
+def test_a_forged_act_contradicts_its_record(world: World, case: str) -> None:
+    """It says what the store says and what the record says."""
+    forge, says = FORGED[case]
+    told = said(world.checked(forge(world)).faults)
+    assert told[0][0] == "contradicts"
+    assert says in told[0][1]
 
 
-def test_a_forged_approver_bears_on_what_the_policy_configures(world: World) -> None:
-    """Other controls are judged as they were."""
-    moment = with_act(world, "policy", approver="mallory")
-    (fault, *_) = world.faults(moment)
-    assert "prompt_restriction" in fault.controls
-    assert "price" not in fault.controls
+def test_acts_bear_on_the_time_in_which_they_were_in_force(world: World) -> None:
+    """A person only until the next revision; what was declared, from then on."""
+    (fault,) = world.checked(revised(world, person="mallory")).faults
+    assert (fault.begin_ns, fault.end_ns) == (START_NS, START_NS + 30 * NS)
+    assert "price" in fault.fault.controls
+    assert "prompt_restriction" not in fault.fault.controls
+    (fault,) = world.checked(declared(world, None)).faults
+    assert (fault.begin_ns, fault.end_ns) == (START_NS + 30 * NS, EVER)
+    (fault,) = world.checked(activated(world, approver="mallory")).faults
+    assert "prompt_restriction" in fault.fault.controls
+    assert "price" not in fault.fault.controls
 
 
-def test_the_act_that_a_control_is_dated_by_is_read_too(world: World) -> None:
-    """Its fault bears on that control alone; without a place it is missing."""
-    since = world.since["price"]
-    assert isinstance(since.applied, RevisionRow)
-    row = since.applied._replace(person="mallory")
-    world.since["price"] = since._replace(applied=row)
-    (fault,) = world.faults(world.moment)
-    assert fault.controls == {"price"}
-    assert "person mallory" in fault.piece.says
-    world.since["price"] = since._replace(applied=row, place=None)
-    (fault,) = world.faults(world.moment)
-    assert fault.piece.verdict == "missing"
+def test_objects_and_acts_without_a_row_or_a_record(world: World) -> None:
+    """What only the records have, what only the store has, and what is not known."""
+    acts = world.acts()
+    told = said(world.checked(acts._replace(changes=acts.changes[:1])).faults)
+    says = "service one of revision 2 was recorded, and the store does not have it"
+    assert told == [("contradicts", says)]
+    more = acts.changes[1]._replace(id="two")
+    told = said(world.checked(acts._replace(changes=[*acts.changes, more])).faults)
+    says = "the store says that service two of revision 2 was declared, and no record"
+    assert told[0][1].startswith(says)
+    told = said(world.checked(acts._replace(activations=[], places={})).faults)
+    assert told == [
+        (
+            "contradicts",
+            (
+                "the record at /node/control/01C 4 is comptroller.policy.activated.v1,"
+                " and the store has no row of it"
+            ),
+        )
+    ]
+    told = said(world.checked(acts._replace(places={})).faults)
+    assert told[0] == (
+        "missing",
+        "the record of 2025-11-24T16:00:00.000000Z is not known here",
+    )
+    told = said(world.checked(acts._replace(revisions=acts.revisions[1:])).faults)
+    assert told[0] == ("contradicts", "registry revision 1 is not in the store")
+
+
+def test_an_act_after_the_stores_position_has_no_row_yet(world: World) -> None:
+    """It was recorded while the question was asked: no finding."""
+    acts = world.acts()
+    position = acts.positions[CONTROL]
+    world.books.script(CONTROL).policy_activated(None, A)
+    world.write()
+    assert world.checked(acts).faults == []
+    further = acts._replace(positions={CONTROL: position + 1})
+    assert len(world.checked(further).faults) == 1
 
 
 def test_what_cannot_be_read_is_missing(world: World) -> None:
     """A place behind the journal's end, and a journal that is gone."""
-    row = beat(world)._replace(place=RecordPlace(W0, 9))
-    (fault,) = world.faults(with_beat(world, row))
-    assert fault.piece.verdict == "missing"
-    assert "there is no record 9 in /node/w0/01A" in fault.piece.says
-    (world.folder / "node.w0.01A.jsonl").unlink()
-    faults = world.faults(world.moment)
-    assert {one.piece.verdict for one in faults} == {"missing"}
-    assert len(faults) == 4
-    assert "the record at /node/w0/01A" in faults[0].piece.says
-    assert of(judge(world.moment._replace(faults=faults)), "price").verdict == (
-        "unproven"
+    gone = revised(world, place=RecordPlace(CONTROL, 99))
+    ((verdict, says), *_) = said(world.checked(gone).faults)
+    assert (verdict, says) == (
+        "missing",
+        (
+            "the record at /node/control/01C 99 cannot be read: there is no record 99"
+            " in /node/control/01C"
+        ),
     )
+    (world.folder / "node.control.01C.jsonl").unlink()
+    told = said(world.checked(world.acts()).faults)
+    assert {verdict for verdict, _ in told} == {"missing"}
+    assert len(told) == 3
 
 
 def test_the_trail_is_read_before_the_journal(world: World) -> None:
     """Who rewrites the journal with the store is found by the trail."""
-    place = beat(world).place
-    line = world.books.journals[W0].records[1].line
-    other = line.replace(b'"durability":"disk"', b'"durability":"none"')
+    line = world.line(CONTROL, 5)
+    other = line.replace(b'"limit":2', b'"limit":3')
     assert line != other
-    (fault,) = world.faults(world.moment, Trail({(W0, place.sequence): other}))
-    assert "durability disk; the record at" in fault.piece.says
-    assert world.faults(world.moment, Trail({})) == []
-    assert world.faults(world.moment, Trail(None)) == []
+    told = said(world.checked(world.acts(), Trail({(CONTROL, 5): other})).faults)
+    assert told[0][1].endswith("limit 2, recorded 3")
+    assert world.checked(world.acts(), Trail({})).faults == []
+    assert world.checked(world.acts(), Trail(None)).faults == []
 
 
 def test_a_record_is_found_in_a_long_journal(tmp_path: Path) -> None:
-    """By bisection over its segments; what is found is the record asked for."""
+    """By bisection over its segments, in any order; and all of a type by scanning."""
     world = World(tmp_path)
     worker = world.books.script("/node/w1/01B")
     worker.journal_started()
@@ -314,38 +301,77 @@ def test_a_record_is_found_in_a_long_journal(tmp_path: Path) -> None:
     data = whole.read_bytes()
     whole.write_bytes(data[:cut])
     (tmp_path / f"node.w1.01B.{cut:016d}.jsonl").write_bytes(data[cut:])
-    for sequence in (1, 2, 699, 700, 1499, 1500):
-        said = msgspec.json.decode(journal.records[sequence].line)["data"]
-        state = msgspec.convert(said, Heartbeat).state
-        row = beat(world)._replace(
-            place=RecordPlace(journal.source, sequence),
-            time_ns=START_NS + 30 * NS,
-            state=state,
-        )
-        assert world.faults(with_beat(world, row)) == []
+    reading = world.reading()
+    for sequence in (1500, 1, 2, 3, 699, 700, 650, 1499, 0):
+        place = RecordPlace(journal.source, sequence)
+        assert reading.line(place) == journal.records[sequence].line
+    with pytest.raises(LookupError):
+        reading.line(RecordPlace(journal.source, 1501))
+    last = reading.last(journal.source)
+    assert last is not None
+    assert (last.place.sequence, last.offset) == (1500, journal.records[1500].offset)
+    until = journal.records[1400].offset
+    found = list(reading.scan(journal.source, 600, until, [CONTROL_HEARTBEAT]))
+    assert [one.place.sequence for one in found] == list(range(601, 1400))
+
+
+def test_seals_between_the_records_of_an_act(world: World) -> None:
+    """They are passed over."""
+    control = world.books.script(CONTROL)
+    control.changed(3, *SERVICE, {"limit": 3})
+    control.append(JOURNAL_SEALED, "journal", {"from": 0, "sha256": "0" * 64})
+    control.changed(3, "service", "two", {"limit": 3})
+    data = {"revision": 3, "changes": 2, "digest": "sha256:00"}
+    actor = {"person": "ada", "account": "ada@host"}
+    control.append("comptroller.registry.applied.v1", "r", {**data, "actor": actor})
+    world.write()
+    world.books.project(CONTROL)
+    found = world.checked(world.acts())
+    assert found.faults == []
+    assert (3, *SERVICE) in found.objects
 
 
 def test_a_decision_is_what_its_row_says(world: World) -> None:
     """A row that points to the record of another request is no evidence."""
-    store = world.store
-    row = store.request("01R")
+    row = world.store.request("01R")
     assert row is not None
-    checking = Checking(world.reader(), None)
+    checking = Checking(world.reading())
     assert checking.decision(row).place == RecordPlace(W0, 2)
     with pytest.raises(RecordError, match="the store says request 01Q; the record"):
         checking.decision(row._replace(request_id="01Q"))
     begun = world.books.journals[W0].records[0].offset
     with pytest.raises(RecordError, match="is not in"):
         checking.decision(row._replace(decided_at=JournalPosition(W0, begun)))
+    other = world.line(W0, 2).replace(b'"allow"', b'"deny"')
+    checking = Checking(world.reading(Trail({(W0, 2): other})))
+    with pytest.raises(RecordError, match="01A 2 is not the trail's"):
+        checking.decision(row)
 
 
-def test_an_unreadable_record_is_missing(world: World) -> None:
+def test_an_unreadable_heartbeat_is_missing(world: World) -> None:
     """A line of which the content is not that of its type."""
-    line = world.books.journals[W0].records[1].line
-    envelope = msgspec.json.decode(line, type=records.Envelope)
-    broken = msgspec.structs.replace(envelope, data=msgspec.Raw(b"{}"))
-    trail = Trail({(W0, 1): msgspec.json.encode(broken)})
-    (fault,) = world.faults(world.moment, trail)
-    assert fault.piece.verdict == "missing"
-    assert "/node/w0/01A 1 cannot be read" in fault.piece.says
-    assert isinstance(world.moment.policy.row, ActivationRow)
+    line = world.line(W0, 1)
+    envelope = msgspec.json.decode(line)
+    trail = Trail({(W0, 1): msgspec.json.encode({**envelope, "data": {}})})
+    sweep = Sweep(world.reading(trail), world.store, START_NS)
+    span = START_NS, START_NS + 30 * NS
+    beats = list(sweep.beats(W0, span))
+    assert [one.place.sequence for one in beats] == [1, 3]
+    verdicts = {one.piece.verdict for one in sweep.faults}
+    assert "missing" in verdicts
+    assert "/node/w0/01A 1 cannot be read" in sweep.faults[0].piece.says
+
+
+def test_more_faults_than_are_told_are_counted(world: World) -> None:
+    """A store full of forged rows is answered in bounded memory."""
+    worker = world.books.script("/node/w1/01B")
+    worker.journal_started()
+    for _ in range(1200):
+        worker.heartbeat(1)
+    world.write()
+    (world.folder / "node.w1.01B.jsonl").write_bytes(world.line("/node/w1/01B", 0))
+    world.books.project("/node/w1/01B")
+    sweep = Sweep(world.reading(), world.store, START_NS)
+    assert list(sweep.beats("/node/w1/01B", (0, EVER - 1))) == []
+    assert len(sweep.faults) == 1000
+    assert sweep.faults_count >= 1200

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from comptroller.engine.control_coverage import (
+    Apart,
     Configured,
     Covered,
     Gap,
@@ -46,7 +47,7 @@ def of(
     configured: Sequence[Configured] = STEADY,
     doubled: Collection[tuple[int, int]] = (),
 ) -> Covered:
-    found = covered(tracks, configured, is_on, SPAN, list(doubled))
+    found = covered(tracks, configured, is_on, SPAN, Apart(list(doubled)))
     return next(one for one in found if one.control == name)
 
 

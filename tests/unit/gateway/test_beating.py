@@ -96,6 +96,7 @@ def test_a_heartbeat_follows_each_snapshot_and_each_interval(one: Worker) -> Non
     one.wait(1)
     last = one.beats()[-1]
     assert (last.why, last.snapshot) == ("interval", 7)
+    assert [beat.number for beat in one.beats()] == [0, 1, 2, 3]
     assert last.state.registry_revision == 2
     assert last.state.durability == "process"
     assert last.state.every_s == 10

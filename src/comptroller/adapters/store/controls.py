@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, or_, select, update
 from sqlalchemy.dialects import sqlite
 
 from comptroller.adapters.store import schema
@@ -49,6 +49,13 @@ class SqliteControls(SqliteReads):
     Satisfies `engine.control_ports.ControlReports`. Every method raises
     StoreUnavailableError when the database cannot be read.
     """
+
+    def positions(self) -> dict[str, int]:
+        """How far each journal was projected, in bytes of its stream."""
+        journals = schema.journals.c
+        with self._reading() as connection:
+            rows = connection.execute(select(journals.source, journals.position))
+            return {row.source: row.position for row in rows}
 
     def revisions(self) -> Sequence[RevisionRow]:
         """Every applied configuration, in order."""
@@ -111,13 +118,25 @@ class SqliteControls(SqliteReads):
             rows = [LifeRow(*row) for row in connection.execute(wanted)]
         return [one for one in rows if not is_administrative(one.source)][:LIVES_MAX]
 
-    def heartbeats(
-        self, source: str, begin_ns: int, end_ns: int, after: int = -1
-    ) -> Sequence[BeatRow]:
-        """A worker's heartbeats of a span, in order of sequence."""
-        wanted = _of(source).where(
-            _b.time_ns >= begin_ns, _b.time_ns <= end_ns, _b.sequence > after
+    def beat_ends(
+        self, source: str, begin_ns: int, end_ns: int
+    ) -> tuple[int, int] | None:
+        """Sequences of a worker's first and last heartbeat of a span; None: none."""
+        journals = schema.journals.c
+        wanted = (
+            select(func.min(_b.sequence), func.max(_b.sequence))
+            .join(schema.journals, journals.id == _b.journal)
+            .where(
+                journals.source == source, _b.time_ns >= begin_ns, _b.time_ns <= end_ns
+            )
         )
+        with self._reading() as connection:
+            first, last = connection.execute(wanted).one()
+        return None if first is None else (first, last)
+
+    def heartbeat_run(self, source: str, first: int, last: int) -> Sequence[BeatRow]:
+        """A worker's heartbeats from one sequence to another, both included."""
+        wanted = _of(source).where(_b.sequence >= first, _b.sequence <= last)
         return self._beats(wanted.order_by(_b.sequence).limit(BEATS_MAX))
 
     def heartbeat_before(self, source: str, time_ns: int) -> BeatRow | None:
