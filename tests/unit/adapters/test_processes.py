@@ -32,6 +32,9 @@ async def main():
     if sys.argv[3] == "failing":
         sys.exit(1)
     lifeline.ready()
+    if sys.argv[3] == "telling":
+        with Path(sys.argv[2]).open("a") as file:
+            file.write(f"ready {os.getpid()}\\n")
     await stop.wait()
     with Path(sys.argv[2]).open("a") as file:
         file.write(f"stop {os.getpid()}\\n")
@@ -183,6 +186,31 @@ def test_a_child_that_never_works_is_started_ever_more_seldom(tmp_path: Path) ->
 
     asyncio.run(scenario())
     assert 2 <= len(events(log)) <= 6
+
+
+def test_a_child_that_was_ready_and_killed_is_started_at_once(tmp_path: Path) -> None:
+    """However often in a row: its work waits for it."""
+    log, told_s = tmp_path / "log", list[float]()
+    kills = 7
+
+    async def scenario() -> None:
+        specs = [ChildSpec("child", command(log, "telling"), 0)]
+        supervisor = Supervisor(specs, lambda _: told_s.append(time.monotonic()), 5.0)
+        await supervisor.start()
+        for life in range(kills):
+            await until(lambda n=life: len(events(log)) == 2 * n + 2)  # type: ignore[misc]
+            assert events(log)[-1][0] == "ready"
+            await asyncio.sleep(0.05)  # the supervisor hears it, too
+            os.kill(events(log)[-1][1], signal.SIGKILL)
+        await until(lambda: len(events(log)) > 2 * kills)
+        pause_s = time.monotonic() - told_s[-1]
+        supervisor.stop()
+        await supervisor.run()
+        # Had each pause been twice the one before, this one would be 3.2 s.
+        assert pause_s < 2.5
+
+    asyncio.run(scenario())
+    assert len(told_s) == kills
 
 
 def test_a_gated_child_waits_and_a_stop_does_not_wait_for_it(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ HOPELESS_S: Final = 60.0
 
 WORKED_S: Final = 1.0
 """A child that was ready for so long has worked: what ended it then says nothing
-about a next start, which need not wait."""
+about a next start, which need not wait. Nor does SIGKILL, once it was ready."""
 _BACKOFF_FIRST_S: Final = 0.05
 _BACKOFF_MAX_S: Final = 5.0
 
@@ -170,12 +170,23 @@ class _Child:
                 self._say(f"{self.spec.name} cannot work; the others go on without it")
                 await asyncio.sleep(HOPELESS_S)
                 continue
-            now_s = asyncio.get_running_loop().time()
-            if self._ready_s is not None and now_s - self._ready_s > WORKED_S:
+            if self._has_worked(status):
                 backoff_s = _BACKOFF_FIRST_S
             self._say(f"{self.spec.name} {_ended(status)}; starting it again")
             await asyncio.sleep(backoff_s)
             backoff_s = min(backoff_s * 2, _BACKOFF_MAX_S)
+
+    def _has_worked(self, status: int) -> bool:
+        """Whether the life that just ended says nothing against a next one at once.
+
+        Who was killed after it was ready did not end by itself: whatever waits for its
+        work would wait for the pause, too. A loop of such lives is not a hot one, for
+        each costs a whole start.
+        """
+        if self._ready_s is None:
+            return False
+        lived_s = asyncio.get_running_loop().time() - self._ready_s
+        return lived_s > WORKED_S or status == -signal.SIGKILL
 
     async def _live(self) -> int:
         """One life of the process; its exit status, negative for a signal."""
