@@ -62,7 +62,7 @@ def check(folder: Path, past: list[Checkpoint]) -> int:
     writer = TrailWriter(folder, KEY)
     following: dict[str, int] = {}
     for record in TreeReader(folder, writer.size).records():
-        _, source, _, _, sequence = verify.HEAD.match(record.decode()).groups()  # type: ignore[union-attr]
+        source, _, _, sequence = verify.HEAD.match(record.decode()).groups()  # type: ignore[union-attr]
         assert int(sequence) == following.get(source, 0)
         following[source] = int(sequence) + 1
     assert {**dict.fromkeys(writer.positions, 0), **following} == writer.positions
