@@ -33,7 +33,7 @@ from comptroller.testing.tree import ServeTree, kill_dead, run_command, told
 KILLS = 80
 EVERY_S = 0.3
 REST_S = 6.0
-"""After the last kill: a start may wait for 5 s after many kills in a row."""
+"""After the last kill: who was killed again and again before it was ready waits 5 s."""
 CALM_S = 5.0
 CLIENTS = 30
 WORKERS = 3
