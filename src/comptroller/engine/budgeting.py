@@ -26,7 +26,8 @@ from comptroller.core.thresholds import is_reached
 from comptroller.core.timestamps import rfc3339
 from comptroller.core.window import Span, span_at
 from comptroller.engine.explanation import named
-from comptroller.engine.ports import Clock, LedgerReports, Reports
+from comptroller.engine.ledger_ports import LedgerReports
+from comptroller.engine.ports import Clock, Reports
 from comptroller.engine.registry_fold import fold
 
 Document: TypeAlias = dict[str, Any]

@@ -186,7 +186,7 @@ class InMemoryLedger(InMemoryShelf):
 class InMemoryLedgerReads:
     """What the Ledger port answers, of rows and requests in memory.
 
-    What it hands out does not change any more. Satisfies `engine.ports.Ledger`.
+    What it hands out does not change any more. Satisfies `engine.ledger_ports.Ledger`.
     """
 
     def __init__(self) -> None:

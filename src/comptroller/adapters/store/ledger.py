@@ -67,7 +67,7 @@ _ROLL_UP_KEY: Final = (
 class SqliteLedger(SqliteReads):
     """Reads of the ledger in the database.
 
-    Satisfies `engine.ports.Ledger`. Every method raises StoreUnavailableError when
+    Satisfies `engine.ledger_ports.Ledger`. Every method raises StoreUnavailableError when
     the database cannot be read.
     """
 
