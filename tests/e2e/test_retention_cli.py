@@ -288,3 +288,15 @@ def test_a_rebuilt_store_knows_the_legal_holds(site: Path) -> None:
     # The old requests name a rate card that was never kept here, so it exits 1.
     done = command(site, "audit", "rebuild", "--check", "--json")
     assert json.loads(done.stdout)["compared"]["is_same"], done.stdout
+
+
+def test_a_hold_keeps_what_was_to_go_and_has_not(site: Path) -> None:
+    """Pruned while nothing served, held before it did: gone only once it is lifted."""
+    told(site, *PRUNE, *APPROVED, "--below", "256")
+    hold_id = told(site, "audit", "legal-hold", "place", "--everything", *BY)
+    run_command(site, "audit", "sequence")
+    assert bundles(site) == ["000", "001"]
+    words = ("audit", "legal-hold", "lift", hold_id["legal_hold_id"], *BY)
+    run_command(site, *words)
+    run_command(site, "audit", "sequence")
+    assert bundles(site) == ["001"]

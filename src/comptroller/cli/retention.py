@@ -30,6 +30,19 @@ Person: TypeAlias = Annotated[
     str,
     typer.Option("--by", metavar="PERSON", help="The declared person who does this."),
 ]
+Asker: TypeAlias = Annotated[
+    str,
+    typer.Option("--by", metavar="PERSON", help="The declared person who asks for it."),
+]
+Approver: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--approved-by",
+        metavar="PERSON",
+        help="The declared person who approves it; another one, where duties are"
+        " separated.",
+    ),
+]
 
 
 def add_to(audit: typer.Typer) -> None:
@@ -48,18 +61,8 @@ def add_to(audit: typer.Typer) -> None:
 
 def prune(
     reason: Reason,
-    by: Annotated[
-        str,
-        typer.Option(metavar="PERSON", help="The declared person who asks for it."),
-    ],
-    approved_by: Annotated[
-        str,
-        typer.Option(
-            metavar="PERSON",
-            help="The declared person who approves it; another one, where duties are"
-            " separated.",
-        ),
-    ],
+    by: Asker,
+    approved_by: Approver,
     before: Annotated[
         str | None,
         typer.Option(
