@@ -67,8 +67,8 @@ _ROLL_UP_KEY: Final = (
 class SqliteLedger(SqliteReads):
     """Reads of the ledger in the database.
 
-    Satisfies `engine.ledger_ports.Ledger`. Every method raises StoreUnavailableError when
-    the database cannot be read.
+    Satisfies `engine.ledger_ports.Ledger`. Every method raises StoreUnavailableError
+    when the database cannot be read.
     """
 
     def accounts(self, ids: Sequence[str]) -> dict[str, AccountState]:
