@@ -7,18 +7,22 @@ and every decision of the store with the entry that records it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from comptroller.core.errors import JournalUnavailableError
 from comptroller.engine import records
+from comptroller.engine.deletion_records import JOURNAL_DELETED, JournalDeleted
 from comptroller.engine.ports import JournalReader
 from comptroller.engine.trail_records import (
     BROKEN,
     TORN,
     TRAIL_GAP,
+    TRAIL_PRUNED,
     TRAIL_SOURCE,
     TrailGap,
 )
@@ -35,6 +39,7 @@ class _Head(msgspec.Struct, frozen=True):
 
 _read_head: Final = msgspec.json.Decoder(_Head).decode
 _DECIDED: Final = b'"' + records.DECIDED.encode() + b'"'
+_DELETED: Final = b'"' + JOURNAL_DELETED.encode() + b'"'
 
 
 class Findings(msgspec.Struct):
@@ -48,6 +53,8 @@ class Findings(msgspec.Struct):
     waiting_decisions: int = 0
     in_store: int = 0
     """Decisions in the store."""
+    deleted: int = 0
+    """Journals that only the trail has, because they were deleted."""
     gaps: int = 0
     """Entries that tell of something wrong with a journal."""
     wrong: int = 0
@@ -76,7 +83,7 @@ def audit(
         TrailDamagedError: an entry cannot be read.
     """
     found = Findings()
-    lines = _Lines(journals)
+    lines, deletions = _Lines(journals), _Deletions()
     decided: set[str] = set()
     foreign = ""
     for index, entry in enumerate(entries):
@@ -90,21 +97,47 @@ def audit(
                 found.add(f"record {index} of the trail: {_told(gap)}")
             continue
         source = foreign or (head.source if head is not None else "")
-        problem = lines.differs(source, entry)
+        problem = lines.differs(source, entry, index)
         if problem:
             found.add(f"record {index} of the trail: {problem}")
         foreign = ""
         if head is not None and head.type == records.DECIDED:
             found.decisions += 1
             decided.add(head.subject.rpartition("/")[2])
+        elif head is not None:
+            deletions.heed(head.type, entry)
     waiting: set[str] = set()
     for line in lines.rest():
         found.waiting += 1
         if _DECIDED in line[:300]:
             waiting.add(_subject(line))
+        elif _DELETED in line[:300]:
+            deletions.heed(JOURNAL_DELETED, line)
     found.waiting_decisions = len(waiting)
+    _compare_gone(found, lines.gone, deletions)
     _compare_store(found, decided, waiting, in_store)
     return found
+
+
+def _compare_gone(
+    found: Findings, gone: Mapping[str, _Gone], deletions: _Deletions
+) -> None:
+    """A journal may be gone if a record says so, and the trail has all of it."""
+    for source, one in gone.items():
+        deleted = deletions.found.get(source)
+        if deleted is None:
+            found.add(f"record {one.index} of the trail: {one.why}")
+            continue
+        found.deleted += 1
+        counts = (one.records, one.bytes)
+        expected = (deleted.records, deleted.bytes)
+        is_less = counts < expected and deletions.is_pruned
+        if counts != expected and not is_less:
+            found.add(
+                f"the journal {source} was deleted with {deleted.records} records in"
+                f" {deleted.bytes} bytes, and the trail has {one.records} in"
+                f" {one.bytes}"
+            )
 
 
 def _compare_store(
@@ -162,6 +195,39 @@ class _GapEntry(msgspec.Struct, frozen=True):
     data: TrailGap
 
 
+class _Deleted(msgspec.Struct, frozen=True):
+    data: JournalDeleted
+
+
+class _Deletions:
+    """What records say of journals that are not there any more."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, JournalDeleted] = {}
+        self.is_pruned = False
+        """Whether entries are gone, too."""
+
+    def heed(self, kind: str, line: bytes) -> None:
+        """Heeds a record of some type."""
+        if kind == TRAIL_PRUNED:
+            self.is_pruned = True
+        elif kind == JOURNAL_DELETED:
+            with contextlib.suppress(msgspec.DecodeError):
+                deleted = msgspec.json.decode(line, type=_Deleted).data
+                self.found[deleted.source] = deleted
+
+
+@dataclass(slots=True)
+class _Gone:
+    """A journal that is not there, and what the trail has of it."""
+
+    index: int
+    """Of the first entry whose line was not found."""
+    why: str
+    records: int
+    bytes: int
+
+
 class _Lines:
     """The journals' lines, each journal in its order."""
 
@@ -169,9 +235,15 @@ class _Lines:
         self._journals = journals
         self._open: dict[str, Iterator[bytes]] = {}
         self._lost: set[str] = set()
+        self._seen: dict[str, _Gone] = {}
+        self.gone: dict[str, _Gone] = {}
+        """Journals that are not there, or not any more."""
 
-    def differs(self, source: str, entry: bytes) -> str:
+    def differs(self, source: str, entry: bytes, index: int) -> str:
         """What the next line of a journal has against being an entry; "": nothing."""
+        seen = self._seen.setdefault(source, _Gone(index, "", 0, 0))
+        seen.records += 1
+        seen.bytes += len(entry) + 1
         if source in self._lost:
             return ""  # told once
         lines = self._open.get(source)
@@ -181,7 +253,12 @@ class _Lines:
             line = next(lines, None)
         except (JournalUnavailableError, ValueError) as error:
             self._lost.add(source)
-            return f"its journal cannot be read: {error}"
+            why = f"its journal cannot be read: {error}"
+            if source in self._journals.sources():
+                return why
+            seen.index, seen.why = index, why
+            self.gone[source] = seen
+            return ""
         if line == entry:
             return ""
         self._lost.add(source)
