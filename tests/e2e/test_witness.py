@@ -11,27 +11,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 from tlog_scales.signing import Vkey, VkeySet
 from tlog_scales.tlog import Checkpoint as ForeignCheckpoint
 
-from comptroller.adapters.tlog.keys import TrailKey, read_key, verifier
+from comptroller.adapters.tlog.keys import TrailKey, read_key
 from comptroller.adapters.tlog.reader import TreeReader
 from comptroller.adapters.tlog.writer import TrailWriter
-from comptroller.core.checkpoint import parse_checkpoint, parse_note, parse_vkey
-from comptroller.core.cosignature import Submission, cosignatures, format_submission
-from comptroller.testing.small import small_configuration
+from comptroller.core.checkpoint import parse_checkpoint, parse_note
+from comptroller.core.cosignature import Submission, format_submission
 from comptroller.testing.tree import command, told
-
-CONFIGURATION = small_configuration(
-    "{base_url: http://127.0.0.1:9, speaks: [openai]}",
-    {"small": "price: {input: 1, output: 2}, max_output_tokens: 100"},
+from comptroller.testing.witnessed import (
+    CONFIGURATION,
+    Gateway,
+    Post,
+    Running,
+    reserved_port,
+    running,
+    wait_for,
 )
+
 DYING = """
 import asyncio, os, signal, sys
 from pathlib import Path
@@ -53,85 +56,6 @@ asyncio.run(
 """
 
 
-class Running(NamedTuple):
-    """A process and what it said when it was ready."""
-
-    process: subprocess.Popen[str]
-    log: Path
-    ports: Sequence[int]
-
-    def said(self) -> str:
-        """All that it printed."""
-        return self.log.read_text()
-
-    def kill(self) -> None:
-        """`kill -9`."""
-        self.process.kill()
-        self.process.wait()
-
-
-@contextmanager
-def running(words: Sequence[str], folder: Path, ready: str) -> Iterator[Running]:
-    """Runs a program until it has said that it is ready, and ends it at last."""
-    log = folder / f"{time.monotonic_ns()}.log"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, *words], cwd=folder, stderr=file, text=True
-        )
-    try:
-        wait_for(lambda: ready in log.read_text() or process.poll() is not None)
-        line = next(one for one in log.read_text().splitlines() if ready in one)
-        ports = [int(one) for one in re.findall(r"127\.0\.0\.1:([0-9]+)", line)]
-        yield Running(process, log, ports)
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        finally:
-            process.kill()
-            process.wait()
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 20) -> None:
-    deadline_s = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
-
-
-class Post:
-    """Another team's witness on this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        words = ("witness", "key", "--data", "w", "--name", "audit.example/w1")
-        self.vkey = subprocess.run(
-            [sys.executable, "-m", "comptroller", *words],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-
-    @contextmanager
-    def running(self, *logs: str, port: int = 0) -> Iterator[Running]:
-        """The command, for as long as this is open."""
-        words = ["-m", "comptroller", "witness", "--data", "w"]
-        words += ["--listen", f"127.0.0.1:{port}"]
-        for one in logs:
-            words += ["--log", one]
-        with running(words, self.folder, "ready at") as witness:
-            yield witness
-
-    @contextmanager
-    def dying(self, *logs: str) -> Iterator[Running]:
-        """One that kills itself when its memory is written, before it answers."""
-        words = ["-c", DYING, "w", *logs]
-        with running(words, self.folder, "ready at") as witness:
-            yield witness
-
-
 def ask(port: int, body: bytes, path: str = "/add-checkpoint") -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
@@ -140,6 +64,14 @@ def ask(port: int, body: bytes, path: str = "/add-checkpoint") -> tuple[int, byt
         return reply.status, reply.read()
     finally:
         connection.close()
+
+
+@contextmanager
+def dying(post: Post, *logs: str) -> Iterator[Running]:
+    """A witness that kills itself when its memory is written, before it answers."""
+    words = ["-c", DYING, "w", *logs]
+    with running(words, post.folder, "ready at") as witness:
+        yield witness
 
 
 class Log:
@@ -186,7 +118,7 @@ def test_a_witness_killed_between_memory_and_answer_stays_true(
     vkey = str(log.key.key)
     first = log.grow(records(0, 300))
     with (
-        post.dying(vkey) as witness,
+        dying(post, vkey) as witness,
         pytest.raises((OSError, http.client.HTTPException)),
     ):
         ask(witness.ports[0], log.submission(0, first))
@@ -246,66 +178,10 @@ def test_two_witnesses_never_share_a_memory(post: Post, log: Log) -> None:
     assert "another witness runs on w/logs" in done.stderr
 
 
-class Gateway:
-    """`comptroller serve` with a witness, in a folder."""
-
-    def __init__(self, folder: Path, url: str, vkey: str) -> None:
-        self.folder = folder
-        self.trail = folder / "comptroller-data" / "trail"
-        self.key_file = self.trail.parent / "keys" / "trail.key"
-        self._words = ["-m", "comptroller", "serve", "--workers", "1"]
-        self._words += ["--listen", "127.0.0.1:0", "--console", "127.0.0.1:0"]
-        self._words += ["--witness", url, "--witness-key", vkey]
-        self.witness = verifier(parse_vkey(vkey))
-        (folder / "comptroller.yaml").write_text(CONFIGURATION)
-
-    @contextmanager
-    def running(self) -> Iterator[Running]:
-        """It, for as long as this is open."""
-        with running(self._words, self.folder, "comptroller is ready") as served:
-            yield served
-
-    def cosigned(self) -> int:
-        """The size that the witness has signed in the published checkpoint."""
-        try:
-            note = parse_note((self.trail / "checkpoint").read_bytes())
-        except FileNotFoundError:
-            return 0
-        return max((one.size for one in cosignatures(note, [self.witness])), default=0)
-
-    def size(self) -> int:
-        """The size of the published checkpoint."""
-        note = parse_note((self.trail / "checkpoint").read_bytes())
-        return parse_checkpoint(note.body).head.size
-
-    def status(self, served: Running) -> dict[str, Any]:
-        """The trail, as the status address shows it."""
-        port = served.ports[1]
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        try:
-            connection.request("GET", "/api/status")
-            found: dict[str, Any] = json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
-        trail: dict[str, Any] = found["trail"]
-        return trail
-
-    def kinds(self) -> list[str]:
-        """The types of all published records."""
-        found = TreeReader(self.trail, self.size()).records()
-        return [json.loads(one)["type"] for one in found]
-
-
-@contextmanager
-def reserved_port() -> Iterator[int]:
-    """A port that no other test is given, for a witness that comes and goes."""
-    import socket  # noqa: PLC0415  beside its one use
-
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-    yield port
+def kinds(gateway: Gateway) -> list[str]:
+    """The types of all published records."""
+    found = TreeReader(gateway.trail, gateway.size()).records()
+    return [json.loads(one)["type"] for one in found]
 
 
 def keep_witnessed(gateway: Gateway, post: Post, port: int) -> str:
@@ -371,10 +247,10 @@ def test_a_rewrite_by_the_operator_is_refused_and_named(tmp_path: Path) -> None:
         assert status["witnesses"][0]["is_refusing"]
         assert re.search("rewritten|continue", status["problem"])
         refused = "comptroller.trail.witness_refused.v1"
-        wait_for(lambda: refused in gateway.kinds())
+        wait_for(lambda: refused in kinds(gateway))
         assert "refused comptroller.local/" in witness.said()
         time.sleep(3)
-        assert gateway.kinds().count(refused) == 1
+        assert kinds(gateway).count(refused) == 1
         assert gateway.cosigned() == 0
         served.process.send_signal(signal.SIGTERM)
         served.process.wait(30)

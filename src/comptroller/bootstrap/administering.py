@@ -108,7 +108,7 @@ def open_reporting(data: Path) -> Iterator[Reporting]:
     place = Place(data)
     with open_reports(data) as reports, open_recorded(place, reports) as journals:
         cards = CardArchive(place.cards)
-        trail = TrailFinder(place.trail, place.trail_places)
+        trail = TrailFinder(place.trail, place.trail_places, place.trail_witnessed)
         people = disclosures_of_people_in(place)
         parts = (reports, journals, cards, SystemClock(), people, trail)
         yield Reporting(ReportingParts(*parts))

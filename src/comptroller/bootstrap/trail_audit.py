@@ -5,28 +5,35 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from comptroller.adapters.journal.reader import DirectoryJournalReader
+from comptroller.adapters.tlog.cosigned import (
+    CosignedNote,
+    newest_of_each,
+    newest_over,
+)
 from comptroller.adapters.tlog.exporting import export_log
 from comptroller.adapters.tlog.finding import TrailFinder
 from comptroller.adapters.tlog.keys import verifier
 from comptroller.adapters.tlog.proof import SUFFIX, Proven, prove, verify_proof
 from comptroller.adapters.tlog.reader import TreeReader, read_file
 from comptroller.adapters.tlog.state import STATE_BYTES_MAX, decode_state
+from comptroller.adapters.tlog.witnessed import Witnessed
 from comptroller.bootstrap.administering import open_reporting, open_reports
+from comptroller.bootstrap.cosigned import KeptNotes
 from comptroller.bootstrap.place import Place
 from comptroller.bootstrap.readings import record_reading
-from comptroller.bootstrap.witnesses import witness_verifiers, witnessed
-from comptroller.core.checkpoint import parse_vkey
-from comptroller.core.cosignature import assurance
+from comptroller.core.checkpoint import Verifier, parse_vkey
+from comptroller.core.cosignature import Cosignature, assurance
 from comptroller.core.errors import (
     ConflictError,
     JournalUnavailableError,
+    NoteError,
     NotFoundError,
     RecordError,
     TrailDamagedError,
@@ -72,22 +79,18 @@ def verify(data: Path, trusted: Trusted) -> dict[str, Any]:
         StoreUnavailableError: nothing was ever applied there.
     """
     place = Place(data)
-    known = _known_signed(place)
+    known, notes = _known_signed(place), KeptNotes(place, trusted.witness_keys)
     published = _published(place)
     is_own_key = not trusted.vkeys
     keys = list(trusted.vkeys) or [own_vkey(place)]
-    witnesses = witness_verifiers(trusted.witness_keys)
     signed, lines = _verify_apart(place, keys, trusted.since)
-    seen, wrong = witnessed(place, published, witnesses)
-    wrong = wrong + _put_back(known, published)
+    judged = notes.judge(published, _log_keys(keys, published.origin))
+    wrong = [*judged.wrong, *_put_back(known, published)]
     signed, lines = signed and not wrong, lines + wrong
     document = _checkpoint(published) | {
-        "witnessed": [
-            {"witness": one.witness, "size": one.size, "time": one.time} for one in seen
-        ],
-        "strength": assurance(
-            seen, published.size, [] if witnesses else published.witnesses
-        ),
+        "witnessed": _told(judged.seen),
+        "witness_keys_are_from_here": not trusted.witness_keys,
+        "strength": judged.strength,
         "keys": keys,
         "keys_are_from_here": is_own_key,
         "signed": {"ok": signed, "said": lines},
@@ -99,6 +102,22 @@ def verify(data: Path, trusted: Trusted) -> dict[str, Any]:
         compared, problem = None, error.message
     is_ok = signed and compared is not None and not compared["wrong"]
     return {"ok": is_ok} | document | {"compared": compared, "problem": problem}
+
+
+def _told(seen: Sequence[Cosignature]) -> list[dict[str, Any]]:
+    return [
+        {"witness": one.witness, "size": one.size, "time": one.time} for one in seen
+    ]
+
+
+def _log_keys(vkeys: Sequence[str], origin: str) -> list[Verifier]:
+    """The keys that are the log's; of others the program that verifies speaks."""
+    found = []
+    for text in vkeys:
+        with suppress(NoteError):
+            key = parse_vkey(text)
+            found += [verifier(key)] if key.name == origin else []
+    return found
 
 
 def _known_signed(place: Place) -> int:
@@ -171,6 +190,7 @@ def prove_request(
         TrailUnavailableError: there is no trail, or a file cannot be written.
     """
     place = Place(data)
+    notes = KeptNotes(place)
     published = _published(place)
     with open_reporting(data) as reporting:
         found = reporting.explain(request_id)
@@ -182,7 +202,7 @@ def prove_request(
     # A refused request ends with its decision: no other record of it will come.
     expected = ROLES[:1] if found["state"] == "refused" else ROLES
     made = [
-        _made(place, role, proof[role], found["records"][role]["line"].encode())
+        _made(place, role, found, notes.of(published.origin))
         for role in ROLES
         if proof[role] is not None
     ]
@@ -197,9 +217,10 @@ def prove_request(
         "request_id": name,
         "origin": published.origin,
         "vkey": vkey,
+        "witness_vkeys": [str(one.key) for one in notes.kept],
         "proofs": written,
         "absent": [role for role in expected if role not in written],
-        "strength": assurance([], published.size, published.witnesses),
+        "strength": proof["strength"],
     }
 
 
@@ -211,15 +232,22 @@ class _Made(NamedTuple):
     content: bytes
     """Of the proof's file."""
     proven: Proven
+    by: Sequence[Cosignature]
+    """The witnesses that signed its checkpoint."""
 
 
-def _made(place: Place, role: str, index: int, line: bytes) -> _Made:
-    record, content = prove(place.trail, index)
+def _made(
+    place: Place, role: str, found: dict[str, Any], notes: Sequence[CosignedNote]
+) -> _Made:
+    """Proves a record by a checkpoint that witnesses signed, if one is over it."""
+    index, line = found["proof"][role], found["records"][role]["line"].encode()
+    best = newest_over(notes, index)
+    record, content = prove(place.trail, index, None if best is None else best.note)
     if record != line:
         raise TrailDamagedError(f"record {index} of the trail is not {line!r}")
     key = verifier(parse_vkey(own_vkey(place)))
     proven = verify_proof(content, record, key.key.name, [key])
-    return _Made(role, record, content, proven)
+    return _Made(role, record, content, proven, () if best is None else best.by)
 
 
 def _put(made: _Made, stem: Path) -> dict[str, Any]:
@@ -230,6 +258,7 @@ def _put(made: _Made, stem: Path) -> dict[str, Any]:
     return {
         "index": made.proven.index,
         "size": made.proven.checkpoint.head.size,
+        "witnessed": _told(made.by),
         "record": str(record),
         "proof": str(proof),
     }
@@ -256,6 +285,7 @@ def export(
         TrailUnavailableError: there is no trail, or a file cannot be written.
     """
     place = Place(data)
+    notes = KeptNotes(place)
     published = _published(place)
     vkey = own_vkey(place)
     try:
@@ -264,13 +294,16 @@ def export(
             raise ConflictError(f"{to} is not empty: name a new folder with --to")
         scope = {"since": selected.since, "until": selected.until}
         record_reading(data, "audit export", {**scope, "size": published.size}, by)
-        listed = export_log(place.trail, to, vkey, selected)
+        witnessed = Witnessed(notes.kept, notes.of(published.origin))
+        listed = export_log(place.trail, to, vkey, selected, witnessed)
     except OSError as error:
         raise TrailUnavailableError(f"{to} cannot be written: {error}") from error
     return _checkpoint(published) | {
         "to": str(to),
         "size": listed.size,
         "vkey": vkey,
+        "witness_vkeys": [str(one.key) for one in notes.kept],
+        "witnessed": _told(newest_of_each(notes.of(published.origin))),
         "listed": listed.listed,
     }
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
+from comptroller.adapters.tlog.cosigned import (
+    CHECKPOINT,
+    VKEY,
+    VKEY_BYTES_MAX,
+    cosigned_notes,
+    read_notes,
+)
 from comptroller.adapters.tlog.files import DurableFiles
 from comptroller.adapters.tlog.keys import verifier
 from comptroller.adapters.tlog.reader import TreeReader, read_file
@@ -17,24 +23,15 @@ from comptroller.adapters.witness.client import HttpWitness
 from comptroller.adapters.witness.desk import ThreadDesk
 from comptroller.adapters.witness.states import file_name
 from comptroller.bootstrap.place import Place, say
-from comptroller.core.checkpoint import (
-    NOTE_BYTES_MAX,
-    Note,
-    Verifier,
-    parse_checkpoint,
-    parse_note,
-    parse_vkey,
-)
-from comptroller.core.cosignature import Cosignature, check_witness_key, cosignatures
+from comptroller.core.checkpoint import Verifier, parse_vkey
+from comptroller.core.cosignature import check_witness_key
 from comptroller.core.errors import (
-    ComptrollerError,
     ConfigurationError,
     NoteError,
     TrailUnavailableError,
 )
-from comptroller.core.merkle import tree_root
 from comptroller.engine.cosigning import Asking, Cosigning
-from comptroller.engine.trail_ports import Published, WitnessStatus
+from comptroller.engine.trail_ports import WitnessStatus
 
 WitnessTold: TypeAlias = tuple[str, str]
 """URL and vkey of a witness."""
@@ -104,64 +101,26 @@ def open_witnesses(
 
 
 def _desk(place: Place, url: str, witness: Verifier) -> ThreadDesk:
-    name = file_name(witness.key.name)
+    name, vkey = file_name(witness.key.name), f"{witness.key}\n".encode()
     try:
         files = DurableFiles(place.trail_witnessed / name)
+        if read_file(place.trail_witnessed / name / VKEY, VKEY_BYTES_MAX) != vkey:
+            files.put(VKEY, vkey)
     except OSError as error:
         raise TrailUnavailableError(
             f"{place.trail_witnessed} cannot be written: {error}"
         ) from error
-    kept = _kept(place.trail_witnessed / name / "checkpoint")
-    found = [] if kept is None else cosignatures(kept, [witness])
-    known = max((one.size for one in found), default=0)
+    notes = read_notes([place.trail_witnessed / name / CHECKPOINT])
+    kept = cosigned_notes(notes, [witness])
+    known = max((each.size for one in kept for each in one.by), default=0)
 
     def path(old: int, size: int) -> Sequence[bytes]:
         return TreeReader(place.trail, size).consistency(old)
 
     asking = Asking(HttpWitness(url), witness, path, known)
     return ThreadDesk(
-        witness.key.name, url, asking.ask, lambda note: files.put("checkpoint", note)
+        witness.key.name, url, asking.ask, lambda note: files.put(CHECKPOINT, note)
     )
-
-
-def witnessed(
-    place: Place, published: Published, witnesses: Sequence[Verifier]
-) -> tuple[list[Cosignature], list[str]]:
-    """What trusted witnesses have signed of a trail.
-
-    Returns:
-        What the trail continues, and in words what it contradicts.
-
-    Raises:
-        TrailDamagedError: a tile is not there, or cut.
-        TrailUnavailableError: a file cannot be read.
-    """
-    tree = TreeReader(place.trail, published.size)
-    paths = [place.trail / "checkpoint", *place.trail_witnessed.glob("*/checkpoint")]
-    seen: dict[str, Cosignature] = {}
-    wrong = []
-    for note in filter(None, map(_kept, paths)):
-        origin, head = parse_checkpoint(note.body)
-        for one in cosignatures(note, witnesses):
-            said = f"WRONG {one.witness} signed {one.size} records at {one.time}"
-            if origin != published.origin:
-                continue
-            if one.size > published.size:
-                wrong.append(f"{said}; {published.size} are here: truncated")
-            elif tree_root(head.size, tree.hash) != head.root:
-                wrong.append(f"{said}; the trail has others: rewritten or forked")
-            elif one.witness not in seen or seen[one.witness] < one:
-                seen[one.witness] = one
-    return sorted(seen.values()), wrong
-
-
-def _kept(path: Path) -> Note | None:
-    """A kept checkpoint; one that cannot be read is asked for anew."""
-    try:
-        data = read_file(path, NOTE_BYTES_MAX)
-        return None if data is None else parse_note(data)
-    except ComptrollerError:
-        return None
 
 
 def _show(place: Place, statuses: Sequence[WitnessStatus]) -> None:

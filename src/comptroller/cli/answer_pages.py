@@ -269,8 +269,22 @@ def _proof(proof: Document | None, *, is_refused: bool) -> Iterator[str]:
     if at is not None:
         size = f"{at['size']} records of {at['origin']}"
         yield _fact("checkpoint", f"{size}, published {at['time']}")
-        witnesses = ", ".join(proof["witnesses"]) or "none"
-        yield _fact("witness", f"{witnesses} ({proof['strength']})")
+        yield from _witnesses(proof)
+
+
+def _witnesses(proof: Document) -> Iterator[str]:
+    """Who signed the trail, too, and which of the records are in what they signed."""
+    for one in proof["cosigned"]:
+        known = [role for role in ("decision", "end") if proof[role] is not None]
+        within = [role for role in known if proof[role] < one["size"]]
+        said = f"signed {one['size']} records at {one['time']}"
+        which = f"with the {' and the '.join(within)}" if within else "before these"
+        yield _fact("witness", f"{one['witness']} {said}, {which}")
+    if proof["cosigned"]:
+        yield _fact("strength", proof["strength"])
+    else:
+        unverified = ", ".join(proof["witnesses"]) or "none"
+        yield _fact("witness", f"{unverified} ({proof['strength']})")
 
 
 def _state(row: Document) -> str:

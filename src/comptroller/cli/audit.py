@@ -122,9 +122,13 @@ def prove(
         )
         typer.echo(f"  {one['record']}")
         typer.echo(f"  {one['proof']}")
+        for signed in one["witnessed"]:
+            typer.echo(f"  signed by {signed['witness']}, too, at {signed['time']}")
     for role in found["absent"]:
         typer.echo(f"{role}: in no checkpoint yet")
     typer.echo(f"key: {found['vkey']}")
+    for vkey in found["witness_vkeys"]:
+        typer.echo(f"key of a witness, as kept here: {vkey}")
     typer.echo(f"strength: {found['strength']}")
 
 
@@ -159,6 +163,11 @@ def export(
         f"Exported {found['size']} records of {found['origin']} to {to},"
         f" {found['listed']} of them listed in records.jsonl."
     )
+    for signed in found["witnessed"]:
+        typer.echo(
+            f"{signed['witness']} signed the first {signed['size']} of them at"
+            f" {signed['time']}."
+        )
     typer.echo(f"{to / 'README.md'} says how to verify it.")
 
 

@@ -148,6 +148,30 @@ def assurance(found: Sequence[Cosignature], size: int, others: Sequence[str]) ->
     )
 
 
+def assurance_here(
+    kept: Sequence[Cosignature], size: int, others: Sequence[str]
+) -> str:
+    """The same where the witnesses' keys are only those that are kept with the trail.
+
+    Whoever could rewrite the trail could have put them there.
+
+    Args:
+        kept: what those witnesses have signed of this log, of any size.
+        size: how many records the trail has.
+        others: names whose signatures could not be verified.
+    """
+    if not kept:
+        return assurance([], size, others)
+    best = max(kept, key=lambda one: (one.size, one.time_s))
+    names = ", ".join(sorted({one.witness for one in kept if one.size == best.size}))
+    return (
+        f"{OUTSIDERS_ONLY}, as far as this can say: {names} signed the first"
+        f" {best.size} of {size} records at {best.time}, by the key that is kept here;"
+        " with the key from the witness itself, comptroller audit verify --witness-key"
+        " says more"
+    )
+
+
 def check_log_key(algorithm: int, name: str) -> None:
     """Checks that a key is one of a log.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 
-from comptroller.core.cosignature import assurance
+from comptroller.core.cosignature import assurance_here
 from comptroller.core.errors import ComptrollerError
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine.explanation import Document, Standing
@@ -26,7 +26,8 @@ def proof_of(
         `problem`: it says nothing against the records themselves.
     """
     found: Document = dict.fromkeys(standings)
-    found |= {"checkpoint": None, "witnesses": [], "strength": None, "problem": None}
+    found |= {"checkpoint": None, "witnesses": [], "cosigned": []}
+    found |= {"strength": None, "problem": None}
     if trail is None:
         return None
     try:
@@ -40,7 +41,12 @@ def proof_of(
             "time": rfc3339(published.time_ns),
         }
         found["witnesses"] = list(published.witnesses)
-        found["strength"] = assurance([], published.size, published.witnesses)
+        cosigned, others = published.cosigned, published.witnesses
+        found["cosigned"] = [
+            {"witness": one.witness, "size": one.size, "time": one.time}
+            for one in cosigned
+        ]
+        found["strength"] = assurance_here(cosigned, published.size, others)
         for role, one in standings.items():
             if one is not None:
                 sequence = int(one.envelope.sequence)

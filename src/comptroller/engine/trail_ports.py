@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from comptroller.core.checkpoint import NoteSignature
+from comptroller.core.cosignature import Cosignature
 
 OPEN: Final = "open"
 ENDED: Final = "ended"
@@ -173,6 +174,8 @@ class Published(NamedTuple):
     """When it was last written."""
     witnesses: Sequence[str]
     """The names of those who signed it beside the log."""
+    cosigned: Sequence[Cosignature] = ()
+    """How far each witness has signed whose key is kept here; verified with it."""
 
 
 class TrailLookup(Protocol):

@@ -19,10 +19,16 @@ from comptroller.adapters.tlog.tiles import (
     tile_path,
     tile_width,
 )
+from comptroller.adapters.tlog.witnessed import (
+    Witnessed,
+    put_witnessed,
+    witness_page,
+)
 from comptroller.core.checkpoint import Checkpoint, parse_checkpoint, parse_note
 from comptroller.core.errors import TrailDamagedError, TrailUnavailableError
 
 _TIME: Final = re.compile(rb'"time":"([^"\\]{1,40})"')
+_NOBODY: Final = Witnessed()
 _HEAD_BYTES: Final = 1000
 """The time of a record is within its first bytes: before `data`."""
 
@@ -53,7 +59,9 @@ class _Listed(msgspec.Struct, frozen=True):
     """The exact text."""
 
 
-def export_log(trail: Path, to: Path, vkey: str, span: Span) -> Exported:
+def export_log(
+    trail: Path, to: Path, vkey: str, span: Span, witnessed: Witnessed = _NOBODY
+) -> Exported:
     """Writes a log as of its last checkpoint, and a list of some of its records.
 
     The log itself is always whole: a part of it could not be verified to lack
@@ -64,6 +72,7 @@ def export_log(trail: Path, to: Path, vkey: str, span: Span) -> Exported:
         to: an empty folder.
         vkey: the log's public key, for the page that says how to verify.
         span: of which records to list.
+        witnessed: what goes with it; read before this is called.
 
     Raises:
         NoteError: the checkpoint is damaged.
@@ -84,11 +93,15 @@ def export_log(trail: Path, to: Path, vkey: str, span: Span) -> Exported:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     log.mkdir(exist_ok=True)
-    (log / "checkpoint").write_bytes(note)
+    same = (one.note for one in witnessed.notes if one.checkpoint == checkpoint)
+    (log / "checkpoint").write_bytes(next(same, note))
+    signed = list(put_witnessed(to / "witnessed", witnessed))
     (to / "vkey.txt").write_text(vkey + "\n", encoding="ascii")
     (to / "verify.py").write_bytes(_verifier().read_bytes())
     listed = _list(reader, to / "records.jsonl", span)
     page = _page(checkpoint, vkey, listed, span)
+    if signed:
+        page += witness_page(signed, checkpoint, vkey)
     (to / "README.md").write_text(page, encoding="utf-8")
     return Exported(checkpoint.head.size, listed)
 

@@ -10,10 +10,19 @@ from pathlib import Path
 
 import msgspec
 
+from comptroller.adapters.tlog.cosigned import (
+    CHECKPOINT,
+    CosignedNote,
+    compared,
+    cosigned_notes,
+    kept_witnesses,
+    newest_of_each,
+    read_notes,
+)
 from comptroller.adapters.tlog.places import PlaceIndex
 from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
-from comptroller.core.errors import TrailUnavailableError
+from comptroller.core.errors import TrailDamagedError, TrailUnavailableError
 from comptroller.engine.records import Envelope
 from comptroller.engine.trail_ports import Published
 
@@ -24,18 +33,46 @@ class TrailFinder:
     Satisfies `engine.trail_ports.TrailLookup` and `engine.control_answers.TrailIndex`.
     """
 
-    def __init__(self, folder: Path, places: Path) -> None:
+    def __init__(
+        self, folder: Path, places: Path, witnessed: Path | None = None
+    ) -> None:
+        """Takes the folders.
+
+        Args:
+            folder: the log's.
+            places: of the index.
+            witnessed: of what witnesses have signed; None: it is not looked at.
+        """
         self._folder = folder
         self._places = PlaceIndex(places)
+        self._witnessed = witnessed
 
     def published(self) -> Published | None:
         """The last checkpoint; None: none is published yet.
 
         Raises:
             NoteError: it is damaged.
-            TrailDamagedError: it is too large to be one.
+            TrailDamagedError: it is too large to be one, or contradicts what a
+                witness has signed.
             TrailUnavailableError: it cannot be read.
         """
+        # What is signed is read before the checkpoint, which may grow meanwhile.
+        found = [] if self._witnessed is None else self._kept(self._witnessed)
+        last = self._last()
+        if last is None or not found:
+            return last
+        notes = [one for one in found if one.checkpoint.origin == last.origin]
+        fitting, wrong = compared(notes, self._folder, last.size)
+        if wrong:
+            raise TrailDamagedError("; ".join(wrong))
+        return last._replace(cosigned=newest_of_each(fitting))
+
+    def _kept(self, folder: Path) -> list[CosignedNote]:
+        paths = [self._folder / CHECKPOINT, *sorted(folder.glob(f"*/{CHECKPOINT}"))]
+        found = cosigned_notes(read_notes(paths), kept_witnesses(folder))
+        return [one for one in found if one.by]
+
+    def _last(self) -> Published | None:
         data = read_checkpoint(self._folder)
         if data is None:
             return None
@@ -90,7 +127,7 @@ class TrailFinder:
         self, source: str, sequence: int, is_it: Callable[[bytes], bool]
     ) -> tuple[int, bytes] | None:
         """The first such record where the index says that this one may be."""
-        published = self.published()
+        published = self._last()
         if published is None:
             return None
         reader = TreeReader(self._folder, published.size)

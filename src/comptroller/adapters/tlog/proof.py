@@ -95,8 +95,13 @@ def parse_proof(data: bytes) -> RecordProof:
     return RecordProof(int(index[1]), path, checkpoint, extra)
 
 
-def prove(folder: Path, index: int) -> tuple[bytes, bytes]:
-    """Makes the proof of a record out of a log and its last checkpoint.
+def prove(folder: Path, index: int, note: bytes | None = None) -> tuple[bytes, bytes]:
+    """Makes the proof of a record out of a log and one of its checkpoints.
+
+    Args:
+        folder: the log's.
+        index: of the record.
+        note: a checkpoint that was signed over it; None: the last one.
 
     Returns:
         The record's exact bytes, and the content of the proof's file.
@@ -108,7 +113,7 @@ def prove(folder: Path, index: int) -> tuple[bytes, bytes]:
             checkpoint: then there is no proof.
         TrailUnavailableError: a file cannot be read.
     """
-    note = read_checkpoint(folder)
+    note = note or read_checkpoint(folder)
     if note is None:
         raise ProofError(f"{folder} has no checkpoint yet")
     head = parse_checkpoint(parse_note(note).body).head
