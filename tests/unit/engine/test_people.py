@@ -12,6 +12,7 @@ from comptroller.core.errors import (
     ConflictError,
     InvalidArgumentError,
     JournalUnavailableError,
+    LegalHoldError,
 )
 from comptroller.core.registry import Person, PersonId, Registry
 from comptroller.engine import records
@@ -175,6 +176,22 @@ def test_a_person_is_erased_once_not_declared_any_more(site: FakeSite) -> None:
     assert (data["data"]["selected_by"], data["data"]["person"]) == ("person", "grace")
     again = site.administration.privacy.erase(selection, "left", ADA)
     assert (again.disclosures, again.erasure_id) == (0, None)
+
+
+def test_a_legal_hold_keeps_people_as_well(site: FakeSite) -> None:
+    """One on everything does; one on an end user is not on a person."""
+    site.administration.apply(small_registry(("ada", "alan")), "sha256:2", ADA)
+    selection = Selection("person", "grace")
+    holds = site.administration.retention.legal_holds
+    placed = holds.place(None, "Case 12", ADA)
+    with pytest.raises(LegalHoldError):
+        site.administration.privacy.erase(selection, "left", ADA)
+    assert len(disclosed(site, "grace")) == 2
+
+    holds.place("grace@acme.example", "Case 13", ADA)
+    holds.lift(placed.legal_hold_id, "Case 12 is closed", ADA)
+    site.administration.privacy.erase(selection, "left", ADA)
+    assert disclosed(site, "grace") == {}
 
 
 def test_people_are_erased_by_their_id_alone(site: FakeSite) -> None:
