@@ -15,6 +15,7 @@ from comptroller.adapters.control import ControlLock, ControlServer
 from comptroller.adapters.processes import HOPELESS, Lifeline
 from comptroller.adapters.system import LoopTimers
 from comptroller.bootstrap.administering import CONTROL_POLL_S, CONTROL_WAIT_S
+from comptroller.bootstrap.deleting import journal_deletion
 from comptroller.bootstrap.place import Place, say
 from comptroller.bootstrap.site import Site
 from comptroller.bootstrap.trail_status import trail_status
@@ -34,6 +35,11 @@ class ControlOptions(msgspec.Struct, frozen=True):
     data: str
     console_host: str
     console_port: int
+    keep_journals_s: float = 7 * 24 * 3600
+    """How long a journal stays after it was last written to."""
+    witnesses: tuple[tuple[str, str], ...] = ()
+    """URL and key of those who sign each checkpoint of the trail, too; one of them
+    must have signed what has a journal before it goes."""
     lifeline: int | None = None
 
 
@@ -85,6 +91,9 @@ async def _administer(
             ledger=Ledger(site.ledger, LoopTimers()),
             journal_failed=site.journal_failed,
             clock=site.clock,
+            deletion=journal_deletion(
+                site, place, told.keep_journals_s, told.witnesses
+            ),
         )
     )
     loop = asyncio.get_running_loop()

@@ -53,6 +53,7 @@ class ServeOptions(NamedTuple):
     trail_origin: str | None = None
     witnesses: Sequence[str] = ()
     witness_keys: Sequence[str] = ()
+    keep_journals_s: float = 7 * 24 * 3600
 
 
 def serve(options: ServeOptions) -> int:
@@ -166,6 +167,8 @@ class _Serving:
             "data": str(self._options.data),
             "console_host": console.host,
             "console_port": console.port,
+            "keep_journals_s": self._options.keep_journals_s,
+            "witnesses": self._witnesses,
             "lifeline": lifeline,
         }
         return _child("_control", told)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 
 from comptroller.adapters.control.server import account_of
@@ -31,6 +31,7 @@ from comptroller.bootstrap.personal import (
 )
 from comptroller.bootstrap.place import Place
 from comptroller.bootstrap.policy_checking import check_apart
+from comptroller.core.errors import ConfigurationError
 from comptroller.engine import commands
 from comptroller.engine.administration import Administration, Parts
 from comptroller.engine.closing import close_dead
@@ -38,6 +39,7 @@ from comptroller.engine.commands import Act, Result, Sync
 from comptroller.engine.ledger import LedgerParts
 from comptroller.engine.projection import Projector, is_administrative
 from comptroller.engine.recovery import recover
+from comptroller.engine.wholeness import lacking
 
 
 def account() -> str:
@@ -97,10 +99,15 @@ class Site:
             writer: `control` or `cli`, for the name of the journal.
 
         Raises:
+            ConfigurationError: the store lacks what deleted journals said.
             StoreUnavailableError: the store does not answer.
         """
+        if not place.store.exists():  # nor is one made, where it would be wrong
+            with closing(DirectoryJournalReader(place.journal)) as reader:
+                _require_whole(place, reader, lambda _: 0)
         site = cls(place, writer)
         try:
+            _require_whole(place, site.reader, site.store.position)
             site.project(*filter(is_administrative, site.reader.sources()))
             site.administration.restore()
             yield site
@@ -164,6 +171,20 @@ class Site:
             self._journal.close()
         self.reader.close()
         self.store.close()
+
+
+def _require_whole(
+    place: Place, reader: DirectoryJournalReader, position: Callable[[str], int]
+) -> None:
+    """Raises ConfigurationError where no books can be made of what is left."""
+    gone = lacking(reader, position)
+    if gone:
+        raise ConfigurationError(
+            f"{place.store} is not there, or lacks what journals said that are deleted"
+            f" since: {len(gone)} of them, {gone[0]} first. The trail has it: move away"
+            " what stands there, and work the store out with comptroller audit rebuild"
+            f" --to {place.store}"
+        )
 
 
 def _rates_source() -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from comptroller.cli import options, serve_options
+from comptroller.core.quantities import QuantityError, duration_s
 
 if TYPE_CHECKING:
     from comptroller.bootstrap.serving import Address
@@ -30,6 +31,7 @@ def serve(  # noqa: PLR0917  typer's options
     trail_origin: serve_options.TrailOrigin = None,
     witness: serve_options.Witness = None,
     witness_key: serve_options.WitnessKey = None,
+    keep_journals: serve_options.KeepJournals = "7d",
     grace: serve_options.Grace = 30.0,
 ) -> None:
     """Serve: gateway, control process and trail, until SIGTERM.
@@ -54,6 +56,7 @@ def serve(  # noqa: PLR0917  typer's options
             trail_origin=trail_origin,
             witnesses=witness or [],
             witness_keys=witness_key or [],
+            keep_journals_s=_duration_s(keep_journals, "--keep-journals"),
         )
     )
     raise typer.Exit(status)
@@ -74,3 +77,10 @@ def address(text: str, option: str) -> Address:
             f"{text!r} is not HOST:PORT, such as 127.0.0.1:4000", param_hint=option
         )
     return Address(host, int(port))
+
+
+def _duration_s(text: str, option: str) -> int:
+    try:
+        return duration_s(text)
+    except QuantityError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error

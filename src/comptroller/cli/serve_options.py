@@ -68,6 +68,14 @@ WitnessKey: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(metavar="VKEY", help="The public key of that witness."),
 ]
+KeepJournals: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="DURATION",
+        help="How long a journal stays after its process has ended; then the trail"
+        " alone has its records.",
+    ),
+]
 Grace: TypeAlias = Annotated[
     float,
     typer.Option(

@@ -31,6 +31,7 @@ from comptroller.engine.commands import (
     Status,
     Sync,
 )
+from comptroller.engine.deleting import JournalDeletion
 from comptroller.engine.leasing import (
     AskLeases,
     AwaitRecall,
@@ -86,6 +87,7 @@ class ControlParts(NamedTuple):
     journal_failed: Callable[[], bool]
     """Whether the control journal takes no more records."""
     clock: Clock
+    deletion: JournalDeletion
 
 
 class Control:
@@ -116,6 +118,7 @@ class Control:
             asyncio.create_task(self._project()),
             asyncio.create_task(self._recover()),
             asyncio.create_task(self._renew_rates()),
+            asyncio.create_task(self._delete_journals()),
         ]
         stopped = asyncio.create_task(self._until_stopped())
         try:
@@ -127,6 +130,7 @@ class Control:
                 if task.done():
                     task.result()
         finally:
+            self._parts.deletion.stop()
             for task in (stopped, *background):
                 task.cancel()
             await asyncio.gather(stopped, *background, return_exceptions=True)
@@ -345,6 +349,21 @@ class Control:
             card = await asyncio.to_thread(administration.compile, registry)
             with contextlib.suppress(StoreUnavailableError):
                 administration.adopt(revision, card)
+
+    async def _delete_journals(self) -> None:
+        deletion = self._parts.deletion
+        while True:
+            await asyncio.sleep(deletion.every_s)
+            self._problems.pop("deletion", None)
+            try:
+                await deletion.step()
+                if deletion.problem is not None:
+                    self._problems["deletion"] = f"journals: {deletion.problem}"
+            except ComptrollerError as error:
+                if self._parts.journal_failed():
+                    self.failed = error
+                    self.stop()
+                self._problems["deletion"] = f"journals: {error.message}"
 
     async def _until_stopped(self) -> None:
         await self._stop.wait()

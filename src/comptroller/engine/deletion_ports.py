@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -25,63 +25,54 @@ class DeletionReports(Protocol):
 
 
 class SegmentMark(NamedTuple):
-    """Which file a segment is, and that nobody has written to it since."""
+    """Which file a segment is, and as what it was found."""
 
     name: str
     offset: int
     """In the journal's stream, of its first byte."""
-    device: int
-    inode: int
     size: int
     written_ns: int
+    device: int
+    inode: int
+
+
+class SegmentPart(NamedTuple):
+    """Whole lines of a segment."""
+
+    lines: Sequence[bytes]
+    """Without their line feeds."""
+    is_last: bool
+    """Whether there are no more; what follows has no end."""
 
 
 class JournalFiles(Protocol):
-    """The files of the journals."""
+    """The files of the journals; may be used in any thread."""
 
-    def segments(self, source: str) -> Sequence[SegmentMark]:
-        """The files of a journal that there are, in order of their offsets.
+    def list(self) -> Mapping[str, Sequence[SegmentMark]]:
+        """The files that there are, by source, in order of their offsets.
 
         Raises:
             JournalUnavailableError: they cannot be looked at.
         """
 
-    def left(self, sources: Collection[str]) -> Sequence[str]:
-        """Those of these journals of which there still is a file.
+    def read(self, mark: SegmentMark, offset: int, bytes_max: int) -> SegmentPart:
+        """Lines of a file that still is as it was marked.
+
+        Args:
+            mark: the file.
+            offset: in the file.
+            bytes_max: more is not read; no record is longer.
 
         Raises:
-            JournalUnavailableError: they cannot be looked at.
+            JournalUnavailableError: it is another one by now, or cannot be read.
         """
 
     def remove(self, marks: Sequence[SegmentMark]) -> None:
-        """Removes files for good, each only if it is still the one that is marked.
+        """Removes files for good, durably, each only if it is as it was marked.
 
         The first goes first: without it, no reader takes the rest for a journal.
 
         Raises:
-            JournalUnavailableError: a file is another one, or the disk refuses; some
+            JournalUnavailableError: one is another by now, or the disk refuses; some
                 may be removed.
-        """
-
-
-class Coverage(NamedTuple):
-    """What the trail has, as far as a verified checkpoint covers it."""
-
-    size: int
-    """Of that checkpoint."""
-    ended: Mapping[str, int]
-    """Journals that have ended in it, and how many bytes of each are in it."""
-    witnesses: Sequence[str]
-    """Who signed that checkpoint or a larger one."""
-
-
-class TrailCovers(Protocol):
-    """Where it is found out what the trail has."""
-
-    def coverage(self) -> Coverage | str:
-        """What is covered now; a text: why nothing is.
-
-        Raises:
-            TrailDamagedError: the trail is not what was signed.
-            TrailUnavailableError: it cannot be read.
         """

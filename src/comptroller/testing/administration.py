@@ -25,6 +25,7 @@ from comptroller.core.registry import (
 from comptroller.engine.administration import Administration, Parts
 from comptroller.engine.closing import close_dead
 from comptroller.engine.control import Control, ControlParts
+from comptroller.engine.deleting import DeletionParts, JournalDeletion
 from comptroller.engine.ledger import Ledger, LedgerParts
 from comptroller.engine.policy_ports import BundleFile
 from comptroller.engine.projection import Projector
@@ -33,6 +34,7 @@ from comptroller.engine.recovery import recover
 from comptroller.engine.snapshot import Snapshot, decode
 from comptroller.engine.trail_ports import Published
 from comptroller.testing.cards import InMemoryCards
+from comptroller.testing.deletions import NoJournalFiles, NoTrailCover
 from comptroller.testing.disclosures import InMemoryDisclosures, InMemoryPromptKeys
 from comptroller.testing.journal import InMemoryJournal, InMemoryJournals
 from comptroller.testing.policy_life import InMemoryArchive, check_plainly
@@ -188,7 +190,26 @@ class FakeSite:
                 ledger=ledger,
                 journal_failed=lambda: self.open_journal().failed,
                 clock=self.clock,
+                deletion=self._deletion(),
             )
+        )
+
+    def _deletion(self) -> JournalDeletion:
+        """What would delete journals, if they had files."""
+        return JournalDeletion(
+            DeletionParts(
+                store=self.store,
+                reader=self.journals,
+                files=NoJournalFiles(),
+                trail=NoTrailCover(),
+                journal=self.open_journal,
+                project=self.project,
+                clock=self.clock,
+                ids=self.ids,
+                rest=lambda _: False,
+                stop=lambda: None,
+            ),
+            keep_s=60.0,
         )
 
     def publish_policy(self, *files: BundleFile) -> str:

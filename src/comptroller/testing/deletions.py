@@ -1,11 +1,15 @@
-"""Fakes of what a store knows of journals that were deleted."""
+"""Fakes of the deletion of journals, and of what a store knows of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from comptroller.core.errors import RecordError
-from comptroller.engine.deletion_ports import DeletedJournal
+from comptroller.engine.deletion_ports import (
+    DeletedJournal,
+    SegmentMark,
+    SegmentPart,
+)
 from comptroller.engine.deletion_records import JournalDeleted
 
 
@@ -36,3 +40,30 @@ class InMemoryDeletions:
         self._deleted[data.source] = DeletedJournal(
             data.source, *counts, names, time_ns
         )
+
+
+class NoJournalFiles:
+    """Journals without a file: there is nothing to delete.
+
+    Satisfies `engine.deletion_ports.JournalFiles`.
+    """
+
+    def list(self) -> Mapping[str, Sequence[SegmentMark]]:
+        """None."""
+        return {}
+
+    def read(self, mark: SegmentMark, offset: int, bytes_max: int) -> SegmentPart:
+        """Raises FileNotFoundError."""
+        raise FileNotFoundError(mark.name, offset, bytes_max)
+
+    def remove(self, marks: Sequence[SegmentMark]) -> None:
+        """Raises FileNotFoundError."""
+        raise FileNotFoundError(*(one.name for one in marks))
+
+
+class NoTrailCover:
+    """No trail. Satisfies `engine.deleting.TrailCovers`."""
+
+    def coverage(self) -> str:
+        """Why nothing is covered."""
+        return "there is no trail"

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -86,16 +86,19 @@ class ServeTree:
         folder: where it runs; its log is `serve.log` there, appended to.
         workers: how many.
         port: to listen at; 0: a free one.
+        more: further options.
     """
 
-    def __init__(self, folder: Path, workers: int, port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, workers: int, port: int = 0, more: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         self._log = folder / "serve.log"
         self._log_begin = self._log.stat().st_size if self._log.exists() else 0
         words = ["--listen", f"127.0.0.1:{port}", "--console", "127.0.0.1:0"]
         program = [sys.executable, "-m", "comptroller", "serve"]
         self.process = subprocess.Popen(
-            [*program, *words, "--workers", str(workers)],
+            [*program, *words, "--workers", str(workers), *more],
             cwd=folder,
             stderr=subprocess.PIPE,
         )

@@ -16,8 +16,10 @@ import msgspec
 from comptroller.adapters.tlog.places import PlaceIndex, Run
 from comptroller.adapters.tlog.placing import follows, found_bytes, gap_of, placed
 from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint
+from comptroller.adapters.tlog.tiles import TILE_WIDTH
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
 from comptroller.core.errors import ComptrollerError, JournalUnavailableError
+from comptroller.core.merkle import TreeHead, leaf_hash, verify_inclusion
 from comptroller.engine import trail_records
 from comptroller.engine.ports import JournalPosition, JournalRecord
 
@@ -38,12 +40,16 @@ class TrailStreams:
     Args:
         folder: of the log.
         places: the folder of the index beside it.
+        head: of the checkpoint to read under; None: of the last one each time.
     """
 
-    def __init__(self, folder: Path, places: Path) -> None:
+    def __init__(
+        self, folder: Path, places: Path, head: TreeHead | None = None
+    ) -> None:
         self._folder = folder
         self._places = PlaceIndex(places)
-        self._tree: TreeReader | None = None
+        self._head = head
+        self._tree: _ProvenTree | None = None
 
     def read(self, source: str, offset: int, bytes_max: int) -> Sequence[JournalRecord]:
         """The records from an offset on; at least one, if there is one.
@@ -91,13 +97,38 @@ class TrailStreams:
 
     def _published(self) -> TreeReader | None:
         """The log as the last checkpoint has it; None: none is published yet."""
-        note = read_checkpoint(self._folder)
-        if note is None:
-            return None
-        size = parse_checkpoint(parse_note(note).body).head.size
-        if self._tree is None or self._tree.size != size:
-            self._tree = TreeReader(self._folder, size)
+        head = self._head
+        if head is None:
+            note = read_checkpoint(self._folder)
+            if note is None:
+                return None
+            head = parse_checkpoint(parse_note(note).body).head
+        if self._tree is None or self._tree.expected != head:
+            self._tree = _ProvenTree(self._folder, head)
         return self._tree
+
+
+class _ProvenTree(TreeReader):
+    """A log of which every record that is read is proved to be in one tree."""
+
+    def __init__(self, folder: Path, head: TreeHead) -> None:
+        super().__init__(folder, head.size)
+        self.expected = head
+
+    def bundle(self, index: int) -> list[bytes]:
+        """The records of a bundle, verified.
+
+        Raises:
+            ProofError: they are not in the tree.
+            TrailDamagedError: the bundle is not there, cut, or does not fit its tile.
+            TrailUnavailableError: it cannot be read.
+        """
+        records = super().bundle(index)
+        # The proof of one of them is made of all hashes of their tile.
+        first = index * TILE_WIDTH
+        path = self.inclusion(first)
+        verify_inclusion(first, leaf_hash(records[0]), self.expected, path)
+        return records
 
 
 def _walk(

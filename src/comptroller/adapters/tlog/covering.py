@@ -1,0 +1,126 @@
+"""What of the journals a signed checkpoint of the log covers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from comptroller.adapters.tlog.cosigned import (
+    CHECKPOINT,
+    compared,
+    cosigned_notes,
+    newest_of_each,
+    read_notes,
+)
+from comptroller.adapters.tlog.reader import read_checkpoint, read_file
+from comptroller.adapters.tlog.state import STATE_BYTES_MAX, TrailState, decode_state
+from comptroller.adapters.tlog.streams import TrailStreams
+from comptroller.core.checkpoint import Verifier, parse_checkpoint, verified
+from comptroller.core.errors import TrailDamagedError
+from comptroller.engine.deleting import Coverage
+from comptroller.engine.trail_ports import ENDED, SourcePosition
+
+WAIT_S: Final = 5.0
+"""So long a checkpoint of what is in the log now is waited for."""
+POLL_S: Final = 0.25
+
+
+class Witnessed(NamedTuple):
+    """What witnesses have signed."""
+
+    folder: Path
+    """Where it is kept; see `cosigned`."""
+    witnesses: Sequence[Verifier]
+    """Who is asked to sign; nobody: no witness is needed."""
+
+
+class TrailCover:
+    """What a log covers of the journals.
+
+    Satisfies `engine.deleting.TrailCovers`.
+
+    Args:
+        folder: of the log.
+        places: the folder of the index beside it.
+        key: what verifies the log's signature.
+        witnessed: what one of the witnesses has to have signed, too.
+        rest: waits for so many seconds; says whether to give up.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        places: Path,
+        key: Verifier,
+        witnessed: Witnessed,
+        rest: Callable[[float], bool],
+    ) -> None:
+        self._folder = folder
+        self._places = places
+        self._key = key
+        self._witnessed = witnessed
+        self._rest = rest
+
+    def coverage(self) -> Coverage | str:
+        """What is covered now; a text: why nothing is.
+
+        Raises:
+            NoteError: the checkpoint is not signed by the log's key.
+            TrailDamagedError: the log is not what was written.
+            TrailUnavailableError: it cannot be read.
+        """
+        data = read_file(self._folder / "state.json", STATE_BYTES_MAX)
+        if data is None:
+            return "there is no trail"
+        state = decode_state(data)
+        why = ""
+        for _ in range(int(WAIT_S / POLL_S)):
+            found = self._covers(state)
+            if not isinstance(found, str):
+                return found
+            why = found
+            if self._rest(POLL_S):
+                break
+        return why
+
+    def _covers(self, state: TrailState) -> Coverage | str:
+        # What is signed is read before the checkpoint, which may grow meanwhile.
+        folder, witnesses = self._witnessed
+        paths = [self._folder / CHECKPOINT, *sorted(folder.glob(f"*/{CHECKPOINT}"))]
+        signed = [one for one in cosigned_notes(read_notes(paths), witnesses) if one.by]
+        note = read_checkpoint(self._folder)
+        if note is None:
+            return "no checkpoint of the trail is published yet"
+        origin, head = parse_checkpoint(verified(note, [self._key])[0].body)
+        if head.size < state.size:
+            return f"no checkpoint covers all {state.size} records of the trail yet"
+        own = [one for one in signed if one.checkpoint.origin == origin]
+        fitting, wrong = compared(own, self._folder, head.size)
+        if wrong:
+            raise TrailDamagedError("; ".join(wrong))
+        seen = newest_of_each(fitting)
+        covering = [one for one in seen if one.size >= state.size]
+        if witnesses and not covering:
+            return f"no witness has signed all {state.size} records of the trail yet"
+        size = min([head.size, *(one.size for one in covering)])
+        names = [one.witness for one in covering]
+        streams = TrailStreams(self._folder, self._places, head)
+        return Coverage(size, _ended(state), names, streams)
+
+
+def _ended(state: TrailState) -> dict[str, int]:
+    """How many bytes of each journal there were when it had ended."""
+    try:
+        known = msgspec.convert(state.positions, dict[str, SourcePosition])
+    except msgspec.ValidationError as error:
+        raise TrailDamagedError(
+            f"the trail does not say how far each journal is in it: {error}"
+        ) from error
+    return {
+        source: position.offset
+        for source, position in known.items()
+        if position.state == ENDED
+    }
