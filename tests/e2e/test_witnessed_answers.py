@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,8 +19,14 @@ from tlog_scales.tlog import Checkpoint as ForeignCheckpoint
 
 from comptroller.adapters.tlog.keys import read_key
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
-from comptroller.testing.tree import command, told
-from comptroller.testing.witnessed import Gateway, Post, reserved_port, wait_for
+from comptroller.testing.tree import command, run_command, told
+from comptroller.testing.witnessed import (
+    CONFIGURATION,
+    Gateway,
+    Post,
+    reserved_port,
+    wait_for,
+)
 
 
 def test_answers_carry_the_witness(tmp_path: Path) -> None:
@@ -59,6 +66,44 @@ def test_answers_carry_the_witness(tmp_path: Path) -> None:
     since = ["--since", "witnessed/1-audit.example-w1/checkpoint"]
     alone = [sys.executable, "-I", "verify.py", "log", "--vkey", vkey, *since]
     assert subprocess.run(alone, cwd=tmp_path / "out", check=False).returncode == 0
+
+
+def test_a_command_has_the_trail_witnessed(tmp_path: Path) -> None:
+    """Once, without serve: signed, away in bounded time, or refused on the record."""
+    post = Post(tmp_path)
+    (tmp_path / "comptroller.yaml").write_text(CONFIGURATION)
+    run_command(tmp_path, "apply", "--yes")
+    data = tmp_path / "comptroller-data"
+    assert told(tmp_path, "audit", "sequence")["witnesses"] == []
+    vkey = (data / "trail.vkey").read_text().strip()
+    with reserved_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        words = ("audit", "sequence", "--witness", url, "--witness-key", post.vkey)
+        begun_s = time.monotonic()
+        away = command(tmp_path, *words)
+        assert away.returncode == 1
+        assert "audit.example/w1 did not sign it: no answer" in away.stdout
+        assert time.monotonic() - begun_s < 15
+        with post.running(vkey, port=port):
+            (signed,) = told(tmp_path, *words)["witnesses"]
+            size = told(tmp_path, "audit", "verify")["size"]
+            assert (signed["size"], signed["problem"]) == (size, None)
+            check_foreign((data / "trail" / "checkpoint").read_text(), [post.vkey])
+            older = tmp_path / "older"
+            shutil.copytree(data / "trail", older)
+            told(tmp_path, "key", "issue", "checkout", "--for", "ada")
+            assert "signed" in run_command(tmp_path, *words)
+            shutil.rmtree(data / "trail")
+            shutil.rmtree(data / "trail-witnessed")
+            older.rename(data / "trail")
+            told(tmp_path, "key", "issue", "checkout", "--for", "ada")
+            refused = command(tmp_path, *words)
+    assert refused.returncode == 1
+    assert "did not sign it" in refused.stdout
+    told(tmp_path, "audit", "export", "--to", "out")
+    assert "trail.witness_refused" in (tmp_path / "out" / "records.jsonl").read_text()
+    for wrong in (words[:4], (*words[:3], "w.example", *words[4:])):
+        assert command(tmp_path, *wrong).returncode == 1
 
 
 def is_within(proof: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ from comptroller.core.errors import (
 from comptroller.engine import snapshot
 from comptroller.engine.sequencing import Sequencer
 from comptroller.engine.trail_keeping import Sequencing
+from comptroller.engine.trail_ports import WitnessStatus
 
 _FOREIGN: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -192,29 +193,54 @@ def tell_problem(place: Place, text: str) -> None:
             place.trail_problem.unlink(missing_ok=True)
 
 
-def sequence(data: Path, key: Path | None, origin: str | None) -> int:
+class Sequenced(NamedTuple):
+    """What a command brought about."""
+
+    size: int
+    """How many records the trail has."""
+    witnesses: Sequence[WitnessStatus] = ()
+    """What each witness that was asked has signed, or why not."""
+
+
+def sequence(
+    data: Path,
+    key: Path | None,
+    origin: str | None,
+    witnesses: tuple[WitnessTold, ...] = (),
+) -> Sequenced:
     """Brings everything that is recorded into the trail, in this process.
 
-    Returns:
-        How many records the trail has then.
+    Args:
+        data: the data directory.
+        key: see `TrailOptions`.
+        origin: likewise.
+        witnesses: who is asked to sign it, too, once and for a bounded time.
 
     Raises:
-        ConfigurationError: the key or the origin is not that of the log.
+        ConfigurationError: the key or the origin is not that of the log, or what is
+            said of a witness cannot be meant.
         TrailDamagedError: the trail is not what was written.
         TrailUnavailableError: another process has it, or the disk refuses.
     """
     from comptroller.engine.sequencing import sequence_all
+    from comptroller.engine.trail_keeping import cosign_once
 
     place = Place(data)
     told = TrailOptions(str(data), _path_text(key), origin)
     if not place.journal.is_dir():
         raise TrailUnavailableError(f"there is nothing recorded in {data}")
     with open_trail(place, told) as (sequencer, writer):
-        is_witnessed = place.trail_witnessed.exists()
+        is_witnessed = bool(witnesses) or place.trail_witnessed.exists()
         sequence_all(sequencer, writer, is_witnessed=is_witnessed)
+        statuses: Sequence[WitnessStatus] = ()
+        if witnesses:
+            with open_witnesses(place, witnesses) as cosigning:
+                if cosigning is not None:
+                    cosign_once(sequencer, writer, cosigning, time.sleep)
+                    statuses = cosigning.statuses
         if sequencer.unreadable:
             raise TrailUnavailableError("; ".join(sequencer.unreadable.values()))
-        return writer.size
+        return Sequenced(writer.size, statuses)
 
 
 def _path_text(path: Path | None) -> str | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from comptroller.cli import anchors, options, retention
+from comptroller.cli import anchors, options, retention, serve_options
 from comptroller.cli.rebuild import rebuild
 from comptroller.cli.tables import json_text, printable
+
+if TYPE_CHECKING:
+    from comptroller.bootstrap.trail import Sequenced
 
 SAID_MAX: Final = 30
 
@@ -181,16 +184,42 @@ def sequence(
         str | None, typer.Option(metavar="NAME", help="As of serve.")
     ] = None,
     *,
+    witness: serve_options.Witness = None,
+    witness_key: serve_options.WitnessKey = None,
     as_json: options.Json = False,
 ) -> None:
-    """Bring what is recorded into the trail, without serve."""
-    from comptroller.bootstrap import trail
+    """Bring what is recorded into the trail, without serve.
 
-    size = trail.sequence(data, trail_key, trail_origin)
+    Each witness is asked once; exits with 1 where one of them does not sign.
+    """
+    from comptroller.bootstrap import trail
+    from comptroller.bootstrap.witnesses import check_witnesses
+
+    told = check_witnesses(witness or [], witness_key or [])
+    done = trail.sequence(data, trail_key, trail_origin, told)
     if as_json:
-        typer.echo(json_text({"size": size}))
+        typer.echo(json_text(_sequenced(done)))
     else:
-        typer.echo(f"The trail has {size} records.")
+        typer.echo(f"The trail has {done.size} records.")
+        for one in done.witnesses:
+            problem = one.problem and f"did not sign it: {one.problem}"
+            said = problem or f"signed {one.size} of them at {one.time}"
+            typer.echo(printable(f"{one.name} {said}."))
+    if any(one.problem or not one.size for one in done.witnesses):
+        raise typer.Exit(1)
+
+
+def _sequenced(done: Sequenced) -> dict[str, Any]:
+    witnesses = [
+        {
+            "witness": one.name,
+            "size": one.size,
+            "time": one.time,
+            "problem": one.problem,
+        }
+        for one in done.witnesses
+    ]
+    return {"size": done.size, "witnesses": witnesses}
 
 
 def _time(text: str | None, option: str) -> str | None:

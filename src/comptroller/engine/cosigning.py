@@ -232,6 +232,11 @@ class Cosigning:
         return any(one.is_asking for one in self._desks)
 
     @property
+    def statuses(self) -> list[WitnessStatus]:
+        """How each witness is doing, as last heard."""
+        return list(self._statuses.values())
+
+    @property
     def problem(self) -> str:
         """Which witnesses refuse, in words; empty: none does."""
         return "; ".join(

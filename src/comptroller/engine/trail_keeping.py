@@ -20,6 +20,10 @@ HEARTBEAT_S: Final = 30.0
 """A trail in which nothing happens is signed anew, so that all see that it lives."""
 WITNESS_WAIT_S: Final = 2.0
 """How long the last checkpoint waits for its witnesses when the sequencer stops."""
+WITNESS_ONCE_S: Final = 12.0
+"""How long a command waits for witnesses: a little longer than each is given to
+answer (adapters/witness/client.py)."""
+ONCE_STEP_S: Final = 0.02
 
 
 class Sequencing:
@@ -126,3 +130,35 @@ class Sequencing:
                 self._cosigning.offer(note)
             self._published_s = self._clock.monotonic_s()
             self._published_size = self._log.size
+
+
+def cosign_once(
+    sequencer: Sequencer,
+    log: TrailLog,
+    cosigning: Cosigning,
+    sleep: Callable[[float], None],
+) -> None:
+    """Has each witness sign the newest checkpoint, if it does at the first attempt.
+
+    A refusal is a record; then the log is published once more.
+
+    Args:
+        sequencer: what appends.
+        log: what it appends to; everything that is recorded is in it.
+        cosigning: the witnesses.
+        sleep: waits for so many seconds.
+
+    Raises:
+        TrailUnavailableError: the log cannot be written.
+        TrailDamagedError: a person has to look first.
+    """
+    cosigning.offer(log.publish())
+    for _ in range(int(WITNESS_ONCE_S / ONCE_STEP_S)):
+        if not cosigning.is_asking:
+            break
+        sleep(ONCE_STEP_S)
+    cosigning.hear(log, sequencer.record_refusal)
+    if sequencer.step():
+        log.publish()
+    while sequencer.prune(cosigning.size):
+        pass
