@@ -143,7 +143,7 @@ def open_control_auditing(data: Path) -> Iterator[ControlAuditing]:
     """
     from comptroller.adapters.policy.archive import PolicyArchive
     from comptroller.adapters.store.controls import SqliteControls
-    from comptroller.adapters.tlog.finding import TrailFinder
+    from comptroller.adapters.tlog.entries import TrailEntries
     from comptroller.bootstrap.recorded import open_recorded
     from comptroller.engine.control_auditing import ControlAuditing, Parts
 
@@ -153,7 +153,7 @@ def open_control_auditing(data: Path) -> Iterator[ControlAuditing]:
         stack.callback(controls.close)
         journals = stack.enter_context(open_recorded(place, reports))
         archive = PolicyArchive(place.policies)
-        trail = TrailFinder(place.trail, place.trail_places)
+        trail = TrailEntries(place.trail, place.trail_places, place.trail_witnessed)
         parts = Parts(reports, controls, journals, archive, SystemClock(), trail)
         yield ControlAuditing(parts)
 

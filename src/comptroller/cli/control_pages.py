@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from comptroller.cli.control_words import (
+    CAUSES,
+    agreeing,
+    coverage_words,
+    longest,
+    moment_words,
+    shortened,
+)
 from comptroller.cli.tables import Column, plain, printable
 from comptroller.core.money import usd
 from comptroller.engine.explanation import Document
@@ -14,16 +22,6 @@ _VERDICTS: Final = {
     "inactive": "not active",
     "disagreement": "SOURCES DISAGREE",
     "unproven": "NOT PROVEN",
-}
-_CAUSES: Final = {
-    "not_borne_out": "store and records differ",
-    "no_worker": "no worker was alive",
-    "not_declared": "nothing was declared for it",
-    "policy_deactivated": "no policy was active",
-    "clock_set_back": "a clock was set back",
-    "worker_silent": "a worker was silent",
-    "not_loaded": "a worker had not loaded it yet",
-    "control_disabled": "a worker did not enforce it",
 }
 _PERIODS: Final = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
 _GAPS_MAX: Final = 20
@@ -35,6 +33,9 @@ def moment_lines(found: Document) -> Iterator[str]:
     asked = found["request_id"]
     what = f", when request {asked} was decided" if asked else ""
     yield f"Controls of {printable(found['service'])} at {_time(found['at'])}{what}."
+    yield ""
+    for line in moment_words(found["controls"]):
+        yield f"  {printable(line)}"
     yield ""
     columns = [
         Column("CONTROL"),
@@ -48,7 +49,7 @@ def moment_lines(found: Document) -> Iterator[str]:
         [
             one["control"],
             _VERDICTS[one["verdict"]],
-            _sources(one),
+            f"{len(agreeing(one))} of 3",
             _since(one),
             _approved(one["approved_by"]),
             "; ".join(map(_limit, one["limits"])),
@@ -56,9 +57,11 @@ def moment_lines(found: Document) -> Iterator[str]:
         for one in found["controls"]
     ]
     yield from plain(columns, rows)
-    for one in found["controls"]:
-        yield from _reasons(one)
-    yield from _configuration(found)
+    yield from _reasons(found["controls"])
+    yield from _evidence(found)
+    if not found["findings_count"]:
+        yield ""
+        yield "Each of these records was read: the store says the same."
     yield from _trail(found["trail"])
 
 
@@ -69,13 +72,22 @@ def coverage_lines(found: Document) -> Iterator[str]:
         f" to {_time(found['end'])}."
     )
     yield ""
+    for line in coverage_words(found):
+        yield f"  {printable(line)}"
+    yield ""
     columns = [
         Column("CONTROL"),
-        Column("COVERED", is_number=True),
+        Column("SHOWN ACTIVE", is_number=True),
         Column("GAPS", is_number=True),
+        Column("LONGEST GAP", may_shrink=True),
     ]
     rows = [
-        [one["control"], f"{one['percent']}%", str(len(one["gaps"]))]
+        [
+            one["control"],
+            f"{one['percent']}%",
+            str(len(one["gaps"])),
+            _longest(one["gaps"]),
+        ]
         for one in found["controls"]
     ]
     yield from plain(columns, rows)
@@ -100,20 +112,6 @@ def coverage_lines(found: Document) -> Iterator[str]:
     yield from _trail(found["trail"])
 
 
-def _sources(one: Document) -> str:
-    """How many of the three kinds of sources agree."""
-    kinds: dict[str, set[str]] = {}
-    for piece in one["evidence"]:
-        kinds.setdefault(piece["source"], set()).add(piece["verdict"])
-    agreeing = [
-        kind
-        for kind, verdicts in kinds.items()
-        if verdicts == {"agrees"}
-        or (kind == "decision" and "agrees" in verdicts and one["is_complete"])
-    ]
-    return f"{len(agreeing)} of 3"
-
-
 def _since(one: Document) -> str:
     since = one["since"]
     if since is None:
@@ -121,12 +119,20 @@ def _since(one: Document) -> str:
     return f"{'' if since['is_exact'] else 'at least '}{_time(since['time'])}"
 
 
+def _longest(gaps: Sequence[Document]) -> str:
+    gap = longest(gaps)
+    return "-" if gap is None else f"{gap['seconds']:.3f} s: {CAUSES[gap['cause']]}"
+
+
 def _approved(one: Document | None) -> str:
     if one is None:
         return "-"
     if one["approver"] is not None:
-        return f"{one['approver']} (author {one['author']})"
-    return printable(one["applied_by"] or one["account"] or "-")
+        return printable(f"{one['approver']} (author {one['author']})")
+    if one["applied_by"] is not None:
+        return printable(one["applied_by"])
+    account = one["account"]
+    return "-" if account is None else printable(f"account {account}, no person named")
 
 
 def _limit(one: dict[str, Any]) -> str:
@@ -143,33 +149,52 @@ def _limit(one: dict[str, Any]) -> str:
     return f"{name} {value} per {_PERIODS.get(period, f'{period} s')}"
 
 
-def _reasons(one: Document) -> Iterator[str]:
-    if not one["why"]:
-        return
-    yield ""
-    yield f"{one['control']}: {_VERDICTS[one['verdict']]}"
-    for reason in one["why"]:
-        yield f"  {printable(reason)}"
+def _reasons(controls: Sequence[Document]) -> Iterator[str]:
+    """Why a control was not active, or not by three sources; equal reasons once."""
+    told: dict[tuple[str, ...], list[str]] = {}
+    for one in controls:
+        if one["why"]:
+            same = _VERDICTS[one["verdict"]], *one["why"]
+            told.setdefault(same, []).append(one["control"])
+    for (verdict, *why), names in told.items():
+        yield ""
+        yield f"{', '.join(names)}: {verdict}"
+        for reason in why:
+            yield f"  {printable(shortened(reason))}"
 
 
-def _configuration(found: Document) -> Iterator[str]:
+def _evidence(found: Document) -> Iterator[str]:
     yield ""
-    yield "Evidence"
-    for what in ("registry", "policy"):
-        one = found[what]
-        shown = one["revision"] or "none"
-        yield f"  {what}  {shown}{_record(one['record'])}"
+    yield "Evidence, each record by its journal, its number there, and its index:"
+    registry, policy = found["registry"], found["policy"]
+    yield f"  configuration {_act(registry, 'applied')}"
+    yield f"  policy {_act(policy, 'activated')}"
+    for one in found["declared_by"]:
+        name = one["kind"] if one["kind"] == one["id"] else f"{one['kind']} {one['id']}"
+        said = f"{name}, as of configuration {one['revision']}"
+        yield f"  {printable(said)}{_record(one['record'])}"
     for worker in found["workers"]:
-        for which in ("before", "after"):
+        yield f"  worker {worker['worker']}"
+        for which, called in (("before", "last before"), ("after", "next after")):
             beat = worker[which]
             if beat is None:
-                yield f"  heartbeat {which}  none of {worker['worker']}"
+                yield f"    heartbeat {called}: none"
                 continue
             at = _time(beat["time"])
-            yield f"  heartbeat {which}  {at}{_record(beat['record'])}"
+            yield f"    heartbeat {called}: {at}{_record(beat['record'])}"
+    if not found["workers"]:
+        yield "  no worker lived"
     for one in found["decisions"]:
         said = f"{one['request_id']} {_time(one['time'])}"
-        yield f"  decision  {said}{_record(one['record'])}"
+        yield f"  decision {said}{_record(one['record'])}"
+
+
+def _act(one: Document, done: str) -> str:
+    if one["revision"] is None:
+        if one["time"] is None:
+            return "none: none was ever in force before"
+        return f"none since {_time(one['time'])}{_record(one['record'])}"
+    return f"{one['revision']} {done} {_time(one['time'])}{_record(one['record'])}"
 
 
 def _record(record: Document | None) -> str:
@@ -183,9 +208,10 @@ def _record(record: Document | None) -> str:
 def _findings(found: Document) -> Iterator[str]:
     """What store and records do not agree upon, in a span."""
     count = found["findings_count"]
-    if not count:
-        return
     yield ""
+    if not count:
+        yield "Every record of the span was read: the store says the same."
+        return
     yield f"Findings: the store is not what was recorded, in {count} places."
     for one in found["findings"][:_GAPS_MAX]:
         yield f"  {printable(one['says'])}{_record(one['record'])}"
@@ -207,7 +233,7 @@ def _trail(trail: Document | None) -> Iterator[str]:
 def _gap(gap: Document) -> str:
     who = f" ({', '.join(gap['workers'])})" if gap["workers"] else ""
     begin, end = _time(gap["begin"]), _time(gap["end"])
-    return f"{begin} to {end}  {gap['seconds']:.3f} s  {_CAUSES[gap['cause']]}{who}"
+    return f"{begin} to {end}  {gap['seconds']:.3f} s  {CAUSES[gap['cause']]}{who}"
 
 
 def _time(text: str) -> str:

@@ -202,6 +202,7 @@ class _Places:
             "control": one.control,
             "verdict": one.verdict,
             "is_complete": one.is_complete,
+            "is_lenient": one.declared is not None and one.declared.is_lenient,
             "revision": one.revision,
             "limits": [limit._asdict() for limit in limits],
             "since": None if since is None else self._since(since),

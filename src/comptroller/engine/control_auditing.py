@@ -24,12 +24,14 @@ from comptroller.engine.control_checking import Acts, Checking
 from comptroller.engine.control_coverage import (
     NOT_BORNE_OUT,
     Apart,
+    Asked,
     Gap,
     Track,
     covered,
     track,
 )
 from comptroller.engine.control_declared import (
+    POLICY_PART,
     RELEVANT,
     Declared,
     Step,
@@ -53,7 +55,7 @@ from comptroller.engine.control_known import Known, configured_in
 from comptroller.engine.control_ports import ControlReports, RecordPlace
 from comptroller.engine.control_reading import Reading
 from comptroller.engine.control_sweeping import Sweep
-from comptroller.engine.controls import CONTROLS
+from comptroller.engine.controls import BUNDLED, CONTROLS
 from comptroller.engine.explanation import Document
 from comptroller.engine.policy_ports import BundleArchive, PolicyReports, decode_sets
 from comptroller.engine.ports import Clock, JournalReader, Reports, RequestRow
@@ -153,17 +155,10 @@ class ControlAuditing:
             )
         known, sweep = self._asking(service)
         tracks, unproven = self._tracks(sweep, span)
-        by_revision = {one.row.revision: one for one in known.steps}
-
-        def is_on(name: str, registry: int | None, policy: str | None) -> bool:
-            step = None if registry is None else by_revision.get(registry)
-            declared = None if step is None else self._declared(step, policy)
-            return declared is not None and declared[name].is_on
-
         found = covered(
             [one for one in tracks if one.life[0] < one.life[1]],
             configured_in(known, span),
-            is_on,
+            self._asked(known),
             span,
             Apart(
                 [*doubled(known.times), *doubled(known.policy_times)],
@@ -184,7 +179,7 @@ class ControlAuditing:
             [*acts, *sweep.faults],
             len(acts) + sweep.faults_count,
         )
-        return control_answers.coverage(told, self._parts.trail)
+        return self._told(control_answers.coverage(told, self._parts.trail))
 
     # -- what was in force -----------------------------------------------------
 
@@ -231,6 +226,28 @@ class ControlAuditing:
         if step.declared is None:
             return None
         return joined(step.declared, of_bundle(self._sets(policy), step.service))
+
+    def _asked(self, known: Known) -> Asked:
+        """What a configuration and a policy ask of a control of the service."""
+        by_revision = {one.row.revision: one for one in known.steps}
+        kept: dict[tuple[int, str | None], Mapping[str, Declared] | None] = {}
+
+        def asked(name: str, registry: int | None, policy: str | None) -> object:
+            step = None if registry is None else by_revision.get(registry)
+            if registry is None or step is None:
+                return None
+            key = registry, policy
+            if key not in kept:
+                kept[key] = self._declared(step, policy)
+            found = kept[key]
+            own = None if found is None else found[name]
+            if own is None or not own.is_on:
+                return None
+            # Parts of two bundles may have the same names.
+            is_of_policy = any(one.unit == POLICY_PART for one in own.limits)
+            return own, policy if is_of_policy or name in BUNDLED else None
+
+        return asked
 
     def _sets(self, revision: str | None) -> Sequence[PlainSet] | None:
         """What a bundle declares; None: there is none.
@@ -339,7 +356,16 @@ class ControlAuditing:
         moment = moment._replace(faults=faults)
         dated = Dated(since, known.declarations(moment))
         answer = control_answers.moment(moment, judge(moment), dated, self._parts.trail)
-        return {"service": known.service, "request_id": request_id} | answer
+        answer["findings_count"] = len(faults) + (moment.unread is not None)
+        asked = {"service": known.service, "request_id": request_id}
+        return self._told(asked | answer)
+
+    def _told(self, answer: Document) -> Document:
+        """An answer, with what was found to be wrong with the trail."""
+        trail = answer["trail"]
+        if trail is not None and self._reading.problem is not None:
+            trail["problem"] = trail["problem"] or self._reading.problem
+        return answer
 
     def _time_ns(self, option: str, text: str) -> int:
         now_ns = self._parts.clock.now_ns()

@@ -2,8 +2,8 @@
 
 A moment is covered where something is declared for the control, and every worker that
 lived then had heartbeats at most their promised interval and a slack apart, of which
-the earlier one says that it enforced the control, by a configuration that asks for it.
-All else is a gap, with its cause.
+the earlier one says that it enforced the control, by a configuration that asks for the
+same as the one in force. All else is a gap, with its cause.
 """
 
 from __future__ import annotations
@@ -101,8 +101,9 @@ class Covered(NamedTuple):
         return f"{thousandths // 1000}.{thousandths % 1000:03d}"
 
 
-IsOn: TypeAlias = Callable[[str, int | None, str | None], bool]
-"""Whether a revision of the registry and a bundle declare anything for a control."""
+Asked: TypeAlias = Callable[[str, int | None, str | None], object]
+"""What a revision of the registry and a bundle ask of a control, to be compared; falsy:
+nothing."""
 
 
 def track(source: str, beats: Iterable[BeatRow], end_ns: int, span: Span) -> Track:
@@ -138,7 +139,7 @@ def track(source: str, beats: Iterable[BeatRow], end_ns: int, span: Span) -> Tra
 def covered(
     tracks: Sequence[Track],
     configured: Sequence[Configured],
-    is_on: IsOn,
+    asked: Asked,
     span: Span,
     apart: Apart | None = None,
 ) -> list[Covered]:
@@ -147,7 +148,7 @@ def covered(
     Args:
         tracks: of all workers that may have lived in the span.
         configured: what was in force, without a hole.
-        is_on: what declares anything for the service asked about.
+        asked: what is asked of a control for the service asked about.
         span: asked about.
         apart: what proves nothing, whatever workers said; None: there is none.
     """
@@ -158,11 +159,11 @@ def covered(
         shared += apart.unproven
     found: list[Covered] = []
     for name in CONTROLS:
-        gaps = [*shared, *_undeclared(name, configured, is_on)]
+        gaps = [*shared, *_undeclared(name, configured, asked)]
         if apart is not None:
             gaps += apart.differing.get(name, ())
         for one in tracks:
-            gaps += _unenforced(name, one, configured, is_on)
+            gaps += _unenforced(name, one, configured, asked)
         told = _told(_within(gaps, span))
         missing = sum(gap.end_ns - gap.begin_ns for gap in told)
         whole = span[1] - span[0]
@@ -207,7 +208,7 @@ def _unlived(tracks: Sequence[Track], span: Span) -> list[Gap]:
     return gaps
 
 
-def _undeclared(name: str, configured: Sequence[Configured], is_on: IsOn) -> list[Gap]:
+def _undeclared(name: str, configured: Sequence[Configured], asked: Asked) -> list[Gap]:
     """The times at which nothing asked for a control."""
     return [
         Gap(
@@ -218,20 +219,19 @@ def _undeclared(name: str, configured: Sequence[Configured], is_on: IsOn) -> lis
             else NOT_DECLARED,
         )
         for one in configured
-        if not is_on(name, one.registry, one.policy)
+        if not asked(name, one.registry, one.policy)
     ]
 
 
 def _unenforced(
-    name: str, one: Track, configured: Sequence[Configured], is_on: IsOn
+    name: str, one: Track, configured: Sequence[Configured], asked: Asked
 ) -> list[Gap]:
     """The times at which a worker did not enforce what was asked for."""
     gaps: list[Gap] = []
     for begin, end, state in one.states:
         said = state.control(name)
         is_active = said is not None and said.is_active
-        if is_active and is_on(name, state.registry_revision, state.policy_revision):
-            continue
+        has = asked(name, state.registry_revision, state.policy_revision)
         gaps += [
             Gap(
                 max(begin, part.begin_ns),
@@ -240,7 +240,10 @@ def _unenforced(
                 (one.source,),
             )
             for part in configured
-            if part.begin_ns < end and begin < part.end_ns
+            if part.begin_ns < end
+            and begin < part.end_ns
+            # Another revision that asks for the same is as good.
+            and not (is_active and has and has == asked(name, *part[2:]))
         ]
     return gaps
 

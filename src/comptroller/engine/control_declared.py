@@ -34,6 +34,8 @@ _PARTS: Final = {
     "prompts": "prompt_restriction",
 }
 """The control that each kind of part of a bundle belongs to (core.policy.rules)."""
+POLICY_PART: Final = "policy part"
+"""Unit of what a bundle declares."""
 _ENFORCING: Final = ("enforce", "allow")
 
 
@@ -60,7 +62,7 @@ class Declared(NamedTuple):
     @property
     def is_lenient(self) -> bool:
         """Whether all of it only warns or is noted, and denies nothing."""
-        parts = [one for one in self.limits if one.unit == "policy part"]
+        parts = [one for one in self.limits if one.unit == POLICY_PART]
         return (
             bool(parts)
             and len(parts) == len(self.limits)
@@ -158,7 +160,7 @@ def of_bundle(
     for one in sets or ():
         for kind, control in _PARTS.items():
             found[control] += [
-                Limit(part["id"], part.get("mode", "allow"), "policy part")
+                Limit(part["id"], part.get("mode", "allow"), POLICY_PART)
                 for part in one.get(kind, ())
                 if service is None or _is_for(part, service)
             ]

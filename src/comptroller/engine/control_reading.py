@@ -14,6 +14,8 @@ from comptroller.engine.control_ports import RecordPlace
 from comptroller.engine.ports import JournalReader, JournalRecord
 from comptroller.engine.records import Envelope
 
+PRUNED: Final = "trail_pruned"
+"""Code of the error that says that a record is not kept any more, by a record."""
 READ_BYTES: Final = 64 * 1024
 """Of a journal, at once, while a record is looked for."""
 SCAN_BYTES: Final = 1024 * 1024
@@ -59,6 +61,8 @@ class Reading:
         """
         self.journals = journals
         self._trail = trail
+        self.problem: str | None = None
+        """What of the trail was found to be wrong; None: nothing that was read."""
         self._run_of: tuple[str, list[tuple[int, JournalRecord]]] = ("", [])
         """Read last: whose, and its records by sequence."""
 
@@ -145,8 +149,10 @@ class Reading:
             return None
         try:
             return self._trail.entry_at(place.source, place.sequence)
-        except ComptrollerError:
-            return None  # `trail.problem` of the answer says why
+        except ComptrollerError as error:
+            if error.code != PRUNED:  # else its journal may be there
+                self.problem = self.problem or error.message
+            return None
 
     def _in_journal(self, place: RecordPlace) -> JournalRecord:
         """Bisects: a journal's sequences rise by one from 0."""

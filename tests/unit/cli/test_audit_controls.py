@@ -13,11 +13,14 @@ import typer
 from typer.testing import CliRunner
 
 from comptroller.cli import audit_controls
+from comptroller.cli.control_words import coverage_words, moment_words, shortened
 from comptroller.cli.readings import Scope
 from comptroller.core.errors import InvalidArgumentError
 from comptroller.engine.control_answers import Spanned, coverage
 from comptroller.engine.control_auditing import ControlAuditing, Parts
 from comptroller.engine.control_coverage import Covered, Gap
+from comptroller.engine.control_evidence import Fault, Piece
+from comptroller.engine.control_ports import RecordPlace
 from comptroller.testing.journal import InMemoryJournals
 from comptroller.testing.projected import W0, Projected
 from comptroller.testing.store import InMemoryStore
@@ -27,7 +30,12 @@ MOMENT: dict[str, Any] = {
     "service": "checkout",
     "request_id": "01R",
     "at": "2026-11-21T14:05:00.000000Z",
-    "registry": {"revision": "3", "time": None, "record": RECORD, "unclear": None},
+    "registry": {
+        "revision": "3",
+        "time": "2026-11-21T12:00:00.000000Z",
+        "record": RECORD,
+        "unclear": None,
+    },
     "policy": {"revision": None, "time": None, "record": None, "unclear": None},
     "workers": [
         {
@@ -37,11 +45,17 @@ MOMENT: dict[str, Any] = {
         }
     ],
     "decisions": [],
+    "declared_by": [
+        {"kind": "gateway", "id": "gateway", "revision": "1", "record": RECORD},
+        {"kind": "service", "id": "checkout", "revision": "3", "record": None},
+    ],
+    "findings_count": 1,
     "controls": [
         {
             "control": "budget",
             "verdict": "disagreement",
             "is_complete": False,
+            "is_lenient": False,
             "revision": "3",
             "limits": [
                 {
@@ -92,6 +106,7 @@ class Told(ControlAuditing):
             Parts(store, store, InMemoryJournals(), None, books.clock)  # type: ignore[arg-type]
         )
         self.asked: list[tuple[str, ...]] = []
+        self.findings: list[Fault] = []
 
     def at(self, service: str, time: str) -> dict[str, Any]:
         """The moment above."""
@@ -112,7 +127,8 @@ class Told(ControlAuditing):
             Covered("budget", 8 * 10**9, 10**10, (gap,)),
             Covered("credential", 10**10, 10**10, ()),
         ]
-        return coverage(Spanned(service, (0, 10**10), [], found), None)
+        told = Spanned(service, (0, 10**10), [], found, self.findings)
+        return coverage(told._replace(findings_count=len(self.findings)), None)
 
 
 class Desk:
@@ -193,7 +209,8 @@ def test_the_page_of_a_moment() -> None:
         "Controls of checkout at 2026-11-21 14:05:00.000Z,"
         " when request 01R was decided."
     )
-    cells = lines[3].split("  ")
+    (line,) = (one for one in lines if one.startswith("budget "))
+    cells = line.split("  ")
     assert [cell.strip() for cell in cells if cell] == [
         "budget",
         "SOURCES DISAGREE",
@@ -203,8 +220,14 @@ def test_the_page_of_a_moment() -> None:
         "service:checkout/month 5.00 USD; service:checkout/requests 600 per minute",
     ]
     assert "  w0 did not enforce it" in lines
-    assert f"  registry  3  ({W0} 4, record 17 of the trail)" in lines
-    assert f"  heartbeat after  none of {W0}" in lines
+    place = f"({W0} 4, record 17 of the trail)"
+    assert f"  configuration 3 applied 2026-11-21 12:00:00.000Z  {place}" in lines
+    assert "  policy none: none was ever in force before" in lines
+    assert f"  gateway, as of configuration 1  {place}" in lines
+    assert "  service checkout, as of configuration 3" in lines
+    assert f"    heartbeat last before: 2026-11-21 14:04:50.000Z  {place}" in lines
+    assert "    heartbeat next after: none" in lines
+    assert not any("the store says the same" in line for line in lines)
     assert lines[-1].startswith("No checkpoint of the trail is published")
 
 
@@ -212,13 +235,132 @@ def test_the_page_of_a_span() -> None:
     """Percent a control; gaps that several share are told once."""
     page = Desk().run("--service", "checkout", "--between", "7d", "now")
     lines = page.splitlines()
-    assert lines[3].split() == ["price", "80.000%", "1"]
-    assert lines[5].split() == ["credential", "100.000%", "0"]
+    rows = {line.split()[0]: line.split(maxsplit=3) for line in lines if line}
+    assert rows["price"][1:] == ["80.000%", "1", "2.000 s: a worker was silent"]
+    assert rows["credential"][1:] == ["100.000%", "0", "-"]
+    assert "Every record of the span was read: the store says the same." in lines
     assert "Gaps of price, budget:" in lines
     assert (
         "  1970-01-01 00:00:01.000Z to 1970-01-01 00:00:03.000Z  2.000 s"
         f"  a worker was silent ({W0})" in lines
     )
+
+
+def test_findings_are_told_with_their_records() -> None:
+    """Those of a span, twenty at the most, and how many there are."""
+    desk = Desk()
+    piece = Piece("heartbeat", "missing", "it is not there", RecordPlace(W0, 7))
+    desk.told.findings = [Fault(piece, frozenset(("price",)))] * 30
+    lines = desk.run("--service", "checkout", "--between", "7d", "now").splitlines()
+    assert "Findings: the store is not what was recorded, in 30 places." in lines
+    assert lines.count(f"  it is not there  ({W0} 7, not in the trail yet)") == 20
+    assert "  and 10 more: --json lists them" in lines
+
+
+def asked(verdict: str, **changed: object) -> dict[str, Any]:
+    """One control, as it is answered."""
+    evidence = [
+        {"source": one, "verdict": "agrees", "says": f"{one} says so"}
+        for one in ("activation", "heartbeat", "decision")
+    ]
+    found = {"control": "rate_limit", "verdict": verdict, "evidence": evidence}
+    return {**found, "is_complete": True, "is_lenient": False, **changed}
+
+
+def pieces(*verdicts: str) -> list[dict[str, Any]]:
+    """Evidence of the three sources, in their order."""
+    sources = ("activation", "heartbeat", "decision")
+    return [
+        {"source": source, "verdict": verdict, "says": f"registry revision 3 {source}"}
+        for source, verdict in zip(sources, verdicts, strict=True)
+    ]
+
+
+MOMENTS = {
+    "active": (asked("active"), "YES, active: all three sources agree."),
+    "silent": (
+        asked(
+            "active",
+            is_complete=False,
+            evidence=pieces("agrees", "agrees", "silent"),
+        ),
+        (
+            "YES, active: by the act that put it into force and the workers'"
+            " heartbeats; the decision's own list does not show it, see below."
+        ),
+    ),
+    "lenient": (
+        asked("active", is_lenient=True),
+        (
+            "THERE, BUT IT DENIED NOTHING, for it only warns or notes: all three"
+            " sources agree."
+        ),
+    ),
+    "inactive": (
+        asked("inactive"),
+        "NO, not active: none was declared for this service.",
+    ),
+    "disputed": (
+        asked("disagreement", evidence=pieces("agrees", "contradicts", "agrees")),
+        "DISPUTED. Two records contradict each other: configuration 3 heartbeat",
+    ),
+    "unproven": (
+        asked("unproven", evidence=pieces("agrees", "missing", "missing")),
+        "NOT SHOWN. Evidence is missing: configuration 3 heartbeat",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MOMENTS)
+def test_the_answer_in_plain_words(case: str) -> None:
+    """For who never saw the configuration; what is not shown is never YES."""
+    found, words = MOMENTS[case]
+    assert list(moment_words([found])) == [f"Rate limits: {words}"]
+
+
+def gap(cause: str, seconds: float) -> dict[str, Any]:
+    return {"cause": cause, "seconds": seconds}
+
+
+@pytest.mark.parametrize(
+    ("covered", "gaps", "words"),
+    [
+        (10.0, [], "YES, active all of the time."),
+        (
+            0.0,
+            [gap("not_declared", 4), gap("policy_deactivated", 6)],
+            "NO, not active: none was declared for this service.",
+        ),
+        (
+            0.0,
+            [gap("not_declared", 4), gap("worker_silent", 6)],
+            "NOT SHOWN at any time. The longest gap: a worker was silent, 6.000 s.",
+        ),
+        (
+            7.5,
+            [gap("not_loaded", 0.5), gap("no_worker", 2)],
+            (
+                "active for 75.000% of the time. The longest gap: no worker was alive,"
+                " 2.000 s."
+            ),
+        ),
+    ],
+    ids=["all", "never", "not-shown", "part"],
+)
+def test_the_answer_of_a_span_in_plain_words(
+    covered: float, gaps: list[dict[str, Any]], words: str
+) -> None:
+    """All of it, none of it, or how much, with the longest gap and its cause."""
+    one: dict[str, Any] = {"control": "prompt_restriction", "gaps": gaps}
+    one |= {"covered_seconds": covered, "percent": "75.000"}
+    said = list(coverage_words({"controls": [one]}))
+    assert said == [f"Prompt restrictions: {words}"]
+
+
+def test_digests_are_shortened_for_people() -> None:
+    """Enough of one to compare by eye."""
+    text = f"policy sha256:{'ab' * 32} was in force"
+    assert shortened(text) == "policy sha256:abababababab… was in force"
 
 
 def test_json_is_the_answer_itself() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from comptroller.adapters.tlog.finding import TrailFinder
-from comptroller.adapters.tlog.reader import TreeReader, read_file
+from comptroller.adapters.tlog.reader import TreeReader, missing_bundle, read_file
 from comptroller.adapters.tlog.tiles import (
     BUNDLE_BYTES_MAX,
     TILE_WIDTH,
@@ -39,6 +39,7 @@ class CheckedEntries:
         self._bundles: OrderedDict[int, Sequence[bytes]] = OrderedDict()
         self._checked: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._is_head_checked = False
+        self.size = head.size
 
     def record(self, index: int) -> bytes:
         """A record's exact bytes.
@@ -70,7 +71,7 @@ class CheckedEntries:
             if data is not None:
                 break
         else:
-            raise TrailDamagedError(f"{bundle_path(number)} is missing in the trail")
+            raise missing_bundle(self._folder, self._head.size, number)
         found = self._bundles[number] = decode_bundle(data, width, name)
         if len(self._bundles) > BUNDLES_KEPT:
             self._bundles.popitem(last=False)
@@ -106,34 +107,46 @@ class TrailEntries(TrailFinder):
     `engine.control_answers.TrailIndex`.
     """
 
-    def __init__(self, folder: Path, places: Path) -> None:
-        super().__init__(folder, places)
+    def __init__(
+        self, folder: Path, places: Path, witnessed: Path | None = None
+    ) -> None:
+        """Takes the folders, as `TrailFinder` does."""
+        super().__init__(folder, places, witnessed)
         self._entries: CheckedEntries | None = None
         self._published: Published | None = None
+        self._seen: Published | None = None
 
     def published(self) -> Published | None:
         """That checkpoint; None: none was published when it was first asked.
 
         Raises:
             NoteError: it is damaged.
-            TrailDamagedError: it is too large to be one.
+            TrailDamagedError: it is too large to be one, or contradicts what a
+                witness has signed.
             TrailUnavailableError: it cannot be read.
         """
         if self._published is None:
             self._published = super().published()
         return self._published
 
+    def _last(self) -> Published | None:
+        # Of the last checkpoint only the first that is seen counts.
+        if self._seen is None:
+            self._seen = super()._last()
+        return self._seen
+
     def _first(
         self, source: str, sequence: int, is_it: Callable[[bytes], bool]
     ) -> tuple[int, bytes] | None:
-        published = self.published()
-        if published is None:
-            return None
         if self._entries is None:
-            head = TreeHead(published.size, published.root)
+            last = self._last()
+            if last is None:
+                return None
+            head = TreeHead(last.size, last.root)
             self._entries = CheckedEntries(self._folder, head)
+        size = self._entries.size
         begin, end = self._places.find(source, sequence)
-        end = published.size if end is None else min(end, published.size)
+        end = size if end is None else min(end, size)
         for index in range(begin, end):
             record = self._entries.record(index)
             if is_it(record):
