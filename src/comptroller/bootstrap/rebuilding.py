@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -39,8 +39,10 @@ from comptroller.core.errors import (
     ConflictError,
     ContentUnavailableError,
     StoreUnavailableError,
+    TrailPrunedError,
     TrailUnavailableError,
 )
+from comptroller.core.merkle import TreeHead
 from comptroller.engine.rebuilding import Compared, Until, project_all
 
 if TYPE_CHECKING:
@@ -80,10 +82,20 @@ class Rebuilt(msgspec.Struct, kw_only=True):
         return not self.problems and (self.compared is None or not self.compared.count)
 
 
+class Log(NamedTuple):
+    """How the trail is read."""
+
+    vkey: str | None = None
+    """Its public key; None: the one in the data directory."""
+    entries: Path | None = None
+    """A copy of the log, or its export, from before it was pruned; what is missing
+    is taken from there, and compared with the hashes."""
+
+
 def rebuild(
     data: Path,
     to: Path | None,
-    vkey: str | None,
+    log: Log,
     tell: Callable[[int, int], None],
     *,
     check: bool,
@@ -93,11 +105,12 @@ def rebuild(
     Args:
         data: the data directory.
         to: where the new store is to stand; None: nowhere.
-        vkey: the log's public key; None: the one in the data directory.
+        log: how its trail is read.
         tell: told how many records of how many are projected, now and then.
         check: whether to compare it with the live store.
 
     Raises:
+        TrailPrunedError: records were pruned, and are not in the copy either.
         ConflictError: there is a file already, or another rebuild is at it.
         NoteError: the checkpoint is not signed by that key.
         TrailDamagedError: the trail is not what was signed.
@@ -107,11 +120,11 @@ def rebuild(
     place = Place(data)
     if to is not None:
         _require_free(to)
-    origin, head = _checkpoint(place, vkey)
+    origin, head = _checkpoint(place, log.vkey)
     with _staging(data / "rebuild" if to is None else to) as staging:
         new = staging / _DATABASE
-        tree = TreeReader(place.trail, head.size)
-        journals = TrailJournals(tree, head)
+        tree = TreeReader(place.trail, head.size, _log_in(log.entries))
+        journals = _journals(tree, head)
         with closing(SqliteStore(new)) as store:
             done = project_all(
                 journals, store, lambda count: tell(count, journals.size_of_log)
@@ -156,6 +169,32 @@ def _checkpoint(place: Place, vkey: str | None) -> Checkpoint:
             ) from error
     known = verifier(parse_vkey(vkey))
     return parse_checkpoint(verified(note, [known])[0].body)
+
+
+def _log_in(folder: Path | None) -> Path | None:
+    """The folder of the log in a copy: of the log, of DATA, or of an export.
+
+    Raises:
+        TrailUnavailableError: there is none.
+    """
+    if folder is None:
+        return None
+    for log in (folder, folder / "log", folder / "trail"):
+        if (log / "tile/entries").is_dir():
+            return log
+    raise TrailUnavailableError(
+        f"{folder} is no copy of a log: there is no tile/entries in it"
+    )
+
+
+def _journals(tree: TreeReader, head: TreeHead) -> TrailJournals:
+    try:
+        return TrailJournals(tree, head)
+    except TrailPrunedError as error:
+        raise TrailPrunedError(
+            f"{error.message}; a store is made of all records: name a copy of the log"
+            " from before, or its export, with --entries DIR"
+        ) from error
 
 
 @contextmanager

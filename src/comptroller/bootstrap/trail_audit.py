@@ -37,6 +37,7 @@ from comptroller.core.errors import (
     NotFoundError,
     RecordError,
     TrailDamagedError,
+    TrailPrunedError,
     TrailUnavailableError,
 )
 from comptroller.core.timestamps import rfc3339
@@ -242,7 +243,11 @@ def _made(
     """Proves a record by a checkpoint that witnesses signed, if one is over it."""
     index, line = found["proof"][role], found["records"][role]["line"].encode()
     best = newest_over(notes, index)
-    record, content = prove(place.trail, index, None if best is None else best.note)
+    note = None if best is None else best.note
+    try:
+        record, content = prove(place.trail, index, note)
+    except TrailPrunedError:
+        record, content = prove(place.trail, index, note, line)  # its journal has it
     if record != line:
         raise TrailDamagedError(f"record {index} of the trail is not {line!r}")
     key = verifier(parse_vkey(own_vkey(place)))
@@ -305,6 +310,7 @@ def export(
         "witness_vkeys": [str(one.key) for one in notes.kept],
         "witnessed": _told(newest_of_each(notes.of(published.origin))),
         "listed": listed.listed,
+        "pruned": listed.pruned,
     }
 
 

@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 
 from comptroller.adapters.system import SystemClock
-from comptroller.adapters.tlog.reader import read_checkpoint
+from comptroller.adapters.tlog.reader import read_checkpoint, read_file
+from comptroller.adapters.tlog.state import STATE_BYTES_MAX, decode_state
 from comptroller.bootstrap.place import Place
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
 from comptroller.core.errors import ComptrollerError
@@ -42,11 +43,12 @@ def is_sequenced(place: Place) -> bool:
 
 def trail_status(place: Place) -> TrailStatus:
     """How the trail is doing; never raises for what it finds wrong there."""
-    origin, size, age_s = None, 0, None
+    origin, size, age_s, minimum = None, 0, None, 0
     is_running, problem = False, None
     try:
         is_running = is_sequenced(place)
         problem = _problem(place)
+        minimum = _minimum(place)
         note = read_checkpoint(place.trail)
         if note is not None:
             checkpoint = parse_checkpoint(parse_note(note).body)
@@ -60,7 +62,18 @@ def trail_status(place: Place) -> TrailStatus:
     elif problem is None and age_s is not None and age_s > LATE_S:
         problem = f"no checkpoint for {age_s:.0f} s"
     witnesses = _witnesses(place)
-    return TrailStatus(origin, size, age_s, is_running, problem, witnesses)
+    return TrailStatus(origin, size, age_s, is_running, problem, witnesses, minimum)
+
+
+def _minimum(place: Place) -> int:
+    """The first index that is kept, as the writer's state says.
+
+    Raises:
+        TrailDamagedError: the state is damaged.
+        TrailUnavailableError: it cannot be read.
+    """
+    data = read_file(place.trail / "state.json", STATE_BYTES_MAX)
+    return 0 if data is None else decode_state(data).minimum
 
 
 def _witnesses(place: Place) -> Sequence[WitnessStatus]:

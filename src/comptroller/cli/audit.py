@@ -171,6 +171,11 @@ def export(
             f"{signed['witness']} signed the first {signed['size']} of them at"
             f" {signed['time']}."
         )
+    if found["pruned"]:
+        typer.echo(
+            f"The first {found['pruned']} records were pruned: of them there are the"
+            " hashes, and nothing else."
+        )
     typer.echo(f"{to / 'README.md'} says how to verify it.")
 
 

@@ -27,6 +27,13 @@ def rebuild(
         str | None,
         typer.Option(metavar="KEY", help="The log's public key. [default: its own]"),
     ] = None,
+    entries: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A copy or an export of the log from before it was pruned.",
+        ),
+    ] = None,
     *,
     check: Annotated[
         bool,
@@ -50,7 +57,9 @@ def rebuild(
             sys.stderr.write(f"\r{count:,} of at most {most:,} records")
             sys.stderr.flush()
 
-    found = rebuilding.rebuild(data, to, vkey, tell, check=check)
+    found = rebuilding.rebuild(
+        data, to, rebuilding.Log(vkey, entries), tell, check=check
+    )
     took = time.monotonic() - begun
     if is_shown:
         sys.stderr.write("\r\x1b[K")

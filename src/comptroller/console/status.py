@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from comptroller.console.trail import is_trail_path, read_trail_file
+from comptroller.console.trail import is_pruned, is_trail_path, read_trail_file
 from comptroller.core.errors import ComptrollerError
 from comptroller.engine.commands import Status
 from comptroller.engine.replies import Failure
@@ -25,6 +25,7 @@ _REASONS: Final = {
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
+    410: "Gone",
     503: "Service Unavailable",
 }
 
@@ -140,7 +141,7 @@ class StatusServer:
         if path == b"/healthz":
             return _Answer(200, b'{"ok":true}\n')
         if self._trail is not None and is_trail_path(path):
-            return _trail_page(self._trail.folder, path)
+            return _trail_page(self._trail, path)
         if path not in {b"/readyz", b"/api/status"}:
             return _refusal(
                 404,
@@ -160,11 +161,15 @@ class StatusServer:
         return _Answer(code, msgspec.json.encode(document) + b"\n")
 
 
-def _trail_page(folder: Path, path: bytes) -> _Answer:
+def _trail_page(trail: TrailView, path: bytes) -> _Answer:
     try:
-        file = read_trail_file(folder, path)
+        file = read_trail_file(trail.folder, path)
     except OSError as error:
         return _refusal(503, "trail_unavailable", f"it cannot be read: {error}")
+    minimum = trail.status().minimum_index if file is None else 0
+    if is_pruned(path, minimum):
+        message = f"it was pruned: the minimum index of the trail is {minimum}"
+        return _refusal(410, "pruned", message)
     if file is None:
         return _refusal(404, "not_found", "the trail has no such file, or not yet")
     return _Answer(200, *file)

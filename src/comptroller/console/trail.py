@@ -12,6 +12,8 @@ _TILE: Final = re.compile(
     rb"/tile/(?:entries|[0-9]|[1-5][0-9]|6[0-3])/(?:x[0-9]{3}/){0,6}[0-9]{3}"
     rb"(?:\.p/(?:[1-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]))?"
 )
+_ENTRIES: Final = b"/tile/entries/"
+_BUNDLE_RECORDS: Final = 256
 _TEXT: Final = b"text/plain; charset=utf-8"
 _BYTES: Final = b"application/octet-stream"
 _FRESH: Final = b"no-cache"
@@ -30,6 +32,20 @@ class TrailFile(NamedTuple):
 def is_trail_path(path: bytes) -> bool:
     """Whether a path is one of a log's; all others are none of its business."""
     return path == b"/checkpoint" or _TILE.fullmatch(path) is not None
+
+
+def is_pruned(path: bytes, minimum: int) -> bool:
+    """Whether a path is of entries that are not kept: all of them before an index.
+
+    Args:
+        path: one for which `is_trail_path` holds.
+        minimum: the first index that is kept.
+    """
+    if not path.startswith(_ENTRIES):
+        return False
+    number = path.removeprefix(_ENTRIES).partition(b".p/")[0]
+    index = int(number.replace(b"x", b"").replace(b"/", b""))
+    return (index + 1) * _BUNDLE_RECORDS <= minimum
 
 
 def read_trail_file(folder: Path, path: bytes) -> TrailFile | None:

@@ -115,6 +115,12 @@ class TrailDamagedError(ComptrollerError):
     code = "trail_damaged"
 
 
+class TrailPrunedError(TrailDamagedError):
+    """The record was pruned from the trail; its hash is still there."""
+
+    code = "trail_pruned"
+
+
 class WitnessUnavailableError(ComptrollerError):
     """The witness does not answer."""
 

@@ -47,6 +47,8 @@ class TrailStatus(msgspec.Struct, frozen=True):
     """What keeps it from going on; None: nothing that is known."""
     witnesses: Sequence[WitnessStatus] = ()
     """Who is asked to sign each checkpoint, too."""
+    minimum_index: int = 0
+    """The first record that is kept; of those before it there are the hashes."""
 
 
 class SourcePosition(NamedTuple):

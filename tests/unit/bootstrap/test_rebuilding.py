@@ -42,7 +42,7 @@ from comptroller.adapters.tlog.tiles import (
     tile_path,
 )
 from comptroller.adapters.tlog.writer import TrailWriter
-from comptroller.bootstrap.rebuilding import Rebuilt, rebuild
+from comptroller.bootstrap.rebuilding import Log, Rebuilt, rebuild
 from comptroller.core.errors import (
     ConflictError,
     NoteError,
@@ -159,7 +159,7 @@ def data(short: Path, tmp_path: Path) -> Path:
 
 def rebuilt(data: Path, to: Path | None = None, *, check: bool = True) -> Rebuilt:
     """Rebuilds, and tells nobody."""
-    return rebuild(data, to, None, lambda _done, _of: None, check=check)
+    return rebuild(data, to, Log(), lambda _done, _of: None, check=check)
 
 
 def differences(found: Rebuilt) -> list[str]:
@@ -404,7 +404,7 @@ def test_only_a_signed_checkpoint_is_built_on(data: Path) -> None:
     """By the key that is named, and there has to be one."""
     other = str(TrailKey("trail.example/rebuilt", bytes(31) + b"1").key)
     with pytest.raises(NoteError):
-        rebuild(data, None, other, lambda _done, _of: None, check=True)
+        rebuild(data, None, Log(other), lambda _done, _of: None, check=True)
     (data / "trail.vkey").unlink()
     with pytest.raises(TrailUnavailableError, match="--vkey"):
         rebuilt(data)

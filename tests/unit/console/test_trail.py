@@ -107,6 +107,31 @@ def test_nothing_else_is_read(folder: Path, path: str) -> None:
     assert fields["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/tile/entries/000", 410),
+        ("/tile/entries/001", 410),
+        ("/tile/entries/001.p/7", 410),
+        ("/tile/entries/002", 404),
+        ("/tile/entries/x002/000", 404),
+        ("/tile/entries/x001/067", 200),
+        ("/tile/0/000", 404),
+        ("/tile/0/000.p/7", 200),
+    ],
+)
+def test_entries_that_were_pruned_are_gone(folder: Path, path: str, code: int) -> None:
+    """Only bundles wholly below the minimum index; hashes are kept."""
+    pruned = TrailStatus("log.example/t", 900, 0.5, True, None, (), 600)
+    found, fields, body = ask(folder, path, pruned)
+    assert found == code
+    if code == 410:
+        assert (
+            "minimum index of the trail is 600" in json.loads(body)["error"]["message"]
+        )
+        assert fields["cache-control"] == "no-store"
+
+
 def test_a_file_that_is_too_large_is_not_read(folder: Path) -> None:
     """No tile is: whatever stands there is not sent."""
     (folder / "tile/0/000").write_bytes(b"")

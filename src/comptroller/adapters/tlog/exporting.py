@@ -24,7 +24,7 @@ from comptroller.adapters.tlog.witnessed import (
     put_witnessed,
     witness_page,
 )
-from comptroller.core.checkpoint import Checkpoint, parse_checkpoint, parse_note
+from comptroller.core.checkpoint import parse_checkpoint, parse_note
 from comptroller.core.errors import TrailDamagedError, TrailUnavailableError
 
 _TIME: Final = re.compile(rb'"time":"([^"\\]{1,40})"')
@@ -51,6 +51,8 @@ class Exported(NamedTuple):
     size: int
     listed: int
     """Records in `records.jsonl`."""
+    pruned: int
+    """Records that are not kept any more; the first ones."""
 
 
 class _Listed(msgspec.Struct, frozen=True):
@@ -64,8 +66,8 @@ def export_log(
 ) -> Exported:
     """Writes a log as of its last checkpoint, and a list of some of its records.
 
-    The log itself is always whole: a part of it could not be verified to lack
-    nothing.
+    The log itself is always whole, as far as its entries are kept: a part of it could
+    not be verified to lack nothing.
 
     Args:
         trail: the log's folder.
@@ -87,8 +89,8 @@ def export_log(
     reader = TreeReader(trail, checkpoint.head.size)
     if reader.head() != checkpoint.head:
         raise TrailDamagedError(f"the tiles of {trail} are not those of its checkpoint")
-    log = to / "log"
-    for name, content in _files(reader):
+    log, minimum = to / "log", reader.minimum()
+    for name, content in _files(reader, minimum):
         path = log / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -98,15 +100,16 @@ def export_log(
     signed = list(put_witnessed(to / "witnessed", witnessed))
     (to / "vkey.txt").write_text(vkey + "\n", encoding="ascii")
     (to / "verify.py").write_bytes(_verifier().read_bytes())
-    listed = _list(reader, to / "records.jsonl", span)
-    page = _page(checkpoint, vkey, listed, span)
+    listed = _list(reader, minimum, to / "records.jsonl", span)
+    exported = Exported(checkpoint.head.size, listed, minimum)
+    page = _page(checkpoint.origin, vkey, exported, span)
     if signed:
         page += witness_page(signed, checkpoint, vkey)
     (to / "README.md").write_text(page, encoding="utf-8")
-    return Exported(checkpoint.head.size, listed)
+    return exported
 
 
-def _files(reader: TreeReader) -> Iterator[tuple[str, bytes]]:
+def _files(reader: TreeReader, minimum: int) -> Iterator[tuple[str, bytes]]:
     """Every file that a log of this size has, cut to this size."""
     for level in range(level_count(reader.size)):
         count = -(-(reader.size >> TILE_BITS * level) // TILE_WIDTH)
@@ -114,15 +117,15 @@ def _files(reader: TreeReader) -> Iterator[tuple[str, bytes]]:
             width = tile_width(reader.size, level, index) % TILE_WIDTH
             hashes = b"".join(reader.tile(level, index))
             yield tile_path(level, index, width), hashes
-            if level == 0:
+            if level == 0 and index * TILE_WIDTH >= minimum:
                 content = encode_bundle(reader.bundle(index))
                 yield bundle_path(index, width), content
 
 
-def _list(reader: TreeReader, path: Path, span: Span) -> int:
+def _list(reader: TreeReader, minimum: int, path: Path, span: Span) -> int:
     listed = 0
     with path.open("wb") as file:
-        for index, record in enumerate(reader.records()):
+        for index, record in enumerate(reader.records(minimum), minimum):
             if _is_in(record, span):
                 text = record.decode(errors="replace")
                 file.write(msgspec.json.encode(_Listed(index, text)) + b"\n")
@@ -146,19 +149,30 @@ def _verifier() -> Path:
     return Path(__file__).parents[2] / "verify.py"
 
 
-def _page(checkpoint: Checkpoint, vkey: str, listed: int, span: Span) -> str:
+def _pruned(exported: Exported) -> str:
+    if not exported.pruned:
+        return ""
+    return f"""\
+The first {exported.pruned} records were pruned: a later record says by whom and why.
+Their hashes are here, so that everything else verifies and a record that somebody \
+kept can still be proved to have been there.
+Which of them were in the time that is listed cannot be said.
+"""
+
+
+def _page(origin: str, vkey: str, exported: Exported, span: Span) -> str:
     bounds = [f"from {span.since}"] * bool(span.since)
     bounds += [f"before {span.until}"] * bool(span.until)
     which = " ".join(bounds) or "all of them"
     return f"""\
 # An audit trail and how to verify it
 
-`log/` is the log `{checkpoint.origin}` with {checkpoint.head.size} records, as signed \
-in `log/checkpoint`.
+`log/` is the log `{origin}` with {exported.size} records, as signed in \
+`log/checkpoint`.
 Its files are those of C2SP tlog-tiles (c2sp.org/tlog-tiles): any tool that reads them \
 can verify it.
-`records.jsonl` lists {listed} of its records ({which}) with their index; it is for \
-reading, and proves nothing by itself.
+{_pruned(exported)}`records.jsonl` lists {exported.listed} of its records ({which}) \
+with their index; it is for reading, and proves nothing by itself.
 
 ## With the program that lies here
 

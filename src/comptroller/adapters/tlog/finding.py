@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
@@ -21,8 +20,10 @@ from comptroller.adapters.tlog.cosigned import (
 )
 from comptroller.adapters.tlog.places import PlaceIndex
 from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint
+from comptroller.adapters.tlog.tiles import TILE_WIDTH
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
 from comptroller.core.errors import TrailDamagedError, TrailUnavailableError
+from comptroller.core.merkle import leaf_hash
 from comptroller.engine.records import Envelope
 from comptroller.engine.trail_ports import Published
 
@@ -93,8 +94,16 @@ class TrailFinder:
             TrailDamagedError: a file is missing, or not what was written.
             TrailUnavailableError: a file cannot be read.
         """
-        found = self._first(source, sequence, partial(operator.eq, line))
-        return None if found is None else found[0]
+        published = self._last()
+        if published is None:
+            return None
+        # Looked for by its hash: the hash of a record that was pruned is still there.
+        tree, wanted = TreeReader(self._folder, published.size), leaf_hash(line)
+        begin, end = self._stretch(source, sequence, published.size)
+        for index in range(begin, end):
+            if tree.tile(0, index // TILE_WIDTH)[index % TILE_WIDTH] == wanted:
+                return index
+        return None
 
     def index_at(self, source: str, sequence: int) -> int | None:
         """Where a journal's record is, in the tree of that checkpoint; None: not in it.
@@ -131,11 +140,15 @@ class TrailFinder:
         if published is None:
             return None
         reader = TreeReader(self._folder, published.size)
-        begin, end = self._places.find(source, sequence)
-        end = published.size if end is None else min(end, published.size)
+        begin, end = self._stretch(source, sequence, published.size)
         records = islice(reader.records(begin), max(0, end - begin))
         found = (one for one in enumerate(records, begin) if is_it(one[1]))
         return next(found, None)
+
+    def _stretch(self, source: str, sequence: int, size: int) -> tuple[int, int]:
+        """From which index on, and before which, a record has to be looked for."""
+        begin, end = self._places.find(source, sequence)
+        return begin, size if end is None else min(end, size)
 
 
 def _is_record(source: str, sequence: int, line: bytes) -> bool:

@@ -95,13 +95,16 @@ def parse_proof(data: bytes) -> RecordProof:
     return RecordProof(int(index[1]), path, checkpoint, extra)
 
 
-def prove(folder: Path, index: int, note: bytes | None = None) -> tuple[bytes, bytes]:
+def prove(
+    folder: Path, index: int, note: bytes | None = None, line: bytes | None = None
+) -> tuple[bytes, bytes]:
     """Makes the proof of a record out of a log and one of its checkpoints.
 
     Args:
         folder: the log's.
         index: of the record.
         note: a checkpoint that was signed over it; None: the last one.
+        line: the record, where it is known: it may have been pruned from the log.
 
     Returns:
         The record's exact bytes, and the content of the proof's file.
@@ -109,8 +112,9 @@ def prove(folder: Path, index: int, note: bytes | None = None) -> tuple[bytes, b
     Raises:
         ProofError: no published checkpoint has such a record yet.
         NoteError: the checkpoint is damaged.
+        TrailPrunedError: the record was pruned, and no line is given.
         TrailDamagedError: a file is missing, or the tiles are not those of the
-            checkpoint: then there is no proof.
+            checkpoint, or not over this line: then there is no proof.
         TrailUnavailableError: a file cannot be read.
     """
     note = note or read_checkpoint(folder)
@@ -118,7 +122,7 @@ def prove(folder: Path, index: int, note: bytes | None = None) -> tuple[bytes, b
         raise ProofError(f"{folder} has no checkpoint yet")
     head = parse_checkpoint(parse_note(note).body).head
     reader = TreeReader(folder, head.size)
-    record = reader.record(index)
+    record = reader.record(index) if line is None else line
     path = reader.inclusion(index)
     if root_from_inclusion(index, head.size, leaf_hash(record), path) != head.root:
         raise TrailDamagedError(

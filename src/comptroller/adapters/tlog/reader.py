@@ -21,6 +21,7 @@ from comptroller.core.checkpoint import NOTE_BYTES_MAX
 from comptroller.core.errors import (
     ProofError,
     TrailDamagedError,
+    TrailPrunedError,
     TrailUnavailableError,
 )
 from comptroller.core.merkle import (
@@ -66,15 +67,55 @@ def read_checkpoint(folder: Path) -> bytes | None:
     return read_file(folder / "checkpoint", NOTE_BYTES_MAX)
 
 
+def first_kept(folder: Path, size: int) -> int:
+    """The first index of a log of which the record is there: its minimum index.
+
+    What is missing before it was pruned, or removed by somebody: only a record of
+    the log itself tells which.
+
+    Raises:
+        TrailUnavailableError: the folder cannot be read.
+    """
+    try:
+        for number in range(size // TILE_WIDTH):
+            if (folder / bundle_path(number)).exists():
+                return number * TILE_WIDTH
+    except OSError as error:
+        raise TrailUnavailableError(
+            f"{folder} cannot be read: {error.strerror}"
+        ) from error
+    return size // TILE_WIDTH * TILE_WIDTH
+
+
+def missing_bundle(folder: Path, size: int, index: int) -> TrailDamagedError:
+    """Why a bundle is not there: it was pruned, or is lost."""
+    minimum = first_kept(folder, size)
+    begin = index * TILE_WIDTH
+    if begin < minimum:
+        return TrailPrunedError(
+            f"the records {begin} to {begin + TILE_WIDTH - 1} of the trail were pruned:"
+            f" it has the records from {minimum} on, and of those before it the hashes"
+        )
+    name = bundle_path(index, tile_width(size, 0, index) % TILE_WIDTH)
+    return TrailDamagedError(f"{name} is missing in {folder}")
+
+
 class TreeReader:
     """A log as it was at one size.
 
     What it reads may be anybody's: only `head`, compared with a signed one, tells
     whether the hashes are true.
+
+    Args:
+        folder: the log's.
+        size: of the tree.
+        entries: a log's folder in which bundles are looked for that are not here any
+            more; whatever is found there is compared with the hashes that are here.
     """
 
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Path, size: int, entries: Path | None = None) -> None:
         self._folder = folder
+        self._entries = entries
         self._tiles: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
         self.size = size
 
@@ -102,11 +143,13 @@ class TreeReader:
         found = self._tiles.get(key)
         if found is None:
             width = tile_width(self.size, level, index)
-            name, data = self._read(
+            names = (
                 tile_path(level, index, width % TILE_WIDTH),
                 tile_path(level, index),
-                8192,
             )
+            name, data = self._found(self._folder, names, 8192)
+            if data is None:
+                raise TrailDamagedError(f"{names[0]} is missing in {self._folder}")
             found = self._tiles[key] = decode_tile(data, width, name)
             if len(self._tiles) > TILES_KEPT:
                 self._tiles.popitem(last=False)
@@ -118,15 +161,17 @@ class TreeReader:
         """The records of a bundle that the tree has at this size, verified.
 
         Raises:
+            TrailPrunedError: the bundle is not kept any more.
             TrailDamagedError: the bundle is not there, cut, or does not fit its tile.
             TrailUnavailableError: it cannot be read.
         """
         width = tile_width(self.size, 0, index)
-        name, data = self._read(
-            bundle_path(index, width % TILE_WIDTH),
-            bundle_path(index),
-            BUNDLE_BYTES_MAX,
-        )
+        names = (bundle_path(index, width % TILE_WIDTH), bundle_path(index))
+        name, data = self._found(self._folder, names, BUNDLE_BYTES_MAX)
+        if data is None and self._entries is not None:
+            name, data = self._found(self._entries, names, BUNDLE_BYTES_MAX)
+        if data is None:
+            raise missing_bundle(self._folder, self.size, index)
         records = decode_bundle(data, width, name)
         hashes = self.tile(0, index)
         for place, record in enumerate(records):
@@ -142,6 +187,7 @@ class TreeReader:
 
         Raises:
             ProofError: there is no such record.
+            TrailPrunedError: it is not kept any more.
             TrailDamagedError: a file is not there, or not what was written.
             TrailUnavailableError: a file cannot be read.
         """
@@ -154,6 +200,7 @@ class TreeReader:
         """All records from an index on.
 
         Raises:
+            TrailPrunedError: the first of them are not kept any more.
             TrailDamagedError: a file is not there, or not what was written.
             TrailUnavailableError: a file cannot be read.
         """
@@ -171,6 +218,14 @@ class TreeReader:
             TrailUnavailableError: a tile cannot be read.
         """
         return TreeHead(self.size, tree_root(self.size, self.hash))
+
+    def minimum(self) -> int:
+        """The first index whose record is there: those before it were pruned.
+
+        Raises:
+            TrailUnavailableError: the folder cannot be read.
+        """
+        return first_kept(self._folder, self.size)
 
     def inclusion(self, index: int) -> list[bytes]:
         """The proof that a record is in the tree.
@@ -192,10 +247,13 @@ class TreeReader:
         """
         return consistency_path(old, self.size, self.hash)
 
-    def _read(self, first: str, second: str, bytes_max: int) -> tuple[str, bytes]:
+    @staticmethod
+    def _found(
+        folder: Path, names: Sequence[str], bytes_max: int
+    ) -> tuple[str, bytes | None]:
         """The partial file, or the full one that has taken its place."""
-        for name in (first, second):
-            data = read_file(self._folder / name, bytes_max)
+        for name in names:
+            data = read_file(folder / name, bytes_max)
             if data is not None:
                 return name, data
-        raise TrailDamagedError(f"{first} is missing in {self._folder}")
+        return names[0], None
