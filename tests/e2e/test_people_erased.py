@@ -150,7 +150,11 @@ def test_an_erased_person_is_in_no_file_and_every_proof_holds(site: Path) -> Non
     assert (shown["disclosed"], shown["undisclosed"]) == ([], 3)
     ada = told(site, "privacy", "show", "--person", "ada")
     assert len(ada["disclosed"]) == 2
+
+    torn = site / "comptroller-data" / "disclosures" / "people" / "torn.jsonl"
+    torn.write_text(f'{{"id":"p-17","disclosures":["{NAME}')
     assert "nothing was erased" in run_command(site, *ERASE)
+    assert traces(site, NAME) == []
 
 
 def test_a_declared_person_is_not_erased(site: Path) -> None:

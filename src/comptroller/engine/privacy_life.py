@@ -142,6 +142,9 @@ class PrivacyLife:
             found = self.find(selection)
         is_held = parts.check_erasure(partial(_end_users, selection, found))
         if not found:
+            if selection.by == "person" and not is_held:
+                # Half a line may be all that a loss of power left of a person.
+                parts.table.blank(parts.table.broken())
             return Erased(0, 0)
         if selection.by == "person":
             for said in (said for one in found for said in disclosed(one)):
