@@ -59,7 +59,7 @@ def moment_lines(found: Document) -> Iterator[str]:
     yield from plain(columns, rows)
     yield from _reasons(found["controls"])
     yield from _evidence(found)
-    if not found["findings_count"]:
+    if not found["discrepancies_count"]:
         yield ""
         yield "Each of these records was read: the store says the same."
     yield from _trail(found["trail"])
@@ -106,7 +106,7 @@ def coverage_lines(found: Document) -> Iterator[str]:
             yield f"  {line}"
         if len(gaps) > _GAPS_MAX:
             yield f"  and {len(gaps) - _GAPS_MAX} more: --json has them all"
-    yield from _findings(found)
+    yield from _discrepancies(found)
     yield ""
     yield f"Workers: {', '.join(one['worker'] for one in found['workers']) or 'none'}."
     yield from _trail(found["trail"])
@@ -205,15 +205,15 @@ def _record(record: Document | None) -> str:
     return f"  ({record['source']} {record['sequence']}, {log})"
 
 
-def _findings(found: Document) -> Iterator[str]:
+def _discrepancies(found: Document) -> Iterator[str]:
     """What store and records do not agree upon, in a span."""
-    count = found["findings_count"]
+    count = found["discrepancies_count"]
     yield ""
     if not count:
         yield "Every record of the span was read: the store says the same."
         return
-    yield f"Findings: the store is not what was recorded, in {count} places."
-    for one in found["findings"][:_GAPS_MAX]:
+    yield f"Discrepancies: the store is not what was recorded, in {count} places."
+    for one in found["discrepancies"][:_GAPS_MAX]:
         yield f"  {printable(one['says'])}{_record(one['record'])}"
     if count > _GAPS_MAX:
         yield f"  and {count - _GAPS_MAX} more: --json lists them"

@@ -106,14 +106,14 @@ class Spanned(NamedTuple):
     span: tuple[int, int]
     tracks: Sequence[Track]
     controls: Sequence[Covered]
-    findings: Sequence[Fault] = ()
-    findings_count: int = 0
+    discrepancies: Sequence[Fault] = ()
+    discrepancies_count: int = 0
     """There may be more than are told."""
 
 
 def coverage(told: Spanned, trail: TrailIndex | None) -> Document:
     """The answer for a span."""
-    service, span, tracks, found, findings, count = told
+    service, span, tracks, found, discrepancies, count = told
     place = _Places(trail)
     return {
         "service": service,
@@ -137,11 +137,11 @@ def coverage(told: Spanned, trail: TrailIndex | None) -> Document:
             }
             for one in found
         ],
-        "findings": [
+        "discrepancies": [
             {**place.piece(one.piece), "controls": sorted(one.controls)}
-            for one in findings
+            for one in discrepancies
         ],
-        "findings_count": count,
+        "discrepancies_count": count,
         "trail": proof_of(trail, {}),
     }
 

@@ -356,7 +356,7 @@ class ControlAuditing:
         moment = moment._replace(faults=faults)
         dated = Dated(since, known.declarations(moment))
         answer = control_answers.moment(moment, judge(moment), dated, self._parts.trail)
-        answer["findings_count"] = len(faults) + (moment.unread is not None)
+        answer["discrepancies_count"] = len(faults) + (moment.unread is not None)
         asked = {"service": known.service, "request_id": request_id}
         return self._told(asked | answer)
 

@@ -49,7 +49,7 @@ MOMENT: dict[str, Any] = {
         {"kind": "gateway", "id": "gateway", "revision": "1", "record": RECORD},
         {"kind": "service", "id": "checkout", "revision": "3", "record": None},
     ],
-    "findings_count": 1,
+    "discrepancies_count": 1,
     "controls": [
         {
             "control": "budget",
@@ -106,7 +106,7 @@ class Told(ControlAuditing):
             Parts(store, store, InMemoryJournals(), None, books.clock)  # type: ignore[arg-type]
         )
         self.asked: list[tuple[str, ...]] = []
-        self.findings: list[Fault] = []
+        self.discrepancies: list[Fault] = []
 
     def at(self, service: str, time: str) -> dict[str, Any]:
         """The moment above."""
@@ -127,8 +127,10 @@ class Told(ControlAuditing):
             Covered("budget", 8 * 10**9, 10**10, (gap,)),
             Covered("credential", 10**10, 10**10, ()),
         ]
-        told = Spanned(service, (0, 10**10), [], found, self.findings)
-        return coverage(told._replace(findings_count=len(self.findings)), None)
+        told = Spanned(service, (0, 10**10), [], found, self.discrepancies)
+        return coverage(
+            told._replace(discrepancies_count=len(self.discrepancies)), None
+        )
 
 
 class Desk:
@@ -246,13 +248,13 @@ def test_the_page_of_a_span() -> None:
     )
 
 
-def test_findings_are_told_with_their_records() -> None:
+def test_discrepancies_are_told_with_their_records() -> None:
     """Those of a span, twenty at the most, and how many there are."""
     desk = Desk()
     piece = Piece("heartbeat", "missing", "it is not there", RecordPlace(W0, 7))
-    desk.told.findings = [Fault(piece, frozenset(("price",)))] * 30
+    desk.told.discrepancies = [Fault(piece, frozenset(("price",)))] * 30
     lines = desk.run("--service", "checkout", "--between", "7d", "now").splitlines()
-    assert "Findings: the store is not what was recorded, in 30 places." in lines
+    assert "Discrepancies: the store is not what was recorded, in 30 places." in lines
     assert lines.count(f"  it is not there  ({W0} 7, not in the trail yet)") == 20
     assert "  and 10 more: --json lists them" in lines
 

@@ -249,7 +249,7 @@ def test_objects_and_acts_without_a_row_or_a_record(world: World) -> None:
 
 
 def test_an_act_after_the_stores_position_has_no_row_yet(world: World) -> None:
-    """It was recorded while the question was asked: no finding."""
+    """It was recorded while the question was asked: no discrepancy."""
     acts = world.acts()
     position = acts.positions[CONTROL]
     world.books.script(CONTROL).policy_activated(None, A)

@@ -323,12 +323,12 @@ def control(found: Document, name: str) -> Document:
 
 
 def test_an_honest_store_is_answered_from(world: AuditedWorld) -> None:
-    """Each case's verdict before anything is forged: none of it is a finding."""
+    """Each case's verdict before anything is forged: none of it is a discrepancy."""
     for name, case in CASES.items():
         found = control(world.at(case.second), case.control)
         assert found["verdict"] == case.honest, (name, found["why"])
     span = world.spanned(0, 320)
-    assert (span["findings"], span["findings_count"]) == ([], 0)
+    assert (span["discrepancies"], span["discrepancies_count"]) == ([], 0)
     causes = {gap["cause"] for one in span["controls"] for gap in one["gaps"]}
     assert "not_borne_out" not in causes
     assert control(span, "price")["gaps"] == [
@@ -365,7 +365,7 @@ def test_what_is_forged_is_not_active(world: AuditedWorld, name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_forged_is_not_covered(world: AuditedWorld, name: str) -> None:
-    """That second is a gap, and every finding says what the records say."""
+    """That second is a gap, and every discrepancy says what the records say."""
     case = CASES[name]
     world.auditing()
     honest = control(world.spanned(0, 320), case.control)
@@ -380,6 +380,6 @@ def test_what_is_forged_is_not_covered(world: AuditedWorld, name: str) -> None:
     at = when(case.second)
     causes = [one["cause"] for one in found["gaps"] if one["begin"] <= at < one["end"]]
     assert causes
-    assert span["findings"]
-    assert span["findings_count"] == len(span["findings"])
-    assert all(one["says"] for one in span["findings"])
+    assert span["discrepancies"]
+    assert span["discrepancies_count"] == len(span["discrepancies"])
+    assert all(one["says"] for one in span["discrepancies"])
