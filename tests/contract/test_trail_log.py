@@ -68,6 +68,30 @@ def test_a_record_that_is_too_long_appends_nothing(trail: TrailLog) -> None:
     assert trail.append([b"x" * 65_535], {}) == 0
 
 
+def test_what_is_taken_in_comes_with_the_next_append(trail: TrailLog) -> None:
+    """Before that the log is as it was; then it is in order, and in its place."""
+    trail.append([b"a"], {"/n/w0/1": SourcePosition(2, 1)})
+    taken = [b"%d" % number for number in range(700)]
+    trail.extend(taken[:300])
+    trail.extend(taken[300:])
+    assert trail.size == 1
+    assert list(trail.positions["/n/w0/1"])[:2] == [2, 1]
+    assert trail.append([b"b", b"c"], {"/n/w0/1": SourcePosition(9, 703)}) == 701
+    tree = CompactRange()
+    for record in [b"a", *taken, b"b", b"c"]:
+        tree.append(leaf_hash(record))
+    checkpoint = parse_checkpoint(trail.publish().partition(b"\n\n")[0] + b"\n")
+    assert checkpoint.head == tree.head()
+
+
+def test_a_record_that_is_too_long_is_not_taken_in(trail: TrailLog) -> None:
+    """Nor is what came with it."""
+    with pytest.raises(ValueError, match=r"too long|65535"):
+        trail.extend([b"a", b"x" * 65_536])
+    assert trail.append([b"b"], {}) == 0
+    assert trail.size == 1
+
+
 def test_a_checkpoint_is_of_all_records(trail: TrailLog) -> None:
     """It has the origin, the size, and the root of RFC 6962."""
     records = [b"%d" % number for number in range(300)]

@@ -59,6 +59,9 @@ def main(folder: Path, seed: int, death: Death) -> None:
             source = random.choice(SOURCES)
             batch.append(record(source, following[source]))
             following[source] += 1
+        while len(batch) > 200 and random.random() < 0.5:
+            writer.extend(batch[:200])
+            del batch[:200]
         writer.append(batch, following)
         if random.random() < 0.7:
             sys.stdout.write(writer.publish().hex() + "\n")

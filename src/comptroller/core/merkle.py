@@ -34,6 +34,11 @@ def leaf_hash(data: bytes) -> bytes:
     return sha256(b"\x00" + data).digest()
 
 
+def leaf_hashes(records: Iterable[bytes]) -> list[bytes]:
+    """The hashes of many leaves."""
+    return [sha256(b"\x00" + one).digest() for one in records]
+
+
 def node_hash(left: bytes, right: bytes) -> bytes:
     """The hash of an inner node (RFC 6962, section 2.1)."""
     return sha256(b"\x01" + left + right).digest()

@@ -34,25 +34,16 @@ from comptroller.engine.trail_records import (
     TrailWitnessRefused,
 )
 
-BATCH_RECORDS: Final = 5000
-BATCH_BYTES: Final = 4 * 1024 * 1024
+BATCH_RECORDS: Final = 20_000
+BATCH_BYTES: Final = 32 * 1024 * 1024
+"""So much becomes durable together. Every batch costs files of its own, whatever
+is in it, so a large one is cheap; it is in memory only a share at a time."""
 SHARE_BYTES: Final = 1024 * 1024
 """So much of one journal before the next one has its turn."""
 IDS_KEPT: Final = 8192
 """Ids of a living journal that are known; one that comes again later than this is
 found by `comptroller audit verify`, which knows all."""
 _START: Final = SourcePosition(0, 0)
-
-
-class _Head(msgspec.Struct, frozen=True):
-    """What of a record is looked at."""
-
-    id: str
-    source: str
-    sequence: str
-
-
-_read_head: Final = msgspec.json.Decoder(_Head).decode
 
 
 class _Run(NamedTuple):
@@ -80,6 +71,9 @@ class _Batch:
 
     def __init__(self, size: int) -> None:
         self.entries: list[bytes] = []
+        """Those that the log has not taken in yet."""
+        self.count = 0
+        """With those that it has."""
         self.positions: dict[str, SourcePosition] = {}
         self.runs: list[_Run] = []
         self.prunings: list[Pruning] = []
@@ -88,20 +82,16 @@ class _Batch:
 
     @property
     def is_full(self) -> bool:
-        return len(self.entries) >= BATCH_RECORDS or self.bytes >= BATCH_BYTES
-
-    @property
-    def is_large(self) -> bool:
-        """Whether there is likely more: no journal gives more than its share."""
-        return self.is_full or self.bytes >= SHARE_BYTES // 2
+        return self.count >= BATCH_RECORDS or self.bytes >= BATCH_BYTES
 
     @property
     def index(self) -> int:
         """Of the next entry."""
-        return self._size + len(self.entries)
+        return self._size + self.count
 
     def add(self, entry: bytes) -> None:
         self.entries.append(entry)
+        self.count += 1
         self.bytes += len(entry)
 
     def close_run(self, source: str, sequence: int, begin: _Begin) -> None:
@@ -168,16 +158,10 @@ class Sequencer:
             self._start(batch)
             kind = trail_records.TRAIL_WITNESS_REFUSED
             self._add_own(kind, subject, data, batch)
-        for source in self._in_turn():
-            if batch.is_full:
-                break
-            try:
-                self._take(source, batch)
-            except JournalUnavailableError as error:
-                self.unreadable[source] = error.message
-            else:
-                self.unreadable.pop(source, None)
-        if batch.entries or batch.positions:
+        while self._take_round(batch):
+            self._log.extend(batch.entries)
+            batch.entries = []
+        if batch.count or batch.positions:
             after = {**self._positions, **batch.positions}
             self._log.append(batch.entries, after, batch.prunings)
             self._positions = after
@@ -187,8 +171,8 @@ class Sequencer:
         for source, position in batch.positions.items():
             if position.state != OPEN:
                 self._ids.pop(source, None)
-        self.is_behind = batch.is_large
-        return len(batch.entries)
+        self.is_behind = batch.is_full
+        return batch.count
 
     def prune(self, covered: int) -> bool:
         """Removes a part of what may go; what a legal hold keeps waits for its end.
@@ -212,8 +196,21 @@ class Sequencer:
         """Puts a witness's refusal into the trail, with the next step."""
         self._refusals.append((subject, data))
 
-    def _in_turn(self) -> Iterator[str]:
-        positions = self._positions
+    def _take_round(self, batch: _Batch) -> bool:
+        """Takes a share of every journal; whether there is likely more of them."""
+        before = batch.bytes
+        for source in self._in_turn({**self._positions, **batch.positions}):
+            if batch.is_full:
+                return False
+            try:
+                self._take(source, batch)
+            except JournalUnavailableError as error:
+                self.unreadable[source] = error.message
+            else:
+                self.unreadable.pop(source, None)
+        return batch.bytes - before >= SHARE_BYTES // 2
+
+    def _in_turn(self, positions: Mapping[str, SourcePosition]) -> Iterator[str]:
         present = self._reader.sources()
         live = [one for one in present if positions.get(one, _START).state == OPEN]
         if live:
@@ -231,7 +228,7 @@ class Sequencer:
 
     def _take(self, source: str, batch: _Batch) -> None:
         """Takes the next part of a journal."""
-        position = self._positions.get(source, _START)
+        position = self._position(source, batch)
         try:
             run = self._reader.read(source, position.offset, SHARE_BYTES)
         except JournalUnavailableError:
@@ -287,22 +284,23 @@ class Sequencer:
         begin = _Begin(batch.index, end)
         for record in run:
             line = record.line
-            seen = _judged(source, expected, line, ids)
-            if seen.reason is not None:
+            wrong = _judged(source, expected, line, ids)
+            if wrong is not None:
                 batch.close_run(source, expected, begin)
                 here = SourcePosition(record.offset, expected)
-                self._note_gap(source, here, seen.reason, seen.found, batch)
+                self._note_gap(source, here, wrong.reason, wrong.found, batch)
                 begin = _Begin(batch.index, record.offset)
             if 0 < len(line) <= records.RECORD_BYTES_MAX:
                 batch.add(line)
             end = record.offset + len(line) + 1
-            if seen.sequence is None:
-                # This one has no place in the sequence.
-                begin = _Begin(batch.index, end)
-            else:
-                expected = seen.sequence + 1
-                if is_act and seen.reason is None:
+            if wrong is None:
+                expected += 1
+                if is_act:
                     self._heed(line, batch)
+            elif wrong.sequence is not None:
+                expected = wrong.sequence + 1
+            else:
+                begin = _Begin(batch.index, end)
             if batch.is_full:
                 break
         batch.close_run(source, expected, begin)
@@ -315,6 +313,10 @@ class Sequencer:
             batch.prunings.append(found)
         elif found is not None:
             self.not_followed = found
+
+    def _position(self, source: str, batch: _Batch) -> SourcePosition:
+        found = batch.positions.get(source)
+        return found if found is not None else self._positions.get(source, _START)
 
     # -- records of the trail itself -------------------------------------------
 
@@ -347,7 +349,7 @@ class Sequencer:
         self, kind: str, subject: str, data: msgspec.Struct, batch: _Batch
     ) -> None:
         source = trail_records.TRAIL_SOURCE
-        known = batch.positions.get(source) or self._positions.get(source, _START)
+        known = self._position(source, batch)
         record = {
             "specversion": "1.0",
             "id": f"{known.sequence}-{kind.split('.')[-2]}",
@@ -371,38 +373,38 @@ def _restored(positions: Mapping[str, Any]) -> dict[str, SourcePosition]:
         ) from error
 
 
-class _Seen(NamedTuple):
-    """What a line is, seen from the record that was expected."""
+class _Wrong(NamedTuple):
+    """What a line is that is not the record that was expected."""
 
     sequence: int | None
     """Its place in its journal; None: it has none there."""
-    reason: str | None = None
-    found: int | str = ""
+    reason: str
+    found: int | str
 
 
 def _judged(
     source: str, expected: int, line: bytes, ids: OrderedDict[str, None]
-) -> _Seen:
-    """Looks at a line; remembers its id."""
+) -> _Wrong | None:
+    """Looks at a line; remembers its id. None: it is the record that was expected."""
     try:
-        head = _read_head(line)
+        head = trail_records.read_head(line)
         sequence = int(head.sequence)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return _Seen(None, trail_records.BROKEN, f"{len(line)} bytes, not a record")
+        return _Wrong(None, trail_records.BROKEN, f"{len(line)} bytes, not a record")
     if len(line) > records.RECORD_BYTES_MAX or head.source != source:
         found = f"{len(line)} bytes of {head.source[:100]}"
-        return _Seen(None, trail_records.BROKEN, found)
+        return _Wrong(None, trail_records.BROKEN, found)
     if sequence < expected:
-        return _Seen(None, trail_records.SEQUENCE, sequence)
+        return _Wrong(None, trail_records.SEQUENCE, sequence)
     is_known = head.id in ids
     ids[head.id] = None
     if len(ids) > IDS_KEPT:
         ids.popitem(last=False)
     if sequence > expected:
-        return _Seen(sequence, trail_records.SEQUENCE, sequence)
+        return _Wrong(sequence, trail_records.SEQUENCE, sequence)
     if is_known:
-        return _Seen(sequence, trail_records.DUPLICATE, head.id[:100])
-    return _Seen(sequence)
+        return _Wrong(sequence, trail_records.DUPLICATE, head.id[:100])
+    return None
 
 
 def sequence_all(

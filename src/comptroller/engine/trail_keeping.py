@@ -13,9 +13,13 @@ from comptroller.engine.sequencing import Sequencer
 from comptroller.engine.trail_ports import TrailLog
 
 POLL_S: Final = 0.25
+"""Between looks at the journals while nothing comes in."""
+BATCH_EVERY_S: Final = 0.75
+"""Between the begins of batches while records come in: each has files of its own
+and a checkpoint, so fewer cost less. A record is in a checkpoint within
+BATCH_EVERY_S and the time of one batch after it is durable."""
 PUBLISH_EVERY_S: Final = 0.5
-"""Between checkpoints while records come in. A record is in one within
-POLL_S + PUBLISH_EVERY_S + the time of one batch after it is durable."""
+"""Between checkpoints while the batches of a backlog follow one another."""
 HEARTBEAT_S: Final = 30.0
 """A trail in which nothing happens is signed anew, so that all see that it lives."""
 WITNESS_WAIT_S: Final = 2.0
@@ -68,13 +72,18 @@ class Sequencing:
         """
         while True:
             is_last = self._stop.is_set()
-            # Small batches cost as much as large ones: they wait for more.
-            while self._sequencer.step() and (is_last or self._sequencer.is_behind):
+            begun_s = self._clock.monotonic_s()
+            wait_s = POLL_S
+            while self._sequencer.step():
+                wait_s = begun_s + BATCH_EVERY_S - self._clock.monotonic_s()
+                if not (is_last or self._sequencer.is_behind):
+                    break
                 self._publish(PUBLISH_EVERY_S)
                 self._hear()
                 self._prune()
                 await asyncio.sleep(0)
-            self._publish(0.0 if is_last else PUBLISH_EVERY_S)
+                begun_s = self._clock.monotonic_s()
+            self._publish(0.0)
             self._hear()
             self._prune()
             self._tell_problems()
@@ -83,7 +92,7 @@ class Sequencing:
                 self._prune()
                 return
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
+                async with asyncio.timeout(wait_s):
                     await self._stop.wait()
 
     def _hear(self) -> None:

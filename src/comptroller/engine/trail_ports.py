@@ -90,6 +90,18 @@ class TrailLog(Protocol):
     def prunings(self) -> Sequence[Pruning]:
         """Records that prune the log and have not been followed yet."""
 
+    def extend(self, records: Sequence[bytes]) -> None:
+        """Takes records in; the next `append` makes them durable, before its own.
+
+        Until then the log is as it was, and what a kill takes is taken in anew.
+
+        Args:
+            records: exact bytes, at most 65,535 each.
+
+        Raises:
+            TrailUnavailableError: the disk refuses: open the log anew.
+        """
+
     def append(
         self,
         records: Sequence[bytes],

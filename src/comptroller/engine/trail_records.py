@@ -22,6 +22,17 @@ SHRUNK: Final = "shrunk"
 MISSING: Final = "missing"
 
 
+class RecordHead(msgspec.Struct, frozen=True):
+    """What of a record is looked at before it becomes an entry."""
+
+    id: str
+    source: str
+    sequence: str
+
+
+read_head: Final = msgspec.json.Decoder(RecordHead).decode
+
+
 class TrailStarted(msgspec.Struct, frozen=True, kw_only=True):
     """Data of `trail.started`: a process goes on with the log."""
 

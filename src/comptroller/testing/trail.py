@@ -32,6 +32,7 @@ class InMemoryTrail:
         self.minimum = 0
         """The first index that is kept; the records stay here all the same."""
         self._positions: dict[str, Any] = {}
+        self._taken: list[bytes] = []
 
     @property
     def size(self) -> int:
@@ -46,6 +47,20 @@ class InMemoryTrail:
         )
         return found
 
+    def extend(self, records: Sequence[bytes]) -> None:
+        """Takes records in that the next append appends first.
+
+        Raises:
+            ValueError: a record is too long; nothing was taken in.
+            TrailUnavailableError: the test said so.
+        """
+        if any(len(record) > 65_535 for record in records):
+            raise ValueError("a record is too long")
+        if self.failing:
+            self._taken.clear()
+            raise TrailUnavailableError
+        self._taken += records
+
     def append(
         self,
         records: Sequence[bytes],
@@ -58,12 +73,10 @@ class InMemoryTrail:
             ValueError: a record is too long; nothing was appended.
             TrailUnavailableError: the test said so.
         """
-        if any(len(record) > 65_535 for record in records):
-            raise ValueError("a record is too long")
-        if self.failing:
-            raise TrailUnavailableError
-        first = self.size
-        self.records += records
+        self.extend(records)
+        first = self.size + len(self._taken) - len(records)
+        self.records += self._taken
+        self._taken.clear()
         self._positions = dict(positions)
         self.prunings += prunings
         return first

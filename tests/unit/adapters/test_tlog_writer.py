@@ -95,6 +95,40 @@ def test_a_log_of_any_size_is_read_back(tmp_path: Path, size: int, batch: int) -
     assert published(tmp_path) == head_of([*records(0, size), b"next"])
 
 
+@pytest.mark.parametrize("parts", [(1, 1), (255, 256, 257), (700, 3), (300,) * 9])
+def test_a_batch_in_parts_leaves_the_same_files(
+    tmp_path: Path, parts: Sequence[int]
+) -> None:
+    """Only what is durable in the end has partial files, however it came."""
+    every = records(0, sum(parts) + 5)
+    with opened(tmp_path / "whole") as writer:
+        writer.append(every, {})
+    with opened(tmp_path / "parts") as writer:
+        rest = every
+        for size in parts:
+            writer.extend(rest[:size])
+            rest = rest[size:]
+        assert writer.append(rest, {}) == sum(parts)
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+    for name in files(tmp_path / "whole"):
+        both = ((tmp_path / one / name).read_bytes() for one in ("whole", "parts"))
+        assert len(set(both)) == 1, name
+
+
+def test_what_was_only_taken_in_is_not_there_after_a_new_start(
+    tmp_path: Path,
+) -> None:
+    """Its full bundles are, without a name in the state; they are written again."""
+    grow(tmp_path, 100)
+    with opened(tmp_path) as writer:
+        writer.extend(records(1000, 2000))
+    with opened(tmp_path) as writer:
+        assert (writer.size, writer.positions) == (100, {"source": 100})
+    grow(tmp_path, 700)
+    assert list(TreeReader(tmp_path, 700).records()) == records(0, 700)
+    assert published(tmp_path) == head_of(records(0, 700))
+
+
 def test_partial_files_stand_beside_full_ones_as_the_format_says(
     tmp_path: Path,
 ) -> None:

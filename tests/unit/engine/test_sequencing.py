@@ -191,14 +191,32 @@ def test_a_broken_line_is_kept_and_told(desk: Desk, broken: bytes, taken: bool) 
 def test_no_batch_is_larger_than_its_bound(desk: Desk) -> None:
     """A step appends at most a batch; what is left is taken by the next."""
     journal = desk.journals.open(SOURCE)
-    for sequence in range(12_000):
+    for sequence in range(45_000):
         journal.append(line(sequence))
     counts = []
     while count := desk.sequencer.step():
         counts.append(count)
-    assert sum(counts) == 12_001
+        if count == sequencing.BATCH_RECORDS:
+            assert desk.sequencer.is_behind
+    assert sum(counts) == 45_001
     assert max(counts) <= sequencing.BATCH_RECORDS
     assert len(counts) > 2
+    assert not desk.sequencer.is_behind
+
+
+def test_a_batch_has_many_shares_of_each_journal(desk: Desk) -> None:
+    """What came in since the last one is durable together, and in order."""
+    names = ("/n/w0/1", "/n/w1/1")
+    for name in names:
+        journal = desk.journals.open(name)
+        for sequence in range(1500):
+            journal.append(line(sequence, name, "x" * 4000 + str(sequence)))
+    assert desk.sequencer.step() == 3001
+    assert not desk.sequencer.is_behind
+    for name in names:
+        mine = [one for one in desk.entries() if one["source"] == name]
+        assert [int(one["sequence"]) for one in mine] == list(range(1500))
+    assert desk.sequencer.step() == 0
 
 
 def test_a_busy_journal_leaves_the_others_their_turn(desk: Desk) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from comptroller.core.errors import TrailDamagedError
@@ -54,6 +54,15 @@ def encode_entry(record: bytes) -> bytes:
             f"a record has {len(record)} bytes; the trail holds {ENTRY_BYTES_MAX}"
         )
     return len(record).to_bytes(2) + record
+
+
+def encoded_parts(records: Sequence[bytes]) -> list[bytes]:
+    """What entries of a bundle are joined of, uncopied: each length and record.
+
+    Raises:
+        OverflowError: a bundle cannot hold so long a record.
+    """
+    return [part for one in records for part in (len(one).to_bytes(2), one)]
 
 
 def encode_bundle(records: Iterable[bytes]) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from comptroller.adapters.tlog.files import DurableFiles
+from comptroller.adapters.tlog.growth import File, Growth
 from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint, read_file
 from comptroller.adapters.tlog.state import (
     STATE_BYTES_MAX,
@@ -29,7 +30,6 @@ from comptroller.adapters.tlog.tiles import (
     TILE_BITS,
     TILE_WIDTH,
     bundle_path,
-    encode_entry,
     level_count,
     tile_path,
 )
@@ -54,15 +54,14 @@ from comptroller.core.errors import (
 from comptroller.core.merkle import (
     CompactRange,
     TreeHead,
-    leaf_hash,
-    subtree_root,
     verify_consistency,
 )
 from comptroller.engine.trail_ports import Pruning
 
-STEPS: Final = ("entries", "tiles", "state", "checkpoint", "minimum", "removed")
-"""What `passing` is told: each step of a write, when it is done; the last two are
-those of pruning."""
+STEPS: Final = ("taken", "entries", "tiles", "state", "checkpoint")
+"""What `passing` is told: each step of a write, when it is done."""
+PRUNING_STEPS: Final = ("minimum", "removed")
+"""The same of pruning."""
 BUNDLES_AT_ONCE: Final = 512
 """So many are removed by one call of `prune`, so that it takes a moment only."""
 
@@ -94,7 +93,8 @@ class TrailWriter:
         Args:
             folder: DATA/trail.
             key: What signs; the last checkpoint must be signed by it, too.
-            passing: Told each of STEPS when it is done: for tests that die there.
+            passing: Told each of STEPS and PRUNING_STEPS when it is done: for tests
+                that die there.
 
         Raises:
             TrailDamagedError: the log is not what its writer left.
@@ -103,10 +103,8 @@ class TrailWriter:
         self._folder = folder
         self._key = key
         self._passing = passing
-        self._edge: list[list[bytes]] = [[]]
-        """At each level, the hashes of the tile that is not full."""
-        self._bundle: list[bytes] = []
-        """The encoded entries of the bundle that is not full."""
+        self._growth = Growth([], [], 0)
+        """With the records that were taken in and are not durable yet."""
         self._usable = True
         with self._unavailable(), ExitStack() as undo:
             self._lock = self._take_lock()
@@ -150,6 +148,28 @@ class TrailWriter:
         """The first index that is kept; entries below it are gone, or about to be."""
         return self._state.minimum
 
+    def extend(self, records: Sequence[bytes]) -> None:
+        """Takes records in; the next `append` makes them durable, before its own.
+
+        Their full bundles are written, and nothing else of them, so a large batch
+        needs neither much memory nor a partial bundle for each part of it.
+
+        Args:
+            records: Exact bytes, at most 65,535 each.
+
+        Raises:
+            ValueError: a record is too long; nothing was taken in.
+            TrailUnavailableError: the disk refuses, now or before.
+        """
+        longest = max(map(len, records), default=0)
+        if longest > ENTRY_BYTES_MAX:
+            raise ValueError(
+                f"a record has {longest} bytes; the trail holds {ENTRY_BYTES_MAX}"
+            )
+        with self._working():
+            self._stage(self._growth.take(records))
+            self._passing("taken")
+
     def append(
         self,
         records: Sequence[bytes],
@@ -170,22 +190,18 @@ class TrailWriter:
             ValueError: a record is too long; nothing was appended.
             TrailUnavailableError: the disk refuses, now or before.
         """
-        longest = max(map(len, records), default=0)
-        if longest > ENTRY_BYTES_MAX:
-            raise ValueError(
-                f"a record has {longest} bytes; the trail holds {ENTRY_BYTES_MAX}"
-            )
-        first = self._state.size
+        first = self._growth.size
+        self.extend(records)
         with self._working():
-            tiles = self._grow(records)
+            known = self._state.size
+            self._stage(self._growth.part_of_bundle(known))
             self._files.flush()
             self._passing("entries")
-            for name, data in tiles:
-                self._files.add(name, data)
+            self._stage(self._growth.tiles(known))
             self._files.flush()
             self._passing("tiles")
             remembered = [*self._state.prunings, *prunings]
-            self._state = self._put_state(first + len(records), positions, remembered)
+            self._state = self._put_state(positions, remembered)
             self._passing("state")
         return first
 
@@ -316,7 +332,7 @@ class TrailWriter:
                 f"{self._folder} is the log {state.origin}; "
                 f"the key is that of {self._key.key.name}"
             )
-        self._load_edge(state)
+        self._growth = self._loaded(state)
         last = self._last_signed()
         signed = last[1] if last is not None else None
         if signed is None and state.signed is not None:
@@ -330,26 +346,25 @@ class TrailWriter:
             self._check_continues(state.signed, signed, state.size)
         return state, signed
 
-    def _load_edge(self, state: TrailState) -> None:
+    def _loaded(self, state: TrailState) -> Growth:
         """Reads what is not full yet, and compares it with the state's root."""
         reader = TreeReader(self._folder, state.size)
         tree = CompactRange()
+        edge: list[list[bytes]] = []
         for level in reversed(range(level_count(state.size))):
             count = state.size >> TILE_BITS * level
             width = count % TILE_WIDTH
             hashes = list(reader.tile(level, count // TILE_WIDTH)) if width else []
-            self._edge[:0] = [hashes]
+            edge.insert(0, hashes)
             for one in hashes:
                 tree.append(one, TILE_BITS * level)
             known = state.frontier[: len(tree.frontier)]
             if list(tree.frontier) != known:
                 name = tile_path(level, count // TILE_WIDTH, width)
                 raise TrailDamagedError(f"{name} is not the tile that was written")
-        if self._edge[-1] == [] and len(self._edge) > 1:
-            self._edge.pop()
-        if state.size % TILE_WIDTH:
-            records = reader.bundle(state.size // TILE_WIDTH)
-            self._bundle = list(map(encode_entry, records))
+        width = state.size % TILE_WIDTH
+        records = reader.bundle(state.size // TILE_WIDTH) if width else []
+        return Growth(edge, records, state.size)
 
     def _last_signed(self) -> tuple[bytes, TreeHead] | None:
         note = read_checkpoint(self._folder)
@@ -385,56 +400,18 @@ class TrailWriter:
 
     # -- writing -----------------------------------------------------------------
 
-    def _grow(self, records: Sequence[bytes]) -> list[tuple[str, bytes]]:
-        """Takes records in, and stages their bundles; returns the tiles."""
-        tiles: list[tuple[str, bytes]] = []
-        size = self._state.size
-        leaves, bundle = self._edge[0], self._bundle
-        for record in records:
-            bundle.append(encode_entry(record))
-            leaves.append(leaf_hash(record))
-            size += 1
-            if len(leaves) == TILE_WIDTH:
-                name = bundle_path(size // TILE_WIDTH - 1)
-                self._files.add(name, b"".join(bundle))
-                bundle.clear()
-                self._carry(size, tiles)
-        if records and bundle:
-            name = bundle_path(size // TILE_WIDTH, len(bundle))
-            self._files.add(name, b"".join(bundle))
-        grown = self._state.size
-        for level, hashes in enumerate(self._edge):
-            count = size >> TILE_BITS * level
-            if hashes and count != grown >> TILE_BITS * level:
-                name = tile_path(level, count // TILE_WIDTH, len(hashes))
-                tiles.append((name, b"".join(hashes)))
-        return tiles
-
-    def _carry(self, size: int, tiles: list[tuple[str, bytes]]) -> None:
-        """Completes the tile of leaves, and each above that it completes."""
-        level = 0
-        while len(self._edge[level]) == TILE_WIDTH:
-            hashes = self._edge[level]
-            number = (size >> TILE_BITS * (level + 1)) - 1
-            tiles.append((tile_path(level, number), b"".join(hashes)))
-            level += 1
-            if level == len(self._edge):
-                self._edge.append([])
-            self._edge[level].append(subtree_root(hashes))
-            hashes.clear()
+    def _stage(self, files: Sequence[File]) -> None:
+        for name, data in files:
+            self._files.add(name, data)
 
     def _put_state(
-        self, size: int, positions: Mapping[str, Any], prunings: list[Pruning]
+        self, positions: Mapping[str, Any], prunings: list[Pruning]
     ) -> TrailState:
-        tree = CompactRange()
-        for level in reversed(range(len(self._edge))):
-            for one in self._edge[level]:
-                tree.append(one, TILE_BITS * level)
-        assert tree.size == size  # noqa: S101  an invariant, never input
+        tree = self._growth.tree()
         signed = self._signed
         state = msgspec.structs.replace(
             self._state,
-            size=size,
+            size=tree.size,
             root=tree.root(),
             frontier=list(tree.frontier),
             signed_size=signed.size if signed is not None else 0,
