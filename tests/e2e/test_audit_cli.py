@@ -241,6 +241,19 @@ def test_what_is_changed_afterwards_is_found(site: Site, what: str) -> None:
     ] in said
 
 
+def test_a_trail_that_is_smaller_than_what_relied_on_it_is_found(site: Site) -> None:
+    """A journal was deleted under a checkpoint that has more records: put back."""
+    run_command(site.folder, "audit", "sequence")
+    store = sqlite3.connect(site.data / "store.sqlite3")
+    with contextlib.closing(store), store:
+        row = ("/n/w0/1", 0, 0, 10**6, "[]", 1)
+        store.execute("INSERT INTO deleted_journals VALUES (?, ?, ?, ?, ?, ?)", row)
+    status, found = site.verified()
+    assert status == 1
+    said = found["signed"]["said"][-1]
+    assert "1000000 were signed when a journal was deleted" in said
+
+
 def test_only_its_account_reads_the_signing_key(site: Site) -> None:
     """It is made for this account alone, and refused when others could read it."""
     run_command(site.folder, "audit", "sequence")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from comptroller.adapters.journal.reader import DirectoryJournalReader
+from comptroller.adapters.store.reports import SqliteReports
 from comptroller.adapters.tlog.cosigned import (
     CosignedNote,
     newest_of_each,
@@ -87,6 +88,12 @@ def verify(data: Path, trusted: Trusted) -> dict[str, Any]:
     signed, lines = _verify_apart(place, keys, trusted.since)
     judged = notes.judge(published, _log_keys(keys, published.origin))
     wrong = [*judged.wrong, *_put_back(known, published)]
+    try:
+        compared = msgspec.to_builtins(_compare(place, published))
+        wrong += _recorded_more(place)
+        problem = None
+    except (TrailDamagedError, JournalUnavailableError, RecordError) as error:
+        compared, problem = None, error.message
     signed, lines = signed and not wrong, lines + wrong
     document = _checkpoint(published) | {
         "witnessed": _told(judged.seen),
@@ -96,11 +103,6 @@ def verify(data: Path, trusted: Trusted) -> dict[str, Any]:
         "keys_are_from_here": is_own_key,
         "signed": {"ok": signed, "said": lines},
     }
-    try:
-        compared = msgspec.to_builtins(_compare(place, published))
-        problem = None
-    except (TrailDamagedError, JournalUnavailableError, RecordError) as error:
-        compared, problem = None, error.message
     is_ok = signed and compared is not None and not compared["wrong"]
     return {"ok": is_ok} | document | {"compared": compared, "problem": problem}
 
@@ -139,6 +141,22 @@ def _put_back(known: int, published: Published) -> list[str]:
         return []
     said = f"it has {published.size} records, and state.json says that {known}"
     return [f"WRONG checkpoint: an older one was put back: {said} were signed"]
+
+
+def _recorded_more(place: Place) -> list[str]:
+    """What records say of the trail's size that its checkpoint does not have.
+
+    A journal is deleted, and the trail pruned, only under a checkpoint.
+    """
+    with closing(SqliteReports.open(place.store)) as reports:
+        sizes = [one.size for one in reports.deleted_journals()]
+        sizes += [one.below for one in reports.prunings()]
+    known, published = max(sizes, default=0), _published(place)
+    if known <= published.size:
+        return []
+    said = f"it has {published.size} records, and {known} were signed"
+    why = "when a journal was deleted, or the trail pruned"
+    return [f"WRONG checkpoint: {said} {why}: truncated"]
 
 
 def _compare(place: Place, published: Published) -> object:
