@@ -6,6 +6,8 @@ import http.client
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -102,12 +104,26 @@ def test_what_is_edited_before_it_is_sequenced_contradicts_its_seal(
     found = check_seals(logged.pop(worker))
     (broken,) = found.broken
     assert broken == min(seal for seal in (*found.good, broken) if seal > edited)
+    (wrong,) = wrongs(data)
+    assert f"the seal of {worker} is not that of its records" in wrong
     assert len(found.good) >= 2
     assert found.unsealed == 0
     assert sum("/control/" in source for source in logged) == 1
     for lines in logged.values():
         found = check_seals(lines)
         assert (found.broken, found.unsealed) == ([], 0)
+
+
+def wrongs(data: Path) -> list[str]:
+    """What the stand-alone verifier finds."""
+    vkey = (data / "trail.vkey").read_text().strip()
+    program = [sys.executable, "-m", "comptroller.verify", str(data / "trail")]
+    done = subprocess.run(
+        [*program, "--vkey", vkey], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    return [line for line in said.splitlines() if line.startswith("WRONG")]
 
 
 def settlements(data: Path) -> int:
