@@ -27,21 +27,25 @@ def journal_deletion(
         keep_s: how long a journal stays after it was last written to.
         witnesses: of the trail; one must have signed what has the journal.
     """
+    return JournalDeletion(deletion_parts(site, place, witnesses), keep_s)
+
+
+def deletion_parts(
+    site: Site, place: Place, witnesses: Sequence[WitnessTold]
+) -> DeletionParts:
+    """What it works with; see `journal_deletion`."""
     stopped = threading.Event()
-    return JournalDeletion(
-        DeletionParts(
-            store=site.store,
-            reader=site.reader,
-            files=DirectoryJournalFiles(place.journal),
-            trail=_Trail(place, witnesses, stopped),
-            journal=site.journal,
-            project=site.project,
-            clock=site.clock,
-            ids=site.ids,
-            rest=stopped.wait,
-            stop=stopped.set,
-        ),
-        keep_s,
+    return DeletionParts(
+        store=site.store,
+        reader=site.reader,
+        files=DirectoryJournalFiles(place.journal),
+        trail=_Trail(place, witnesses, stopped),
+        journal=site.journal,
+        project=site.project,
+        clock=site.clock,
+        ids=site.ids,
+        rest=stopped.wait,
+        stop=stopped.set,
     )
 
 

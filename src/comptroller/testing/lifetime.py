@@ -18,6 +18,7 @@ from comptroller.engine import records
 from comptroller.engine.access import ACCESS_READ, AccessRead
 from comptroller.engine.control_records import Heartbeat
 from comptroller.engine.control_records import HeartbeatState as State
+from comptroller.engine.deletion_records import JOURNAL_DELETED, JournalDeleted
 from comptroller.engine.policy_records import POLICY_REFUSED, PolicyRefused
 from comptroller.engine.ports import DurableJournal, JournalReader, Store
 from comptroller.engine.privacy_records import PRIVACY_ERASED, PrivacyErased
@@ -301,11 +302,17 @@ class Lifetime:
         self._flush()
         self._finish()
         leases = self._site.store.leases(holder=worker.source)
+        position = self._site.store.position(worker.source)
         control.closed(
             worker.source,
-            self._site.store.position(worker.source),
+            position,
             {one.account: one.left for one in leases if one.left > 0},
         )
+        deleted = JournalDeleted(
+            source=worker.source, bytes=position, records=1, size=1, witnesses=["w"]
+        )
+        subject = f"journal{worker.source}"
+        control.append(JOURNAL_DELETED, subject, msgspec.to_builtins(deleted))
 
     def _change(self, control: LedgerScript) -> None:
         control.applied(2, {("service", "search"): None})
