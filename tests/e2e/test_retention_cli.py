@@ -147,6 +147,8 @@ def test_a_gateway_that_serves_carries_a_pruning_out(site: Path) -> None:
         going = told(site, *PRUNE, *APPROVED, "--below", "256")
         assert (going["is_recorded"], going["records"]) == (True, 256)
         await_true(lambda: bundles(site) == ["001"], 20)
+        verified = command(site, "audit", "verify")
+        assert verified.returncode == 0, verified.stdout + verified.stderr
         going = told(site, *PRUNE, *APPROVED, "--before", "2999-01-01")
         assert (going["before"], going["below"]) == (256, 512)
         await_true(lambda: bundles(site) == [], 20)
@@ -232,7 +234,10 @@ def test_a_legal_hold_on_an_end_user_leaves_no_trace_of_them(
     assert hold_id in error["message"]
     assert PERSON not in error["message"]
     assert refused(site, *erase, "--before", "1h")["code"] == "legal_hold"
+    half = site / "comptroller-data" / "disclosures" / "node.w1.lost.1.jsonl"
+    half.write_bytes(b'{"id":"01ARZ3NDEKTSV4RRFFQ69')
     assert told(site, *erase, "--end-user", NEIGHBOUR)["requests"] == 1
+    assert half.read_bytes().startswith(b'{"id"'), "it may be of the person"
 
     (held,) = told(site, "audit", "legal-hold", "list")
     assert (held["scope"], held["is_in_force"]) == ("end_user", True)
@@ -240,6 +245,7 @@ def test_a_legal_hold_on_an_end_user_leaves_no_trace_of_them(
     assert list(salts.iterdir()) == []
     assert told(site, *erase, "--end-user", PERSON)["requests"] == 1
     assert traces(site, PERSON) == []
+    assert not half.exists()
     shown = run_command(site, "audit", "legal-hold", "list")
     assert shown.splitlines()[0].split()[:3] == ["LEGAL", "HOLD", "ON"]
     assert f"{hold_id}  an end user  lifted" in shown
