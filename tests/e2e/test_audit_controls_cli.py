@@ -214,6 +214,8 @@ def test_a_stopped_and_a_killed_worker_are_gaps(tmp_path: Path) -> None:
         words = ("--service", "checkout", "--between", text(begin), "now")
         found = audited(tmp_path, *words)["controls"]["credential"]
         assert second.stop() == 0
+    words = ("--service", "checkout", "--between", text(begin), text(alive + 2))
+    check_filled(tmp_path, words, (stopped, resumed))
     assert silent["controls"]["credential"]["verdict"] == "unproven"
     ((quiet, heard),) = spans(found, "worker_silent")
     assert stopped - BEAT_S - 1.5 <= quiet <= stopped
@@ -222,6 +224,38 @@ def test_a_stopped_and_a_killed_worker_are_gaps(tmp_path: Path) -> None:
     assert killed - BEAT_S - 1.5 <= gone <= killed
     assert killed <= back <= alive + 0.5
     assert len(found["gaps"]) == 2
+
+
+def check_filled(
+    folder: Path, words: tuple[str, ...], silence: tuple[float, float]
+) -> None:
+    """Heartbeats that were put into the silence cover nothing, and are told."""
+    honest = audited(folder, *words)
+    assert honest["discrepancies_count"] == 0
+    times = range(int(silence[0]), int(silence[1]) + 1)
+    with closing(sqlite3.connect(folder / "comptroller-data/store.sqlite3")) as store:
+        ((journal, state),) = store.execute(
+            "SELECT journal, state FROM heartbeats ORDER BY time_ns LIMIT 1"
+        )
+        rows = [
+            (journal, 10_000 + number, second * 10**9, state)
+            for number, second in enumerate(times)
+        ]
+        store.executemany(
+            "INSERT INTO heartbeats (journal, sequence, time_ns, state)"
+            " VALUES (?, ?, ?, ?)",
+            rows,
+        )
+        store.commit()
+    forged = audited(folder, *words)
+    assert forged["discrepancies_count"] == len(rows)
+    for name, one in honest["controls"].items():
+        covered = forged["controls"][name]["covered_seconds"]
+        assert covered <= one["covered_seconds"]
+    says = [one["says"] for one in forged["discrepancies"]]
+    assert all("cannot be read: there is no record 10" in one for one in says)
+    page = run_command(folder, "audit", "controls", *words)
+    assert f"the store is not what was recorded, in {len(rows)} places" in page
 
 
 def test_rows_that_were_put_into_the_store_prove_nothing(tmp_path: Path) -> None:
@@ -255,5 +289,9 @@ def test_rows_that_were_put_into_the_store_prove_nothing(tmp_path: Path) -> None
     assert "3 of 3" not in page
     with closing(sqlite3.connect(data / "store.sqlite3")) as store, store:
         store.execute("UPDATE revisions SET person = 'mallory'")
+        store.execute("UPDATE lives SET started_ns = started_ns + 1000000")
+        store.execute("UPDATE registry_history SET body = replace(body, 'chat', 'all')")
     why = of_request(tmp_path, request_id, "price")["why"]
     assert any("the store says person mallory; the record at" in one for one in why)
+    assert any("the store says comptroller.journal.started.v1" in one for one in why)
+    assert any("is not what was recorded: models" in one for one in why)
