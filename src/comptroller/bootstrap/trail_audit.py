@@ -42,8 +42,8 @@ from comptroller.core.errors import (
     TrailUnavailableError,
 )
 from comptroller.core.timestamps import rfc3339
-from comptroller.engine.trail_audit import audit
-from comptroller.engine.trail_ports import Published
+from comptroller.engine.trail_audit import Kept, StoredDecision, audit
+from comptroller.engine.trail_ports import Published, SourcePosition
 
 ROLES: Final = ("decision", "end")
 
@@ -163,8 +163,21 @@ def _compare(place: Place, published: Published) -> object:
     # The store is brought up to date after the checkpoint was read, and the
     # journals are read to their ends after that: each has what the one before has.
     with open_reports(place.data) as reports, _journals(place) as reader:
-        entries = TreeReader(place.trail, published.size).records()
-        return audit(entries, reader, list(reports.decision_ids()))
+        tree = TreeReader(place.trail, published.size)
+        kept = Kept(tree.minimum(), _taken(place))
+        stored = [StoredDecision(*one) for one in reports.decisions()]
+        return audit(tree.records(kept.begin), reader, stored, kept)
+
+
+def _taken(place: Place) -> dict[str, int]:
+    """How many bytes of each journal are in the trail, as its writer says."""
+    try:
+        data = read_file(place.trail / "state.json", STATE_BYTES_MAX)
+        positions = {} if data is None else decode_state(data).positions
+        known = msgspec.convert(positions, dict[str, SourcePosition])
+    except (TrailDamagedError, msgspec.ValidationError):
+        return {}  # the writer will say so; without it more counts as waiting
+    return {source: position.offset for source, position in known.items()}
 
 
 @contextmanager

@@ -81,6 +81,14 @@ def _verify_lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"It cannot be compared with journals and store: {found['problem']}"
     else:
         yield from compared["first_wrong"]
+        if compared["pruned"]:
+            by = compared["pruned_by"]
+            said = "NO record says so" if by is None else f"record {by} says so"
+            yield (
+                f"The first {compared['pruned']} records were pruned, {said}; only what"
+                f" is left is compared, and {compared['pruned_decisions']} decisions of"
+                " the store are not."
+            )
         yield (
             f"Against the journals: {compared['entries']} records compared,"
             f" {compared['waiting']} wait for the next checkpoint,"

@@ -10,16 +10,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from comptroller.core.errors import JournalUnavailableError
 from comptroller.engine import records
 from comptroller.engine.deletion_records import JOURNAL_DELETED, JournalDeleted
-from comptroller.engine.ports import JournalReader
+from comptroller.engine.ports import JournalReader, JournalRecord
+from comptroller.engine.pruning import is_administrative, pruning_of
+from comptroller.engine.seals import SealCheck
+from comptroller.engine.trail_ports import Pruning
 from comptroller.engine.trail_records import (
     BROKEN,
+    DUPLICATE,
     TORN,
     TRAIL_GAP,
     TRAIL_PRUNED,
@@ -32,14 +36,14 @@ SHOWN_MAX: Final = 20
 
 
 class _Head(msgspec.Struct, frozen=True):
+    id: str
     source: str
     type: str
     subject: str
+    sequence: str
 
 
 _read_head: Final = msgspec.json.Decoder(_Head).decode
-_DECIDED: Final = b'"' + records.DECIDED.encode() + b'"'
-_DELETED: Final = b'"' + JOURNAL_DELETED.encode() + b'"'
 
 
 class Findings(msgspec.Struct):
@@ -55,6 +59,12 @@ class Findings(msgspec.Struct):
     """Decisions in the store."""
     deleted: int = 0
     """Journals that only the trail has, because they were deleted."""
+    pruned: int = 0
+    """Records whose entries are not kept any more: the first ones."""
+    pruned_by: int | None = None
+    """Index of the record that says so; None: none does."""
+    pruned_decisions: int = 0
+    """Decisions in the store whose entries are not kept any more."""
     gaps: int = 0
     """Entries that tell of something wrong with a journal."""
     wrong: int = 0
@@ -68,55 +78,160 @@ class Findings(msgspec.Struct):
             self.first_wrong.append(text)
 
 
+class StoredDecision(NamedTuple):
+    """A decision in the store, and where its record is."""
+
+    request_id: str
+    source: str
+    offset: int
+
+
+class Kept(NamedTuple):
+    """What a log has left after it was pruned."""
+
+    begin: int = 0
+    """The first index whose entry is there."""
+    taken: Mapping[str, int] = {}
+    """How many bytes of each journal are in the log, pruned or not, as its writer
+    says."""
+
+
+WHOLE: Final = Kept()
+
+
 def audit(
-    entries: Iterable[bytes], journals: JournalReader, in_store: Iterable[str]
+    entries: Iterable[bytes],
+    journals: JournalReader,
+    in_store: Iterable[StoredDecision],
+    kept: Kept = WHOLE,
 ) -> Findings:
     """Compares a log with the journals and with the store's decisions.
 
     Args:
-        entries: all of one checkpoint, in order.
+        entries: all that are left of one checkpoint, in order.
         journals: read after that checkpoint was.
-        in_store: ids of the decisions in a store that has, at least, everything
-            that was recorded when the checkpoint was read.
+        in_store: the decisions in a store that has, at least, everything that was
+            recorded when the checkpoint was read.
+        kept: which entries are left; what was pruned is not compared.
 
     Raises:
         TrailDamagedError: an entry cannot be read.
     """
-    found = Findings()
-    lines, deletions = _Lines(journals), _Deletions()
-    decided: set[str] = set()
-    foreign = ""
-    for index, entry in enumerate(entries):
-        found.entries += 1
+    comparison = _Comparison(journals, kept)
+    for index, entry in enumerate(entries, kept.begin):
+        comparison.take(index, entry)
+    return comparison.result(in_store)
+
+
+class _Comparison:
+    """One audit, as far as it is."""
+
+    def __init__(self, journals: JournalReader, kept: Kept) -> None:
+        self._kept = kept
+        self._found = Findings()
+        self._lines = _Lines(journals, kept)
+        self._deletions = _Deletions()
+        self._seals = SealCheck()
+        self._ids: set[int] = set()
+        self._decided: set[str] = set()
+        self._below = 0
+        self._foreign = ""
+        self._told: TrailGap | None = None
+        """What the entry before told of."""
+
+    def take(self, index: int, entry: bytes) -> None:
+        """Takes the next entry of the log."""
+        self._found.entries += 1
         head = _head(entry)
-        if not foreign and head is not None and head.source == TRAIL_SOURCE:
-            gap = _gap(entry) if head.type == TRAIL_GAP else None
-            foreign = _broken_source(gap)
-            found.gaps += head.type == TRAIL_GAP
-            if gap is not None and gap.reason != TORN:
-                found.add(f"record {index} of the trail: {_told(gap)}")
-            continue
-        source = foreign or (head.source if head is not None else "")
-        problem = lines.differs(source, entry, index)
+        if not self._foreign and head is not None and head.source == TRAIL_SOURCE:
+            self._take_own(index, entry, head)
+            return
+        source = self._foreign or (head.source if head is not None else "")
+        problem = self._lines.differs(source, entry, index)
+        self._add(index, problem)
+        if head is not None and not self._foreign:
+            self._heed(index, entry, head)
+            is_told = problem or self._told is not None
+            self._add(index, "" if is_told else self._twice(head))
+            self._ids.add(hash((head.source, head.id)))
+        self._foreign, self._told = "", None
+
+    def _take_own(self, index: int, entry: bytes, head: _Head) -> None:
+        """Takes a record of the trail itself."""
+        gap = self._told = _gap(entry) if head.type == TRAIL_GAP else None
+        self._foreign = _broken_source(gap)
+        self._found.gaps += head.type == TRAIL_GAP
+        if gap is not None and gap.reason != TORN:
+            self._add(index, _told(gap))
+        if gap is not None and gap.reason != DUPLICATE:
+            self._seals.forget(gap.source)
+
+    def _heed(self, index: int, entry: bytes, head: _Head) -> None:
+        """Takes what an entry of a journal says."""
+        number = int(head.sequence) if head.sequence.isdecimal() else -1
+        self._add(index, self._seals.take(head.source, number, head.type, entry))
+        if head.type == records.DECIDED:
+            self._found.decisions += 1
+            self._decided.add(head.subject.rpartition("/")[2])
+        elif head.type == TRAIL_PRUNED and is_administrative(head.source):
+            pruning = pruning_of(entry, index)
+            if isinstance(pruning, Pruning) and pruning.below > self._below:
+                self._below, self._found.pruned_by = pruning.below, index
+        self._deletions.heed(head.type, entry)
+
+    def _twice(self, head: _Head) -> str:
+        if hash((head.source, head.id)) not in self._ids:
+            return ""
+        return f"{head.source} has its id a second time: {head.id[:100]}"
+
+    def _add(self, index: int, problem: str) -> None:
         if problem:
-            found.add(f"record {index} of the trail: {problem}")
-        foreign = ""
-        if head is not None and head.type == records.DECIDED:
-            found.decisions += 1
-            decided.add(head.subject.rpartition("/")[2])
-        elif head is not None:
-            deletions.heed(head.type, entry)
-    waiting: set[str] = set()
-    for line in lines.rest():
-        found.waiting += 1
-        if _DECIDED in line[:300]:
-            waiting.add(_subject(line))
-        elif _DELETED in line[:300]:
-            deletions.heed(JOURNAL_DELETED, line)
-    found.waiting_decisions = len(waiting)
-    _compare_gone(found, lines.gone, deletions)
-    _compare_store(found, decided, waiting, in_store)
-    return found
+            self._found.add(f"record {index} of the trail: {problem}")
+
+    def result(self, in_store: Iterable[StoredDecision]) -> Findings:
+        """Takes what is not in the log yet, and the store."""
+        found, waiting = self._found, set[str]()
+        for line in self._lines.rest():
+            found.waiting += 1
+            head = _head(line)
+            if head is None:
+                continue
+            number = int(head.sequence) if head.sequence.isdecimal() else -1
+            problem = self._seals.take(head.source, number, head.type, line)
+            if problem:
+                found.add(f"a record that waits for the trail: {problem}")
+            if head.type == records.DECIDED:
+                waiting.add(head.subject.rpartition("/")[2])
+            self._deletions.heed(head.type, line)
+        found.waiting_decisions = len(waiting)
+        found.pruned = self._kept.begin
+        if self._below < self._kept.begin:
+            found.pruned_by = None
+            found.add(
+                f"the entries before {self._kept.begin} are missing, and no record"
+                " prunes them"
+            )
+        _compare_gone(found, self._lines.gone, self._deletions)
+        self._compare_store(waiting, in_store)
+        return found
+
+    def _compare_store(
+        self, waiting: set[str], in_store: Iterable[StoredDecision]
+    ) -> None:
+        found, decided = self._found, self._decided
+        for one in in_store:
+            found.in_store += 1
+            if one.request_id in decided:
+                decided.discard(one.request_id)
+            elif self._lines.is_pruned(one.source, one.offset):
+                found.pruned_decisions += 1
+            elif one.request_id not in waiting:
+                found.add(
+                    f"the store has the decision {one.request_id}, the trail has not"
+                )
+        for request_id in sorted(decided)[:SHOWN_MAX]:
+            found.add(f"the trail has the decision {request_id}, the store has not")
+        found.wrong += max(0, len(decided) - SHOWN_MAX)
 
 
 def _compare_gone(
@@ -140,30 +255,11 @@ def _compare_gone(
             )
 
 
-def _compare_store(
-    found: Findings, decided: set[str], waiting: set[str], in_store: Iterable[str]
-) -> None:
-    for request_id in in_store:
-        found.in_store += 1
-        if request_id in decided:
-            decided.discard(request_id)
-        elif request_id not in waiting:
-            found.add(f"the store has the decision {request_id}, the trail has not")
-    for request_id in sorted(decided)[:SHOWN_MAX]:
-        found.add(f"the trail has the decision {request_id}, the store has not")
-    found.wrong += max(0, len(decided) - SHOWN_MAX)
-
-
 def _head(entry: bytes) -> _Head | None:
     try:
         return _read_head(entry)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _subject(line: bytes) -> str:
-    head = _head(line)
-    return head.subject.rpartition("/")[2] if head is not None else ""
 
 
 def _gap(entry: bytes) -> TrailGap | None:
@@ -231,9 +327,12 @@ class _Gone:
 class _Lines:
     """The journals' lines, each journal in its order."""
 
-    def __init__(self, journals: JournalReader) -> None:
+    def __init__(self, journals: JournalReader, kept: Kept) -> None:
         self._journals = journals
-        self._open: dict[str, Iterator[bytes]] = {}
+        self._kept = kept
+        self._open: dict[str, Iterator[JournalRecord]] = {}
+        self._first: dict[str, int] = {}
+        """Offset of the first line of each journal that is an entry still."""
         self._lost: set[str] = set()
         self._seen: dict[str, _Gone] = {}
         self.gone: dict[str, _Gone] = {}
@@ -246,11 +345,8 @@ class _Lines:
         seen.bytes += len(entry) + 1
         if source in self._lost:
             return ""  # told once
-        lines = self._open.get(source)
-        if lines is None:
-            lines = self._open[source] = self._lines(source)
         try:
-            line = next(lines, None)
+            line = self._next(source, entry)
         except (JournalUnavailableError, ValueError) as error:
             self._lost.add(source)
             why = f"its journal cannot be read: {error}"
@@ -266,18 +362,42 @@ class _Lines:
             return f"the journal {source} ends before it"
         return f"the journal {source} has another record in its place"
 
+    def _next(self, source: str, entry: bytes) -> bytes | None:
+        """The next line; of a pruned log's journal the first one that is an entry."""
+        lines = self._open.get(source)
+        if lines is not None:
+            record = next(lines, None)
+            return None if record is None else record.line
+        lines = self._open[source] = self._lines(source, 0)
+        for record in lines:
+            if record.line == entry or not self._kept.begin:
+                self._first[source] = record.offset
+                return record.line
+        return None
+
+    def is_pruned(self, source: str, offset: int) -> bool:
+        """Whether the entry of a line is not kept; asked when all entries were."""
+        if not self._kept.begin:
+            return False
+        first = self._first.get(source)
+        if first is None:
+            # Nothing of it is left, or its journal is gone, too.
+            return source in self.gone or offset < self._kept.taken.get(source, 0)
+        return offset < first
+
     def rest(self) -> Iterator[bytes]:
         """The lines after the last one of each journal that was asked for."""
         for source in self._journals.sources():
             if source not in self._lost:
-                yield from self._open.get(source) or self._lines(source)
+                begin = self._kept.taken.get(source, 0) if self._kept.begin else 0
+                lines = self._open.get(source) or self._lines(source, begin)
+                yield from (record.line for record in lines)
 
-    def _lines(self, source: str) -> Iterator[bytes]:
-        offset = 0
+    def _lines(self, source: str, offset: int) -> Iterator[JournalRecord]:
         while run := self._journals.read(source, offset, CHUNK_BYTES):
             for record in run:
                 if 0 < len(record.line) <= records.RECORD_BYTES_MAX:
-                    yield record.line
+                    yield record
             offset = run[-1].offset + len(run[-1].line) + 1
 
 

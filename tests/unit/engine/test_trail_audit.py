@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 
 import msgspec
 import pytest
 
 from comptroller.engine import records
 from comptroller.engine.sequencing import Sequencer, sequence_all
-from comptroller.engine.trail_audit import Findings, audit
+from comptroller.engine.trail_audit import Findings, Kept, StoredDecision, audit
+from comptroller.engine.trail_records import TRAIL_PRUNED
 from comptroller.testing.journal import InMemoryJournals
 from comptroller.testing.system import FakeClock
 from comptroller.testing.trail import InMemoryPlaces, InMemoryTrail
@@ -54,7 +56,8 @@ class Books:
 
     def audit(self) -> Findings:
         """What the audit finds."""
-        return audit(self.trail.records, self.journals, self.store)
+        stored = [StoredDecision(name, "/n/w9/9", 0) for name in self.store]
+        return audit(self.trail.records, self.journals, stored)
 
 
 @pytest.fixture
@@ -161,3 +164,176 @@ def test_a_broken_line_agrees_with_its_entry(broken: bytes) -> None:
     assert found.wrong == 1
     assert "of the trail: broken: the journal /n/w5/1 had " in found.first_wrong[0]
     assert (found.gaps, found.decisions) == (1, 7)
+
+
+def test_an_id_that_comes_again_much_later_is_found(books: Books) -> None:
+    """The sequencer knows the last ids only; the audit knows all of them."""
+    again = line(SOURCES[0], 6, records.SETTLED, "R00").replace(b"R00-6", b"R00-0")
+    books.journals._journals[SOURCES[0]].append(again)
+    books.trail.records.append(again)
+    found = books.audit()
+    assert found.wrong == 1
+    assert "record 13 of the trail: /n/w0/1 has its id a second time: R00-0" in (
+        found.first_wrong
+    )
+
+
+# -- seals -------------------------------------------------------------------------
+
+
+def sealed(books: Books, edited: int | None = None) -> list[bytes]:
+    """Adds a journal of three lines and a seal, of which one was edited."""
+    source = "/n/w5/1"
+    lines = [line(source, place, "t", "X") for place in range(3)]
+    covered = b"".join(one + b"\n" for one in lines)
+    seal = {"from": 0, "sha256": sha256(covered).hexdigest()}
+    last = line(source, 3, records.JOURNAL_SEALED, "X")
+    lines.append(last.replace(b"{}", msgspec.json.encode(seal)))
+    if edited is not None:
+        lines[edited] = lines[edited].replace(b"2026", b"2025")
+    journal = books.journals.open(source)
+    for one in lines:
+        journal.append(one)
+    return lines
+
+
+def test_a_journal_edited_before_it_was_sequenced_is_found() -> None:
+    """Journal and log agree; the seal contradicts both."""
+    books = Books()
+    sealed(books, 1)
+    books.sequence()
+    found = books.audit()
+    assert found.wrong == 1
+    assert (
+        "the seal of /n/w5/1 is not that of its records 0 to 2"
+        in (found.first_wrong[0])
+    )
+
+
+def test_a_journal_edited_while_it_waits_is_found(books: Books) -> None:
+    """Before the sequencer has seen it, too."""
+    sealed(books, 2)
+    found = books.audit()
+    assert (found.waiting, found.wrong) == (4, 1)
+    assert (
+        "a record that waits for the trail: the seal of /n/w5/1"
+        in (found.first_wrong[0])
+    )
+
+
+def test_a_journal_that_is_half_in_the_log_is_sealed_all_the_same() -> None:
+    """Its seal covers lines of which some are entries and some wait."""
+    for edited in (None, 0, 2):
+        books = Books()
+        books.sequence()
+        lines = sealed(books, edited)
+        books.trail.records += lines[:2]
+        found = books.audit()
+        assert (found.waiting, found.wrong) == (2, int(edited is not None))
+
+
+# -- pruned logs -------------------------------------------------------------------
+
+CONTROL = "/n/control/1"
+
+
+class LongBooks(Books):
+    """600 records of two journals, and an act that prunes the first 256."""
+
+    def __init__(self, below: int = 256, *, tells: bool = True) -> None:
+        super().__init__()
+        for number in range(3, 150):
+            for worker, source in enumerate(SOURCES):
+                journal, name = self.journals._journals[source], f"R{worker}{number}"
+                journal.append(line(source, 2 * number, records.DECIDED, name))
+                journal.append(line(source, 2 * number + 1, records.SETTLED, name))
+                self.store.append(name)
+        self.sequence()
+        if tells:
+            said = line(CONTROL, 0, TRAIL_PRUNED, "X")
+            act = b'{"below":%d}' % below
+            self.journals.open(CONTROL).append(said.replace(b"{}", act))
+        self.sequence()
+
+    def audit(self, begin: int = 256) -> Findings:
+        """What the audit of what is left finds."""
+        offsets: dict[str, tuple[str, int]] = {}
+        taken = {}
+        for source, journal in self.journals._journals.items():
+            for record in journal.records:
+                head = msgspec.json.decode(record.line)
+                name = head["subject"].rpartition("/")[2]
+                if head["type"] == records.DECIDED:
+                    offsets[name] = (source, record.offset)
+            taken[source] = (
+                journal.records[-1].offset + len(journal.records[-1].line) + 1
+            )
+        stored = [
+            StoredDecision(name, *offsets.get(name, ("/n/w9/9", 0)))
+            for name in self.store
+        ]
+        left = self.trail.records[begin:]
+        return audit(left, self.journals, stored, Kept(begin, taken))
+
+
+def test_a_pruned_log_agrees_with_what_is_left() -> None:
+    """It says how much is gone, by which record, and what of the store is with it."""
+    books = LongBooks()
+    found = books.audit()
+    assert found.first_wrong == []
+    assert (found.pruned, found.entries, found.waiting) == (256, 347, 0)
+    assert found.pruned_by == next(
+        place
+        for place, one in enumerate(books.trail.records)
+        if TRAIL_PRUNED.encode() in one
+    )
+    assert found.pruned_decisions == 300 - found.decisions > 100
+
+
+def test_entries_that_no_record_prunes_are_missing() -> None:
+    """Nor where a record prunes less."""
+    assert LongBooks(below=512).audit(512).first_wrong == []
+    found = LongBooks(tells=False).audit()
+    assert (found.wrong, found.pruned_by) == (1, None)
+    assert "before 256 are missing, and no record prunes them" in found.first_wrong[0]
+    found = LongBooks(below=256).audit(512)
+    assert (found.wrong, found.pruned_by) == (1, None)
+    assert "the entries before 512 are missing" in found.first_wrong[0]
+
+
+def test_what_is_left_is_compared_as_ever() -> None:
+    """A changed line, an invented and a forgotten decision: each is found."""
+    books = LongBooks()
+    journal = books.journals._journals[SOURCES[1]].records
+    journal[-1] = journal[-1]._replace(line=journal[-1].line.replace(b"2026", b"2025"))
+    books.store.append("R99x")
+    books.store.remove("R1149")
+    found = books.audit()
+    assert found.wrong == 3
+    assert any("the store has the decision R99x" in one for one in found.first_wrong)
+    assert any("the trail has the decision R1149" in one for one in found.first_wrong)
+    assert any("another record in its place" in one for one in found.first_wrong)
+
+
+def test_the_first_line_that_is_left_is_looked_for() -> None:
+    """Where it was changed, the journal has it nowhere."""
+    books = LongBooks()
+    first = books.trail.records[256]
+    for journal in books.journals._journals.values():
+        for place, one in enumerate(journal.records):
+            if one.line == first:
+                changed = one.line.replace(b"2026", b"2025")
+                journal.records[place] = one._replace(line=changed)
+    found = books.audit()
+    assert found.wrong == 1
+    assert "ends before it" in found.first_wrong[0]
+
+
+def test_a_journal_of_which_nothing_is_left_does_not_wait() -> None:
+    """Its lines are in the log by their hashes; the writer says how far."""
+    books = LongBooks(below=512)
+    left = b"".join(books.trail.records[512:])
+    gone = [source for source in SOURCES if source.encode() not in left]
+    assert gone, "the log has one journal after the other"
+    found = books.audit(512)
+    assert (found.waiting, found.wrong) == (0, 0)

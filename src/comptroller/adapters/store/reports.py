@@ -81,14 +81,20 @@ class SqliteReports(SqlitePolicies, SqliteRetention, SqliteDeletions):
             rows = connection.execute(wanted.limit(query.limit))
             return [_request_row(row) for row in rows]
 
-    def decision_ids(self) -> Iterator[str]:
-        """The ids of all decisions, in no order.
+    def decisions(self) -> Iterator[tuple[str, str, int]]:
+        """Every decision, in no order: its id, and source and offset of its record.
 
         Raises:
             StoreUnavailableError: the database cannot be read.
         """
         with self._reading() as connection:
-            yield from connection.execute(select(_r.request_id)).scalars()
+            journal = schema.journals.c
+            is_its = journal.id == _r.decided_journal
+            wanted = select(_r.request_id, journal.source, _r.decided_offset)
+            found = connection.execute(
+                wanted.join_from(schema.requests, schema.journals, is_its)
+            )
+            yield from ((name, source, offset) for name, source, offset in found)
 
     def request(self, request_id: str) -> RequestRow | None:
         """One request.
