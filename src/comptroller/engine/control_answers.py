@@ -26,6 +26,13 @@ from comptroller.engine.trail_ports import TrailLookup
 class TrailIndex(TrailLookup, Protocol):
     """The trail, to whoever knows of a record only where it stands."""
 
+    def sources(self) -> Sequence[str]:
+        """The journals that it has records of, as far as its index tells.
+
+        Raises:
+            ComptrollerError: the index cannot be read.
+        """
+
     def index_at(self, source: str, sequence: int) -> int | None:
         """Where a journal's record is, in the last checkpoint's tree; None: not in it.
 

@@ -46,6 +46,7 @@ from comptroller.engine.ports import RequestRow
 from comptroller.engine.projection import is_administrative
 
 EVER: Final = 2**62
+GONE: Final = "its journal is not there, and no record says that it was deleted"
 SEALS_MAX: Final = 4
 """Other records between those of one act."""
 _OBJECTS: Final = frozenset(
@@ -293,11 +294,14 @@ class Checking:
         """
         known = {one.place for one in acts.revisions} | set(acts.places.values())
         times = sorted(one.time_ns for one in acts.activations)
-        for source in self._reading.journals.sources():
+        there = frozenset(self._reading.journals.sources())
+        for source in sorted(self._reading.sources()):
             if not is_administrative(source):
                 continue
             until = acts.positions.get(source, 0)
             try:
+                if source not in there:
+                    raise LookupError(GONE)
                 for found in self._reading.scan(source, -1, until, _SCANNED):
                     if found.record.type == POLICY_PUBLISHED:
                         data = found.record.data

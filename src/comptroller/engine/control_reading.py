@@ -13,6 +13,7 @@ from comptroller.engine.control_answers import TrailIndex
 from comptroller.engine.control_ports import RecordPlace
 from comptroller.engine.ports import JournalReader, JournalRecord
 from comptroller.engine.records import Envelope
+from comptroller.engine.trail_records import TRAIL_SOURCE
 
 PRUNED: Final = "trail_pruned"
 """Code of the error that says that a record is not kept any more, by a record."""
@@ -65,6 +66,16 @@ class Reading:
         """What of the trail was found to be wrong; None: nothing that was read."""
         self._run_of: tuple[str, list[tuple[int, JournalRecord]]] = ("", [])
         """Read last: whose, and its records by sequence."""
+
+    def sources(self) -> frozenset[str]:
+        """Every journal that is there, or was: those that only the trail has, too."""
+        found = set(self.journals.sources())
+        if self._trail is not None:
+            try:
+                found.update(self._trail.sources())
+            except ComptrollerError as error:
+                self.problem = self.problem or error.message
+        return frozenset(found - {TRAIL_SOURCE})
 
     def record(self, place: RecordPlace) -> Envelope:
         """The record at a place.

@@ -109,7 +109,7 @@ class Sweep:
         # Before any row is read: a record before these has a row by then.
         self.positions: Mapping[str, int] = controls.positions()
         """How far the store is."""
-        self._journals = frozenset(reading.journals.sources())
+        self._journals = reading.sources()
         self.faults: list[Fault] = []
         """Of lives and heartbeats that were gone through; at most FAULTS_MAX."""
         self.faults_count = 0
@@ -146,8 +146,8 @@ class Sweep:
         try:
             ends = self._ends(source)
         except _READ_ERRORS as error:
-            if row is None and self._is_known(source):
-                return None  # the store says that it lived at another time
+            if row is None and (self._is_known(source) or self._is_later(source, span)):
+                return None  # it lived at another time
             self._tell(MISSING, _unread(source, error), place, None)
             return _unproven(source, row, (*span, self._now_ns))
         if ends is None:
@@ -179,6 +179,14 @@ class Sweep:
 
     def _is_known(self, source: str) -> bool:
         return any(one.source == source for one in self._controls.lives(0, EVER))
+
+    def _is_later(self, source: str, span: tuple[int, int]) -> bool:
+        """Whether a journal that is gone began after a span, as the trail has it."""
+        place = RecordPlace(source, 0)
+        try:
+            return Found(place, 0, self._reading.record(place)).time_ns > span[1]
+        except _READ_ERRORS:
+            return False
 
     def _end_ns(self, source: str, first: Found, last: Found) -> int:
         is_over = last.record.type == JOURNAL_CLOSED

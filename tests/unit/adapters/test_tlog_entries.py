@@ -86,7 +86,8 @@ def test_a_record_and_its_tile_that_were_changed(
 
 def test_it_stays_as_it_was_when_it_was_first_asked(tmp_path: Path) -> None:
     """One answer is from one tree, though the log grows meanwhile."""
-    assert TrailEntries(tmp_path / "no", tmp_path / "no").entry_at(SOURCE, 0) is None
+    nothing = TrailEntries(tmp_path / "no", tmp_path / "no")
+    assert (nothing.entry_at(SOURCE, 0), nothing.sources()) == (None, [])
     written(tmp_path, 300)
     asked = TrailEntries(tmp_path / "trail", tmp_path / "places")
     assert asked.entry_at(SOURCE, 299) == line(299)
@@ -96,6 +97,7 @@ def test_it_stays_as_it_was_when_it_was_first_asked(tmp_path: Path) -> None:
     writer.close()
     assert asked.entry_at(SOURCE, 300) is None
     assert asked.index_at(SOURCE, 7) == 7
+    assert asked.sources() == [SOURCE]
     later = TrailEntries(tmp_path / "trail", tmp_path / "places")
     assert later.entry_at(SOURCE, 300) == line(300)
     assert later.index_of(SOURCE, 300, line(300)) == 300

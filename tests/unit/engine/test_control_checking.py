@@ -35,6 +35,10 @@ class Trail:
     def __init__(self, lines: dict[tuple[str, int], bytes] | None) -> None:
         self._lines = lines
 
+    def sources(self) -> list[str]:
+        """Whose lines it has."""
+        return [source for source, _ in self._read()]
+
     def published(self) -> Published | None:
         """Its lines are the tree; no file of it was ever signed."""
         return Published("test", len(self._read()), b"", START_NS, [])
@@ -360,6 +364,25 @@ def test_an_unreadable_heartbeat_is_missing(world: World) -> None:
     verdicts = {one.piece.verdict for one in sweep.faults}
     assert "missing" in verdicts
     assert "/node/w0/01A 1 cannot be read" in sweep.faults[0].piece.says
+
+
+def test_a_journal_that_only_the_trail_has(world: World) -> None:
+    """It was there, nothing says that it was deleted: it is asked for, and missing."""
+    gone = "/node/w7/01G"
+    for source, control in ((gone, False), ("/node/cli/01H", True)):
+        line = world.line(W0, 0).replace(W0.encode(), source.encode())
+        trail = Trail({(source, 0): line})
+        later = START_NS + NS, START_NS + 2 * NS
+        sweep = Sweep(world.reading(trail), world.store, START_NS + 9 * NS)
+        lives = {one.source: one.is_borne_out for one in sweep.lives(later)}
+        assert lives == ({W0: True} if control else {W0: True, gone: False})
+        assert [one.piece.verdict for one in sweep.faults] == ["missing"] * (
+            not control
+        )
+        before = START_NS - 2 * NS, START_NS - NS
+        assert Sweep(world.reading(trail), world.store, 0).lives(before) == []
+        told = said(world.checked(world.acts(), trail).faults)
+        assert [verdict for verdict, _ in told] == ["missing"] * control
 
 
 def test_more_faults_than_are_told_are_counted(world: World) -> None:

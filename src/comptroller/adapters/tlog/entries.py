@@ -129,6 +129,14 @@ class TrailEntries(TrailFinder):
             self._published = super().published()
         return self._published
 
+    def sources(self) -> Sequence[str]:
+        """The journals that it has records of, as far as the index tells.
+
+        Raises:
+            TrailUnavailableError: the index cannot be read.
+        """
+        return self._places.sources()
+
     def _last(self) -> Published | None:
         # Of the last checkpoint only the first that is seen counts.
         if self._seen is None:

@@ -113,6 +113,21 @@ class PlaceIndex:
         except OSError as error:
             raise self._unreadable(error) from error
 
+    def sources(self) -> list[str]:
+        """The journals of which a run was noted; none: there is no index.
+
+        Raises:
+            TrailUnavailableError: the index cannot be read.
+        """
+        try:
+            names = sorted(one.name for one in self._folder.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._unreadable(error) from error
+        # No part of a source has a dot: see `_path`.
+        return ["/" + name.replace(".", "/") for name in names]
+
     def close(self) -> None:
         """Closes the files."""
         while self._handles:
