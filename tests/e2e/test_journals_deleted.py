@@ -169,6 +169,30 @@ def test_everything_answers_from_the_trail(site: Site) -> None:
     assert set(old) <= deleted
     assert answers(site, [asked[0], asked[-1]]) == before
     site.verified()
+    lose_the_store(site)
+    assert answers(site, [asked[0], asked[-1]]) == before
+
+
+def lose_the_store(site: Site) -> None:
+    """Nobody makes books of what journals are left; the trail makes them whole."""
+    store = site.data / "store.sqlite3"
+    for one in site.data.glob("store.sqlite3*"):
+        one.unlink()
+    for words in (("apply", "--yes"), ("key", "issue", "checkout", "--for", "ada")):
+        done = command(site.folder, *words)
+        assert done.returncode == 1
+        assert "comptroller audit rebuild --to" in done.stderr, done.stderr
+    assert not store.exists()
+    process = subprocess.run(
+        [sys.executable, "-m", "comptroller", "_control", _options(site)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 78  # a restart cannot help
+    assert "comptroller audit rebuild --to" in process.stderr
+    assert not store.exists()
+    run_command(site.folder, "audit", "rebuild", "--to", str(store))
 
 
 def test_a_kill_while_journals_are_deleted_is_made_good(site: Site) -> None:
@@ -197,36 +221,6 @@ def test_a_kill_while_journals_are_deleted_is_made_good(site: Site) -> None:
         again = [one["source"] for one in site.records_of_deletions()]
         assert len(set(again)) == len(again)
         (folder / other).unlink()
-    assert answers(site, asked[:1]) == before
-    site.verified()
-
-
-def test_a_lost_store_is_not_made_of_what_is_left(site: Site) -> None:
-    """Nobody makes books without the deleted journals; the trail makes them whole."""
-    with site.serving() as tree:
-        asked = [site.ask(tree) for _ in range(REQUESTS)]
-    before = answers(site, asked[:1])
-    old = site.journals()
-    with site.serving(*SOON) as tree:
-        await_true(lambda: not set(old) & set(site.journals()), DELETED_S_MAX)
-    store = site.data / "store.sqlite3"
-    for one in site.data.glob("store.sqlite3*"):
-        one.unlink()
-    for words in (("apply", "--yes"), ("key", "issue", "checkout", "--for", "ada")):
-        done = command(site.folder, *words)
-        assert done.returncode == 1
-        assert "comptroller audit rebuild --to" in done.stderr, done.stderr
-    assert not store.exists()
-    process = subprocess.run(
-        [sys.executable, "-m", "comptroller", "_control", _options(site)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 78  # a restart cannot help
-    assert "comptroller audit rebuild --to" in process.stderr
-    assert not store.exists()
-    run_command(site.folder, "audit", "rebuild", "--to", str(store))
     assert answers(site, asked[:1]) == before
     site.verified()
 
