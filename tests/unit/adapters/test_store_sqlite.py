@@ -119,6 +119,14 @@ def test_every_class_of_usage_has_its_column() -> None:
     assert named == [f"usage_{name}" for name in USAGE_CLASSES]
 
 
+def test_a_path_is_no_address(tmp_path: Path) -> None:
+    """What is an option in an address is a letter in the name of a folder."""
+    path = tmp_path / "50% of?mode=memory&what#else" / "store.sqlite3"
+    SqliteStore(path).close()
+    assert path.stat().st_size > 0
+    assert [one.name for one in tmp_path.iterdir()] == [path.parent.name]
+
+
 def test_a_database_is_private_and_never_torn(tmp_path: Path) -> None:
     """Only its owner reads it; a commit is on disk when it returns."""
     path = tmp_path / "new" / "store.sqlite3"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert
 from sqlalchemy.exc import DBAPIError
 
 from comptroller.adapters.store.schema import HEAD, alembic_version, metadata
@@ -79,7 +79,8 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def _engine(path: Path, begin: str, *pragmas: str) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", pool_reset_on_return=None)
+    url = URL.create("sqlite", database=str(path))
+    engine = create_engine(url, pool_reset_on_return=None)
 
     def connected(connection: sqlite3.Connection, _: Any) -> None:  # noqa: ANN401  SQLAlchemy's record
         connection.isolation_level = None  # the driver must not begin by itself
