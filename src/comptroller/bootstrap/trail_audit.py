@@ -28,6 +28,7 @@ from comptroller.adapters.tlog.witnessed import Witnessed
 from comptroller.bootstrap.administering import open_reporting, open_reports
 from comptroller.bootstrap.cosigned import KeptNotes
 from comptroller.bootstrap.place import Place
+from comptroller.bootstrap.pruned import why_pruned
 from comptroller.bootstrap.readings import record_reading
 from comptroller.core.checkpoint import Verifier, parse_vkey
 from comptroller.core.cosignature import Cosignature, assurance
@@ -218,14 +219,14 @@ def prove_request(
         ControlUnavailableError: the reading cannot be recorded.
         JournalUnavailableError: likewise.
         NotFoundError: there is no such request, or none of it is in the trail yet.
+        TrailPrunedError: its records are neither in a journal nor in the trail.
         TrailDamagedError: the trail cannot prove it.
         TrailUnavailableError: there is no trail, or a file cannot be written.
     """
     place = Place(data)
     notes = KeptNotes(place)
     published = _published(place)
-    with open_reporting(data) as reporting:
-        found = reporting.explain(request_id)
+    found = _explained(data, request_id)
     proof = found["proof"]
     if proof["problem"]:
         raise TrailDamagedError(f"{proof['problem']}: see comptroller audit verify")
@@ -254,6 +255,17 @@ def prove_request(
         "absent": [role for role in expected if role not in written],
         "strength": proof["strength"],
     }
+
+
+def _explained(data: Path, request_id: str) -> dict[str, Any]:
+    with open_reporting(data) as reporting:
+        try:
+            return reporting.explain(request_id)
+        except RecordError as error:
+            told = why_pruned(data, request_id)
+            if told is None:
+                raise
+            raise TrailPrunedError(told) from error
 
 
 class _Made(NamedTuple):
