@@ -2,7 +2,7 @@
 
 Three sources give numbered records; a seed decides how they are mixed and batched,
 so a new start mixes what was not durable in another way. Every published note is
-told on standard output.
+told on standard output. Now and then a record prunes what is old.
 Usage: python trail_writing.py FOLDER SEED [STEP COUNT: dies when STEP was done COUNT
 times]
 """
@@ -18,18 +18,20 @@ from typing import Final
 
 from comptroller.adapters.tlog.keys import TrailKey
 from comptroller.adapters.tlog.writer import TrailWriter
+from comptroller.engine.trail_ports import Pruning
 
 KEY: Final = TrailKey("trail.example/kill", bytes(32))
 SOURCES: Final = ("/host/w0/01A", "/host/w1/01B", "/host/control/01C")
 
 
-def record(source: str, sequence: int) -> bytes:
-    """The one record of a source with that number."""
+def record(source: str, sequence: int, below: int | None = None) -> bytes:
+    """The one record of a source with that number, or one that prunes the log."""
+    kind = b"x.v1" if below is None else b"comptroller.trail.pruned.v1"
     return (
-        b'{"specversion":"1.0","id":"%d-x","source":"%b","type":"x.v1",'
+        b'{"specversion":"1.0","id":"%d-x","source":"%b","type":"%b",'
         b'"time":"2026-11-22T10:00:00.000000Z","subject":"x","sequence":"%d",'
-        b'"data":{"filling":"%b"}}'
-    ) % (sequence, source.encode(), sequence, b"x" * (sequence % 700))
+        b'"data":{"below":%d,"filling":"%b"}}'
+    ) % (sequence, source.encode(), kind, sequence, below or 0, b"x" * (sequence % 700))
 
 
 class Death:
@@ -62,10 +64,18 @@ def main(folder: Path, seed: int, death: Death) -> None:
         while len(batch) > 200 and random.random() < 0.5:
             writer.extend(batch[:200])
             del batch[:200]
-        writer.append(batch, following)
+        prunings = []
+        if random.random() < 0.3:
+            below = max(0, writer.size - random.choice((0, 300, 900))) // 256 * 256
+            act = record(SOURCES[2], following[SOURCES[2]], below)
+            following[SOURCES[2]] += 1
+            prunings = [Pruning(writer.size + len(batch), below)] if below else []
+            batch.append(act)
+        writer.append(batch, following, prunings)
         if random.random() < 0.7:
             sys.stdout.write(writer.publish().hex() + "\n")
             sys.stdout.flush()
+        writer.prune(writer.size)
 
 
 if __name__ == "__main__":
