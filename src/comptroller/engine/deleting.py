@@ -151,11 +151,18 @@ class JournalDeletion:
             The journal that was deleted; None: none was.
 
         Raises:
-            ComptrollerError: see `plan`, `compare` and `carry_out`.
+            ComptrollerError: see `plan`, `compare`, `record`; or a file cannot be
+                removed: the next pass does it.
         """
-        files = await asyncio.to_thread(self._parts.files.list)
-        plan = self.plan(files)
-        return self.carry_out(await asyncio.to_thread(self.compare, plan))
+        files = self._parts.files
+        plan = self.plan(await asyncio.to_thread(files.list))
+        found = await asyncio.to_thread(self.compare, plan)
+        due = self.record(found)
+        for candidate in due:
+            # Removing gigabytes takes a moment, too.
+            await asyncio.to_thread(files.remove, candidate.marks)
+        is_new = found.next is not None and found.next.candidate in due
+        return due[-1].source if is_new else None
 
     def why_kept(self, source: str, marks: Sequence[SegmentMark]) -> str | None:
         """What of a journal itself keeps it, in words; None: nothing.
@@ -252,31 +259,29 @@ class JournalDeletion:
             problems[source] = f"{source} is not deleted: {found}"
         return Findings(left, None, coverage, problems, passed)
 
-    def carry_out(self, found: Findings) -> str | None:
-        """Deletes what may go, on the thread that writes the store.
+    def record(self, found: Findings) -> list[Candidate]:
+        """Records what is deleted now, on the thread that writes the store.
 
         Returns:
-            The journal that was deleted; None: none was.
+            What is to be removed; the one that was recorded now is the last.
 
         Raises:
             StoreUnavailableError: the store does not answer; repeat it.
-            JournalUnavailableError: a file cannot be removed, or the control journal
-                has failed.
+            JournalUnavailableError: the control journal has failed.
             RecordError: the control journal cannot be projected.
         """
         parts = self._parts
         self._problems.update(found.problems)
         self._passed.update(found.passed)
         if self._is_held() or parts.store.is_lost():
-            return None
-        for candidate in found.left:
-            parts.files.remove(candidate.marks)
+            return []
+        due = list(found.left)
         if found.next is None or found.coverage is None:
-            return None
+            return due
         source, marks, position = found.next.candidate
         # Nothing of it may have been written since: its process was dead before.
         if self.why_kept(source, marks) or parts.store.position(source) != position:
-            return None
+            return due
         data = JournalDeleted(
             source=source,
             bytes=position,
@@ -287,8 +292,7 @@ class JournalDeletion:
         batch = Batch(parts.journal, parts.clock, parts.ids)
         batch.add(JOURNAL_DELETED, f"journal{source}", data)
         parts.project(batch.commit())
-        parts.files.remove(marks)
-        return source
+        return [*due, found.next.candidate]
 
     # -- comparing ---------------------------------------------------------------
 

@@ -388,10 +388,19 @@ class _Lines:
     def rest(self) -> Iterator[bytes]:
         """The lines after the last one of each journal that was asked for."""
         for source in self._journals.sources():
-            if source not in self._lost:
-                begin = self._kept.taken.get(source, 0) if self._kept.begin else 0
-                lines = self._open.get(source) or self._lines(source, begin)
+            if source in self._lost:
+                continue
+            begin = self._kept.taken.get(source, 0) if self._kept.begin else 0
+            lines = self._open.get(source) or self._lines(source, begin)
+            try:
                 yield from (record.line for record in lines)
+            except JournalUnavailableError as error:
+                if source in self._journals.sources():
+                    raise
+                # It was deleted a moment ago; what records that is read after it.
+                seen = self._seen.setdefault(source, _Gone(0, "", 0, 0))
+                seen.why = f"its journal cannot be read: {error}"
+                self.gone[source] = seen
 
     def _lines(self, source: str, offset: int) -> Iterator[JournalRecord]:
         while run := self._journals.read(source, offset, CHUNK_BYTES):

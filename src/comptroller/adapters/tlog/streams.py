@@ -135,6 +135,20 @@ def _walk(
     tree: TreeReader, places: PlaceIndex, source: str, offset: int
 ) -> Iterator[JournalRecord]:
     """A journal's records, from somewhere at or before an offset."""
+    reached = 0
+    try:
+        for record in _along(tree, places, source, offset):
+            reached = record.offset + 1
+            yield record
+    except _OtherLogError:
+        whole = _Walk(tree, source).look(tree.size)
+        yield from (one for one in whole if one.offset >= reached)
+
+
+def _along(
+    tree: TreeReader, places: PlaceIndex, source: str, offset: int
+) -> Iterator[JournalRecord]:
+    """The same along an index, as far as it is one of this log."""
     walk = _Walk(tree, source)
     is_first = True
     for run in places.runs(source, offset):
@@ -144,6 +158,10 @@ def _walk(
         yield from walk.follow(run)
         is_first = False
     yield from walk.look(tree.size)
+
+
+class _OtherLogError(Exception):
+    """An index says of an entry what it is not."""
 
 
 class _Walk:
@@ -160,16 +178,14 @@ class _Walk:
         """The records of a run.
 
         Raises:
-            JournalUnavailableError: the index is not that of this log.
+            _OtherLogError: the index is not that of this log.
         """
         self.offset = run.offset
         self._index = run.entry + run.length
         lines = islice(self._tree.records(run.entry), run.length)
         for sequence, line in enumerate(lines, run.sequence):
             if not _is_record(line, self._source, sequence):
-                raise JournalUnavailableError(
-                    "the index beside it is not of this log: move it away"
-                )
+                raise _OtherLogError
             yield self._record(line)
 
     def look(self, end: int) -> Iterator[JournalRecord]:
