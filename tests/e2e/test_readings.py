@@ -143,6 +143,15 @@ def test_every_reading_of_records_is_recorded(site: Site) -> None:
     assert verified["ok"], verified
     assert verified["compared"]["waiting"] == 0
     assert len(site.sequenced()) == 2 * 9
+    listed = told(site.folder, "audit", "reads", "--by", "ada")
+    assert [{k: one[k] for k in ("what", "scope", "actor")} for one in listed] == (
+        site.sequenced()
+    )
+    assert told(site.folder, "audit", "reads", "--since", "2999-01-01") == []
+    scope = {"since": "2999-01-01T00:00:00.000000Z", "listed": 0}
+    assert site.readings()[-1]["scope"] == scope
+    assert site.readings()[-2]["actor"]["person"] == "ada"
+    assert "privacy list" in run_command(site.folder, "audit", "reads")
     assert told(site.folder, "audit", "rebuild", "--check")["compared"]["is_same"]
     everywhere = traces(site.folder, STRANGER)
     assert everywhere == []

@@ -227,6 +227,10 @@ def test_a_gateway_is_witnessed(tmp_path: Path) -> None:
     assert f"too, for the first {found['size']} records" in found["strength"]
     unverified = told(tmp_path, "audit", "verify")["strength"]
     assert unverified.startswith("tamper-evident against outsiders only")
+    keys = (told(tmp_path, "audit", "export", "--to", "out")["vkey"], post.vkey)
+    alone = [sys.executable, "-I", "verify.py", "log"]
+    alone += [word for key in keys for word in ("--vkey", key)]
+    assert subprocess.run(alone, cwd=tmp_path / "out", check=False).returncode == 0
 
 
 def test_a_rewrite_by_the_operator_is_refused_and_named(tmp_path: Path) -> None:

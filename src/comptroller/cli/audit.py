@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from comptroller.cli import anchors, options, retention, serve_options
+from comptroller.cli import anchors, options, reads, retention, serve_options
 from comptroller.cli.rebuild import rebuild
 from comptroller.cli.tables import json_text, printable
 
@@ -27,6 +27,7 @@ def add_commands(audit: typer.Typer) -> None:
     audit.command("rebuild")(rebuild)
     anchors.add_to(audit)
     retention.add_to(audit)
+    reads.add_to(audit)
 
 
 def verify(

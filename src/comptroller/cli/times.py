@@ -9,7 +9,12 @@ from comptroller.core.quantities import QuantityError, since_ns
 
 
 def before_ns(text: str) -> int:
-    """The time of `--before TIME`: how long ago, a day, or a moment; in UTC.
+    """The time of `--before TIME`; see `time_ns`."""
+    return time_ns(text, "--before")
+
+
+def time_ns(text: str, option: str) -> int:
+    """A time as an option has it: how long ago, a day, or a moment; in UTC.
 
     Returns:
         Nanoseconds since the Unix epoch.
@@ -21,4 +26,4 @@ def before_ns(text: str) -> int:
     try:
         return since_ns(text, now_ns)
     except QuantityError as error:
-        raise InvalidArgumentError(f"--before: {error}") from error
+        raise InvalidArgumentError(f"{option}: {error}") from error
