@@ -262,7 +262,9 @@ def test_rotation_loses_nothing(tmp_path: Path, durability: writer.Durability) -
     for file in files:
         assert from_file(file.name) == (NAME, begin)
         begin += file.stat().st_size
-    numbers = [int(line.split()[0]) for line in lines(tmp_path)[1:-1]]
+    whole = lines(tmp_path)[1:-1]
+    # Seals come in between where this takes longer than a second.
+    numbers = [int(one.split()[0]) for one in whole if one[:1] != b"{"]
     assert numbers == list(range(count))
 
 
