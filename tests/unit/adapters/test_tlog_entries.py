@@ -102,3 +102,32 @@ def test_it_stays_as_it_was_when_it_was_first_asked(tmp_path: Path) -> None:
     assert later.entry_at(SOURCE, 300) == line(300)
     assert later.index_of(SOURCE, 300, line(300)) == 300
     assert later.index_of(SOURCE, 300, line(299)) is None
+
+
+def test_records_are_found_in_any_order_of_their_runs(tmp_path: Path) -> None:
+    """Ahead, far ahead, back, and what the index does not know."""
+    written(tmp_path, 2000)
+    (index,) = (tmp_path / "places").iterdir()
+    index.unlink()
+    places = PlaceIndex(tmp_path / "places")
+    for begin in range(0, 2000, 4):
+        if begin != 1600:
+            places.note(SOURCE, begin, begin, 4, begin * 100)
+    places.close()
+    asked = TrailEntries(tmp_path / "trail", tmp_path / "places")
+    for number in (0, 1, 3, 4, 9, 40, 1900, 1901, 7, 1602, 1605, 1999, 2):
+        assert asked.entry_at(SOURCE, number) == line(number)
+    assert asked.entry_at(SOURCE, 2000) is None
+    assert asked.entry_at("/n/w9/1", 3) is None
+
+
+def test_a_journal_that_the_index_does_not_know(tmp_path: Path) -> None:
+    """It is looked for in all of the log: somebody may have removed its index."""
+    written(tmp_path, 300)
+    (index,) = (tmp_path / "places").iterdir()
+    index.rename(index.with_name("n.w9.1"))
+    asked = TrailEntries(tmp_path / "trail", tmp_path / "places")
+    assert asked.entry_at(SOURCE, 299) == line(299)
+    assert asked.entry_at(SOURCE, 0) == line(0)
+    assert asked.entry_at("/n/w9/1", 3) is None
+    assert asked.entry_at("/n/w8/1", 3) is None

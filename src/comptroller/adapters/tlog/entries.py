@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from comptroller.adapters.tlog.finding import TrailFinder
-from comptroller.adapters.tlog.reader import TreeReader, missing_bundle, read_file
+from comptroller.adapters.tlog.places import Run
+from comptroller.adapters.tlog.reader import (
+    TreeReader,
+    first_kept,
+    missing_bundle,
+    read_file,
+)
 from comptroller.adapters.tlog.tiles import (
     BUNDLE_BYTES_MAX,
     TILE_WIDTH,
@@ -21,8 +29,17 @@ from comptroller.core.merkle import TreeHead, leaf_hash, subtree_root
 from comptroller.engine.trail_ports import Published
 
 BUNDLES_KEPT: Final = 16
+RUNS_AHEAD: Final = 32
+"""Of a journal's index, looked at before a record is looked for anew."""
 TILES_KNOWN: Final = 4096
 """That were compared with the root; the one that was longest ago is done again."""
+
+
+class _Head(msgspec.Struct, frozen=True):
+    source: str
+
+
+_head: Final = msgspec.json.Decoder(_Head).decode
 
 
 class CheckedEntries:
@@ -115,6 +132,9 @@ class TrailEntries(TrailFinder):
         self._entries: CheckedEntries | None = None
         self._published: Published | None = None
         self._seen: Published | None = None
+        self._indexed: frozenset[str] | None = None
+        self._found: frozenset[str] | None = None
+        self._cursor: tuple[str, Run | None, Iterator[Run]] | None = None
 
     def published(self) -> Published | None:
         """That checkpoint; None: none was published when it was first asked.
@@ -153,10 +173,60 @@ class TrailEntries(TrailFinder):
             head = TreeHead(last.size, last.root)
             self._entries = CheckedEntries(self._folder, head)
         size = self._entries.size
-        begin, end = self._places.find(source, sequence)
-        end = size if end is None else min(end, size)
+        begin, end = self._stretch(source, sequence, size)
         for index in range(begin, end):
             record = self._entries.record(index)
             if is_it(record):
                 return index, record
         return None
+
+    def _stretch(self, source: str, sequence: int, size: int) -> tuple[int, int]:
+        if not self._has(source, size):
+            return 0, 0
+        # Most records are asked for in the order of their journal.
+        found = self._ahead(source, sequence)
+        if found is None:
+            following = self._places.following(source, sequence)
+            self._cursor = source, next(following, None), following
+            found = self._ahead(source, sequence)
+        if found is None:
+            return super()._stretch(source, sequence, size)
+        return found, min(found + 1, size)
+
+    def _has(self, source: str, size: int) -> bool:
+        """Whether the log has any record of a journal.
+
+        One that the index does not know is looked for in all of the log, once.
+        """
+        if self._indexed is None:
+            self._indexed = frozenset(self.sources())
+        if source in self._indexed:
+            return True
+        if self._found is None:
+            records = TreeReader(self._folder, size).records(
+                first_kept(self._folder, size)
+            )
+            self._found = frozenset(map(_source, records))
+        return source in self._found
+
+    def _ahead(self, source: str, sequence: int) -> int | None:
+        """The index of the entry, where its run is among the next ones."""
+        if self._cursor is None or self._cursor[0] != source:
+            return None
+        _, run, following = self._cursor
+        for _ in range(RUNS_AHEAD):
+            if run is None or sequence < run.sequence:
+                return None
+            if sequence < run.sequence + run.length:
+                return run.entry + sequence - run.sequence
+            run = next(following, None)
+            self._cursor = source, run, following
+        return None
+
+
+def _source(line: bytes) -> str:
+    """Whose a record is; empty: it is no record."""
+    try:
+        return _head(line).source
+    except ValueError:  # msgspec's errors are ValueErrors, too
+        return ""

@@ -105,9 +105,22 @@ class PlaceIndex:
         Raises:
             TrailUnavailableError: the index cannot be read.
         """
+        yield from self._since(source, lambda run: run.offset <= offset)
+
+    def following(self, source: str, sequence: int) -> Iterator[Run]:
+        """The runs of a journal, from the last one on that begins at or before there.
+
+        As `runs`, by the sequence of a record.
+
+        Raises:
+            TrailUnavailableError: the index cannot be read.
+        """
+        yield from self._since(source, lambda run: run.sequence <= sequence)
+
+    def _since(self, source: str, is_before: Callable[[Run], bool]) -> Iterator[Run]:
         try:
             with self._path(source).open("rb") as file:
-                yield from _Runs(file.fileno()).since(offset)
+                yield from _Runs(file.fileno()).since(is_before)
         except (FileNotFoundError, _DamagedError):
             return
         except OSError as error:
@@ -177,8 +190,8 @@ class _Runs:
             begin = entry + length
         return Stretch(begin, self._run(low).entry if low < self._count else None)
 
-    def since(self, offset: int) -> Iterator[Run]:
-        begin = self._after(lambda run: run.offset <= offset)
+    def since(self, is_before: Callable[[Run], bool]) -> Iterator[Run]:
+        begin = self._after(is_before)
         for place in range(max(0, begin - 1), self._count):
             yield self._run(place)
 
