@@ -181,6 +181,23 @@ def rewritten(records: list[bytes]) -> None:
     records[place] = records[place].replace(b'"allow"', b'"ALLOW"', 1)
 
 
+def sealed_anew(records: list[bytes]) -> None:
+    """Makes every seal that of the records before it, as if nothing had been."""
+    begins: dict[str, int] = {}
+    lines: dict[str, list[bytes]] = {}
+    for place, record in enumerate(records):
+        head = msgspec.json.decode(record)
+        covered = lines.setdefault(head["source"], [])
+        if "sha256" in head["data"] and ".journal." in head["type"]:
+            text = b"".join(one + b"\n" for one in covered)
+            begin = begins.get(head["source"], 0)
+            head["data"] = {"from": begin, "sha256": sha256(text).hexdigest()}
+            records[place] = msgspec.json.encode(head)
+            begins[head["source"]] = int(head["sequence"])
+            covered.clear()
+        covered.append(records[place])
+
+
 def truncate(site: Site) -> None:
     def change(records: list[bytes]) -> None:
         note = parse_note(site.kept.read_bytes())
@@ -257,8 +274,15 @@ def test_the_honest_trail_passes(site: Site) -> None:
 
 
 def test_journals_tell_what_the_key_holder_did(site: Site) -> None:
-    """With no older checkpoint, the journals contradict what was signed anew."""
+    """With no older checkpoint, a seal contradicts it; seals made anew, the journals.
+
+    Whoever has the key and makes everything anew is shown by a witness only.
+    """
     site.sign_anew(rewritten)
+    code, said = site.verify()
+    assert code == 1
+    assert "the journal was edited before it was sequenced" in said
+    site.sign_anew(sealed_anew)
     assert site.verify()[0] == 0, "nothing in the log itself tells"
     code, said = site.audit()
     assert code == 1
@@ -272,6 +296,7 @@ def test_a_clock_set_back_is_named(site: Site) -> None:
         place = decided(records) + 1
         head = msgspec.json.decode(records[place]) | {"time": "2020-01-01T00:00:00Z"}
         records[place] = msgspec.json.encode(head)
+        sealed_anew(records)
 
     site.sign_anew(change)
     for code, said in (site.verify(), site.audit()):
@@ -313,6 +338,28 @@ def test_a_journal_edited_before_it_is_sequenced_is_named(
     assert "tells of a gap" in said
     source = path.stem.replace(".", "/")
     assert source in said
+
+
+def test_an_edit_before_sequencing_that_keeps_form_and_sequence_is_named(
+    site: Site,
+) -> None:
+    """By the journal's own seal, which its process worked out from what it wrote."""
+    shutil.rmtree(site.trail)
+    (site.data / "trail.vkey").unlink()
+    path = next(
+        one
+        for one in sorted((site.data / "journal").iterdir())
+        if b'"allow"' in one.read_bytes()
+    )
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"allow"', b'"ALLOW"', 1))
+    run_command(site.folder, "audit", "sequence")
+    source = "/" + path.stem.replace(".", "/")
+    for code, said in (site.verify(), site.audit()):
+        assert code == 1, said
+        assert f"the seal of {source} is not that of its records" in said
+        assert "the journal was edited before it was sequenced" in said
+        assert "tells of a gap" not in said
 
 
 def test_an_older_checkpoint_put_back_is_named(site: Site) -> None:
