@@ -29,7 +29,6 @@ from comptroller.engine.ports import (
     JournalReader,
     Store,
 )
-from comptroller.engine.recorded import RecordedStreams
 
 EVERY_S: Final = 60.0
 CHUNK_BYTES: Final = 256 * 1024
@@ -38,6 +37,19 @@ REST_S: Final = 0.01
 CANDIDATES_MAX: Final = 16
 """Looked at in one pass, oldest first; one of them is deleted."""
 _S: Final = 10**9
+
+
+class CoveredLines(Protocol):
+    """What a log has of the journals, proved to be in one tree."""
+
+    def has(self, source: str, offset: int, lines: Sequence[bytes]) -> bool:
+        """Whether lines of a journal are entries, found by where they stand in it.
+
+        To be asked from the first line of a journal to its last one.
+
+        Raises:
+            ComptrollerError: the log cannot be read there, or is not what was signed.
+        """
 
 
 class Coverage(NamedTuple):
@@ -49,8 +61,8 @@ class Coverage(NamedTuple):
     """Journals that have ended in it, and how many bytes of each it stands for."""
     witnesses: Sequence[str]
     """Who signed that checkpoint or a larger one."""
-    streams: RecordedStreams
-    """What it has of them, proved to be in it."""
+    lines: CoveredLines
+    """What it has of them."""
 
 
 class TrailCovers(Protocol):
@@ -323,10 +335,7 @@ class JournalDeletion:
             lines, is_last = parts.files.read(mark, offset, CHUNK_BYTES)
             size = sum(map(len, lines)) + len(lines)
             begin = mark.offset + offset
-            entries = coverage.streams.read(source, begin, size) if lines else []
-            if [one.line for one in entries] != list(lines):
-                return -1, begin
-            if entries and entries[0].offset != begin:
+            if lines and not coverage.lines.has(source, begin, lines):
                 return -1, begin
             count += len(lines)
             offset += size

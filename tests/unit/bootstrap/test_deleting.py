@@ -39,6 +39,7 @@ from comptroller.engine.ports import JournalPosition, JournalRecord
 from comptroller.engine.records import Actor
 from comptroller.engine.retention_records import LEGAL_HOLD_PLACED, LegalHoldPlaced
 from comptroller.engine.sequencing import sequence_all
+from comptroller.engine.trail_ports import Pruning
 from comptroller.testing.script import Script
 
 DAY_NS: Final = 24 * 3600 * 10**9
@@ -52,15 +53,17 @@ class Gateway:
         self.place = place
         self.ids = UlidIds(SystemClock(), SystemEntropy())
 
-    def worker(self, *, ends: bool = True, torn: bytes = b"") -> str:
+    def worker(
+        self, *, ends: bool = True, torn: bytes = b"", decisions: int = 2
+    ) -> str:
         """A worker lives, decides twice, and dies; its source."""
         name = journal_name("host", "w0", self.ids.new())
         journal = SyncJournal(self.place.journal, name, SystemClock(), self.ids)
         script = Script(journal, SystemClock(), self.ids)
-        decided = [self.ids.new() for _ in range(2)]
+        decided = [self.ids.new() for _ in range(decisions)]
         for one in decided:
             script.decided(one)
-        for one in decided[: 2 if ends else 1]:
+        for one in decided[: None if ends else 1]:
             script.settled(one, 7, {"input": 1})
         journal.failed = True
         journal.close()
@@ -207,6 +210,31 @@ def test_a_journal_that_is_not_as_the_trail_has_it_stays(
         assert site.store.deleted_journals() == []
     assert gateway.file(source).exists()
     assert gateway.deletions() == 0
+
+
+@pytest.mark.parametrize("spoil", [None, change])
+def test_what_is_pruned_is_compared_with_its_hashes(
+    gateway: Gateway, spoil: Callable[[Gateway, str], None] | None
+) -> None:
+    """A process may outlive its first entries; its journal goes, too, if it is true."""
+    source = gateway.worker(decisions=200)
+    with gateway.site() as site:
+        site.sync()
+    gateway.sequence()
+    gateway.age(source)
+    told = TrailOptions(str(gateway.place.data), None, "log.example/t")
+    with open_trail(gateway.place, told) as (_, writer):
+        assert writer.size > 300
+        pruning = [Pruning(writer.size, 256)]
+        writer.append([b'{"source":"/trail"}'], writer.positions, pruning)
+        writer.publish()
+        writer.prune(writer.size)
+    assert not (gateway.place.trail / "tile" / "entries" / "000").exists()
+    if spoil is not None:
+        spoil(gateway, source)
+    with gateway.site() as site:
+        assert gateway.passes(site) == (None if spoil else source)
+    assert gateway.file(source).exists() == bool(spoil)
 
 
 def test_a_lost_index_costs_only_time(gateway: Gateway) -> None:

@@ -15,9 +15,9 @@ from comptroller.adapters.tlog.cosigned import (
     newest_of_each,
     read_notes,
 )
+from comptroller.adapters.tlog.covered import Covered
 from comptroller.adapters.tlog.reader import read_checkpoint, read_file
 from comptroller.adapters.tlog.state import STATE_BYTES_MAX, TrailState, decode_state
-from comptroller.adapters.tlog.streams import TrailStreams
 from comptroller.core.checkpoint import Verifier, parse_checkpoint, verified
 from comptroller.core.errors import TrailDamagedError
 from comptroller.engine.deleting import Coverage
@@ -107,8 +107,8 @@ class TrailCover:
             return f"no witness has signed all {state.size} records of the trail yet"
         size = min([head.size, *(one.size for one in covering)])
         names = [one.witness for one in covering]
-        streams = TrailStreams(self._folder, self._places, head)
-        return Coverage(size, _ended(state), names, streams)
+        lines = Covered(self._folder, self._places, head, state.minimum)
+        return Coverage(size, _ended(state), names, lines)
 
 
 def _ended(state: TrailState) -> dict[str, int]:

@@ -19,7 +19,7 @@ from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint
 from comptroller.adapters.tlog.tiles import TILE_WIDTH
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
 from comptroller.core.errors import ComptrollerError, JournalUnavailableError
-from comptroller.core.merkle import TreeHead, leaf_hash, verify_inclusion
+from comptroller.core.merkle import TreeHead, verify_inclusion
 from comptroller.engine import trail_records
 from comptroller.engine.ports import JournalPosition, JournalRecord
 
@@ -49,7 +49,7 @@ class TrailStreams:
         self._folder = folder
         self._places = PlaceIndex(places)
         self._head = head
-        self._tree: _ProvenTree | None = None
+        self._tree: ProvenTree | None = None
 
     def read(self, source: str, offset: int, bytes_max: int) -> Sequence[JournalRecord]:
         """The records from an offset on; at least one, if there is one.
@@ -104,11 +104,11 @@ class TrailStreams:
                 return None
             head = parse_checkpoint(parse_note(note).body).head
         if self._tree is None or self._tree.expected != head:
-            self._tree = _ProvenTree(self._folder, head)
+            self._tree = ProvenTree(self._folder, head)
         return self._tree
 
 
-class _ProvenTree(TreeReader):
+class ProvenTree(TreeReader):
     """A log of which every record that is read is proved to be in one tree."""
 
     def __init__(self, folder: Path, head: TreeHead) -> None:
@@ -124,11 +124,22 @@ class _ProvenTree(TreeReader):
             TrailUnavailableError: it cannot be read.
         """
         records = super().bundle(index)
-        # The proof of one of them is made of all hashes of their tile.
-        first = index * TILE_WIDTH
-        path = self.inclusion(first)
-        verify_inclusion(first, leaf_hash(records[0]), self.expected, path)
+        self.hashes(index)
         return records
+
+    def hashes(self, index: int) -> Sequence[bytes]:
+        """The hashes of the records of a bundle, verified; also of one that is gone.
+
+        Raises:
+            ProofError: they are not in the tree.
+            TrailDamagedError: the tile is not there, or cut.
+            TrailUnavailableError: it cannot be read.
+        """
+        found = self.tile(0, index)
+        # The proof of one of them is made of all the others.
+        first = index * TILE_WIDTH
+        verify_inclusion(first, found[0], self.expected, self.inclusion(first))
+        return found
 
 
 def _walk(
