@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
 
+from comptroller.core.checkpoint import NoteSignature
+from comptroller.engine.cosigning import Cosigned, Cosigning, Outcome
 from comptroller.engine.pruning import is_administrative, pruning_of
 from comptroller.engine.sequencing import Sequencer, sequence_all
 from comptroller.engine.trail_keeping import Sequencing
@@ -134,3 +137,41 @@ def test_what_a_legal_hold_keeps_waits_for_its_end() -> None:
     desk.is_held = False
     sequence_all(desk.sequencer, desk.trail)
     assert (desk.trail.minimum, desk.trail.prunings) == (256, [])
+
+
+class Witnessed:
+    """A desk whose witness has signed what the test says."""
+
+    name, url, is_asking = "w", "http://w", False
+
+    def __init__(self) -> None:
+        self.heard: list[Outcome] = []
+
+    def offer(self, note: bytes) -> None:
+        """Nothing is asked."""
+
+    def take(self) -> Sequence[Outcome]:
+        """What the test said."""
+        heard, self.heard = self.heard, []
+        return heard
+
+
+def test_with_witnesses_it_waits_until_one_has_signed_that_record() -> None:
+    """A signature over the tree right before it is not enough."""
+    desk, witness = Desk(), Witnessed()
+    cosigning = Cosigning([witness], lambda _: None, lambda _: None)
+
+    async def run() -> int:
+        keeping = Sequencing(
+            desk.sequencer, desk.trail, desk.clock, lambda _: None, cosigning
+        )
+        keeping.stop()
+        await keeping.run()
+        return desk.trail.minimum
+
+    assert asyncio.run(run()) == 0
+    assert desk.trail.prunings == [Pruning(301, 256)]
+    signature = NoteSignature("w", b"abcd", bytes(72))
+    for size, minimum in ((301, 0), (302, 256)):
+        witness.heard = [Cosigned(b"", b"body", signature, size, 1)]
+        assert asyncio.run(run()) == minimum
