@@ -9,6 +9,7 @@ row: its type, its time and what it says; of a configuration also what it declar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -295,9 +296,9 @@ class Checking:
         known = {one.place for one in acts.revisions} | set(acts.places.values())
         times = sorted(one.time_ns for one in acts.activations)
         there = frozenset(self._reading.journals.sources())
-        for source in sorted(self._reading.sources()):
-            if not is_administrative(source):
-                continue
+        known_of = {*self._reading.sources(), *acts.positions}
+        sources = sorted(filter(is_administrative, known_of), key=_age)
+        for source, later in zip_longest(sources, sources[1:]):
             until = acts.positions.get(source, 0)
             try:
                 if source not in there:
@@ -311,8 +312,33 @@ class Checking:
                         yield _unstored(found, times)
             except _READ_ERRORS as error:
                 says = f"the acts in {source} cannot be read: {_reason(error)}"
-                place = RecordPlace(source, 0)
-                yield _fault(MISSING, says, place, (0, EVER), frozenset(CONTROLS))
+                yield from self._unread((source, later), says, times)
+
+    def _unread(
+        self, source: tuple[str, str | None], says: str, times: Sequence[int]
+    ) -> Iterator[ActFault]:
+        """What rests on a journal that cannot be read, and the one after it.
+
+        Administrative processes follow one another: what this one did, it did before
+        the next one began. Revisions are numbered, so none of them can be missing
+        from then on; a policy may be in force until the next act.
+        """
+        end_ns = EVER
+        if source[1] is not None:
+            place = RecordPlace(source[1], 0)
+            try:
+                end_ns = Found(place, 0, self._reading.record(place)).time_ns
+            except _READ_ERRORS:
+                end_ns = EVER
+        place = RecordPlace(source[0], 0)
+        policy_ns = next((one for one in times if one >= end_ns), EVER)
+        yield _fault(MISSING, says, place, (0, end_ns))
+        yield _fault(MISSING, says, place, (0, policy_ns), _BY_POLICY)
+
+
+def _age(source: str) -> tuple[str, str]:
+    """Sources in the order in which their processes began."""
+    return source.rsplit("/", 1)[-1], source
 
 
 def _ends(times: Sequence[int]) -> list[int]:

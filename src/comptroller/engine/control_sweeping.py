@@ -19,6 +19,7 @@ from comptroller.engine.control_evidence import (
     CONTRADICTS,
     HEARTBEAT,
     MISSING,
+    NS,
     Fault,
     Piece,
 )
@@ -38,6 +39,8 @@ from comptroller.engine.records import JOURNAL_CLOSED, JOURNAL_STARTED
 
 EVERY: Final = frozenset(CONTROLS)
 EVER: Final = 2**62
+NEW_NS: Final = 5 * NS
+"""So old a journal may be of which the store has nothing yet."""
 FAULTS_MAX: Final = 1000
 """Told one by one; more are counted."""
 _beat: Final = msgspec.json.Decoder(Heartbeat).decode
@@ -142,30 +145,47 @@ class Sweep:
     def _life(
         self, source: str, row: LifeRow | None, span: tuple[int, int]
     ) -> Lived | None:
-        place = RecordPlace(source, 0)
         try:
             ends = self._ends(source)
         except _READ_ERRORS as error:
-            if row is None and (self._is_known(source) or self._is_later(source, span)):
+            if row is None and self._is_elsewhere(source, span):
                 return None  # it lived at another time
-            self._tell(MISSING, _unread(source, error), place, None)
-            return _unproven(source, row, (*span, self._now_ns))
+            return self._unshown((source, row), _unread(source, error), span)
         if ends is None:
-            if row is not None:
-                says = f"there is no record of {source}, and the store has its life"
-                self._tell(MISSING, says, place, row.started_ns)
-                return _unproven(source, row, (*span, self._now_ns))
-            return None  # it died before it recorded anything
+            if row is None:
+                return None  # it died before it recorded anything
+            says = f"there is no record of {source}, and the store has its life"
+            return self._unshown((source, row), says, span)
         first, last = ends
         lived = Lived(source, first.time_ns, self._end_ns(source, *ends))
         is_so = row is not None and not self._differs(row, first, last)
-        if not (lived.begin_ns <= span[1] and lived.end_ns >= span[0]):
+        is_then = lived.begin_ns <= span[1] and lived.end_ns >= span[0]
+        if not is_then or (row is None and not self._is_told(lived)):
             return None
-        if row is None:
-            says = f"{source} lived from {rfc3339(lived.begin_ns)}"
-            says += f" to {rfc3339(lived.end_ns)}, and the store says that it did not"
-            self._tell(CONTRADICTS, says, place, lived.begin_ns)
         return lived._replace(is_borne_out=is_so)
+
+    def _unshown(
+        self, of: tuple[str, LifeRow | None], says: str, span: tuple[int, int]
+    ) -> Lived:
+        """A life that no record bears out: as its row has it, else all of the span."""
+        source, row = of
+        self._tell(MISSING, says, RecordPlace(source, 0), None)
+        if row is None:
+            return Lived(source, *span, is_borne_out=False)
+        end_ns = self._now_ns if row.closed_ns is None else row.closed_ns
+        return Lived(source, row.started_ns, end_ns, is_borne_out=False)
+
+    def _is_told(self, lived: Lived) -> bool:
+        """Tells that the store does not know of a life, but for one that just began."""
+        source, begin_ns, end_ns, _ = lived
+        if source not in self.positions and begin_ns > self._now_ns - NEW_NS:
+            return False  # while the question was asked: it decided nothing yet
+        says = (
+            f"{source} lived from {rfc3339(begin_ns)} to {rfc3339(end_ns)}, and the"
+            " store says that it did not"
+        )
+        self._tell(CONTRADICTS, says, RecordPlace(source, 0), begin_ns)
+        return True
 
     def _ends(self, source: str) -> tuple[Found, Found] | None:
         """The first and the last record of a journal; None: it has none."""
@@ -177,11 +197,13 @@ class Sweep:
         place = RecordPlace(source, 0)
         return Found(place, 0, self._reading.record(place)), last
 
-    def _is_known(self, source: str) -> bool:
-        return any(one.source == source for one in self._controls.lives(0, EVER))
+    def _is_elsewhere(self, source: str, span: tuple[int, int]) -> bool:
+        """Whether a journal that cannot be read is of another time than a span.
 
-    def _is_later(self, source: str, span: tuple[int, int]) -> bool:
-        """Whether a journal that is gone began after a span, as the trail has it."""
+        As the store says; or as the trail says of its first record.
+        """
+        if any(one.source == source for one in self._controls.lives(0, EVER)):
+            return True
         place = RecordPlace(source, 0)
         try:
             return Found(place, 0, self._reading.record(place)).time_ns > span[1]
@@ -343,17 +365,6 @@ class Sweep:
         if len(self.faults) < FAULTS_MAX:
             piece = Piece(HEARTBEAT, verdict, says, place, time_ns)
             self.faults.append(Fault(piece, EVERY))
-
-
-def _unproven(
-    source: str, row: LifeRow | None, span_and_now: tuple[int, int, int]
-) -> Lived:
-    """A life that no record bears out: as the row has it, else all of the span."""
-    begin_ns, end_ns, now_ns = span_and_now
-    if row is not None:
-        begin_ns = row.started_ns
-        end_ns = now_ns if row.closed_ns is None else row.closed_ns
-    return Lived(source, begin_ns, end_ns, is_borne_out=False)
 
 
 def _differing(row: BeatRow, beat: BeatRow) -> str:

@@ -277,7 +277,7 @@ def test_what_cannot_be_read_is_missing(world: World) -> None:
     (world.folder / "node.control.01C.jsonl").unlink()
     told = said(world.checked(world.acts()).faults)
     assert {verdict for verdict, _ in told} == {"missing"}
-    assert len(told) == 3
+    assert len(told) == 5
 
 
 def test_the_trail_is_read_before_the_journal(world: World) -> None:
@@ -382,7 +382,45 @@ def test_a_journal_that_only_the_trail_has(world: World) -> None:
         before = START_NS - 2 * NS, START_NS - NS
         assert Sweep(world.reading(trail), world.store, 0).lives(before) == []
         told = said(world.checked(world.acts(), trail).faults)
-        assert [verdict for verdict, _ in told] == ["missing"] * control
+        assert [verdict for verdict, _ in told] == ["missing"] * 2 * control
+
+
+def test_acts_that_cannot_be_read_bear_until_the_next_process(world: World) -> None:
+    """What it did, it did before the next one began; a policy of it may stay on."""
+    gone, later = "/node/cli/01A", "/node/control/01D"
+    world.books.clock.advance(70)
+    script = world.books.script(later)
+    script.journal_started()
+    world.books.clock.advance(30)
+    script.policy_activated(None, A)
+    world.write()
+    world.books.project(later)
+    trail = Trail({(gone, 0): world.line(W0, 0)})
+    registry, policy = world.checked(world.acts(), trail).faults
+    assert registry.end_ns == START_NS  # when /node/control/01C began
+    assert policy.end_ns == START_NS
+    (world.folder / "node.control.01C.jsonl").unlink()
+    found = [
+        one
+        for one in world.checked(world.acts()).faults
+        if "the acts in /node/control/01C" in one.fault.piece.says
+    ]
+    assert [one.end_ns for one in found] == [START_NS + 100 * NS, START_NS + 130 * NS]
+
+
+def test_a_worker_that_began_while_it_was_asked(world: World) -> None:
+    """The store has nothing of it yet: no discrepancy; a minute later it is one."""
+    world.books.clock.advance(100)
+    world.books.script("/node/w1/01B").journal_started()
+    world.write()
+    now = START_NS + 130 * NS
+    for seconds, lived in ((1, []), (60, ["/node/w1/01B"])):
+        at = now + seconds * NS
+        sweep = Sweep(world.reading(), world.store, at)
+        assert [one.source for one in sweep.lives((at, at))] == []
+        found = sweep.lives((now, now))
+        assert [one.source for one in found] == lived
+        assert sweep.faults_count == len(lived)
 
 
 def test_more_faults_than_are_told_are_counted(world: World) -> None:
