@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from comptroller.adapters.tlog.finding import TrailFinder
 from comptroller.adapters.tlog.keys import TrailKey
+from comptroller.adapters.tlog.proof import prove, verify_proof
 from comptroller.adapters.tlog.reader import TreeReader
 from comptroller.adapters.tlog.state import TrailState, encode_state
 from comptroller.adapters.tlog.writer import BUNDLES_AT_ONCE, TrailWriter
-from comptroller.core.errors import TrailDamagedError
+from comptroller.core.errors import TrailDamagedError, TrailPrunedError
 from comptroller.engine.trail_ports import Pruning
 
 KEY = TrailKey("trail.example/pruned", bytes(32))
@@ -104,6 +106,75 @@ def test_bundles_that_are_gone_already_are_no_trouble(tmp_path: Path) -> None:
         rounds += 1
     assert (rounds, bundles(tmp_path)) == (1001 // BUNDLES_AT_ONCE + 1, [])
     writer.close()
+
+
+@pytest.fixture
+def pruned(tmp_path: Path) -> Path:
+    """1,000 records of a journal, of which the first 512 are pruned."""
+    lines = [line(number) for number in range(1000)]
+    writer = TrailWriter(tmp_path / "trail", KEY)
+    writer.append(lines, {}, [Pruning(999, 512)])
+    writer.publish()
+    shutil.copytree(tmp_path / "trail", tmp_path / "copy")
+    writer.prune(1000)
+    writer.close()
+    return tmp_path / "trail"
+
+
+def line(number: int) -> bytes:
+    return (
+        b'{"specversion":"1.0","id":"%d","source":"/n/w0/1","type":"x.v1",'
+        b'"time":"2026-11-22T10:00:00Z","subject":"x","sequence":"%d","data":{}}'
+    ) % (number, number)
+
+
+def test_what_is_pruned_is_named_as_such(pruned: Path) -> None:
+    """Not as damage; a bundle that is missing behind it is damage."""
+    tree = TreeReader(pruned, 1000)
+    assert tree.minimum() == 512
+    assert list(tree.records(512)) == [line(number) for number in range(512, 1000)]
+    for index in (0, 255, 511):
+        with pytest.raises(TrailPrunedError, match="the records from 512 on"):
+            tree.record(index)
+    (pruned / "tile/entries/003.p/232").unlink()
+    with pytest.raises(TrailDamagedError, match=r"003\.p/232 is missing") as damaged:
+        tree.record(999)
+    assert not isinstance(damaged.value, TrailPrunedError)
+
+
+def test_a_copy_gives_what_is_missing_and_nothing_else(pruned: Path) -> None:
+    """It is compared with the hashes that stayed."""
+    copy = pruned.with_name("copy")
+    tree = TreeReader(pruned, 1000, copy)
+    assert list(tree.records()) == [line(number) for number in range(1000)]
+    bundle = copy / "tile/entries/001"
+    bundle.write_bytes(bundle.read_bytes().replace(b'"x.v1"', b'"y.v1"', 1))
+    (copy / "tile/entries/002").write_bytes(b"anything")
+    with pytest.raises(TrailDamagedError, match="record 256 is not the one"):
+        tree.record(256)
+    assert tree.record(512) == line(512)
+
+
+def test_a_pruned_record_is_found_and_proved_by_its_line(pruned: Path) -> None:
+    """By its hash; any other line proves nothing."""
+    finder = TrailFinder(pruned, pruned.with_name("places"))
+    assert finder.index_of("/n/w0/1", 17, line(17)) == 17
+    assert finder.index_of("/n/w0/1", 17, line(17) + b" ") is None
+    record, content = prove(pruned, 17, line=line(17))
+    proven = verify_proof(content, record, KEY.key.name, [KEY])
+    assert (record, proven.index) == (line(17), 17)
+    with pytest.raises(TrailPrunedError):
+        prove(pruned, 17)
+    with pytest.raises(TrailDamagedError):
+        prove(pruned, 17, line=line(18))
+
+
+def test_what_is_left_is_found_without_an_index(pruned: Path) -> None:
+    """By looking at what is left; what is not there may have been pruned."""
+    finder = TrailFinder(pruned, pruned.with_name("places"))
+    assert finder.entry_at("/n/w0/1", 700) == line(700)
+    with pytest.raises(TrailPrunedError):
+        finder.entry_at("/n/w0/1", 17)
 
 
 def test_a_state_that_keeps_nothing_is_damaged(tmp_path: Path) -> None:

@@ -22,7 +22,11 @@ from comptroller.adapters.tlog.places import PlaceIndex
 from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint
 from comptroller.adapters.tlog.tiles import TILE_WIDTH
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
-from comptroller.core.errors import TrailDamagedError, TrailUnavailableError
+from comptroller.core.errors import (
+    TrailDamagedError,
+    TrailPrunedError,
+    TrailUnavailableError,
+)
 from comptroller.core.merkle import leaf_hash
 from comptroller.engine.records import Envelope
 from comptroller.engine.trail_ports import Published
@@ -141,14 +145,28 @@ class TrailFinder:
             return None
         reader = TreeReader(self._folder, published.size)
         begin, end = self._stretch(source, sequence, published.size)
-        records = islice(reader.records(begin), max(0, end - begin))
-        found = (one for one in enumerate(records, begin) if is_it(one[1]))
-        return next(found, None)
+        try:
+            return _search(reader, begin, end, is_it)
+        except TrailPrunedError:
+            # The index may say little; what is left may still have it.
+            minimum = reader.minimum()
+            found = _search(reader, minimum, end, is_it) if minimum < end else None
+            if found is None:
+                raise
+            return found
 
     def _stretch(self, source: str, sequence: int, size: int) -> tuple[int, int]:
         """From which index on, and before which, a record has to be looked for."""
         begin, end = self._places.find(source, sequence)
         return begin, size if end is None else min(end, size)
+
+
+def _search(
+    reader: TreeReader, begin: int, end: int, is_it: Callable[[bytes], bool]
+) -> tuple[int, bytes] | None:
+    records = islice(reader.records(begin), max(0, end - begin))
+    found = (one for one in enumerate(records, begin) if is_it(one[1]))
+    return next(found, None)
 
 
 def _is_record(source: str, sequence: int, line: bytes) -> bool:
