@@ -188,14 +188,24 @@ class Sweep:
         return True
 
     def _ends(self, source: str) -> tuple[Found, Found] | None:
-        """The first and the last record of a journal; None: it has none."""
+        """The first and the last record of a journal; None: it has none.
+
+        Raises:
+            LookupError: one is not there.
+            ValueError: one is no record, or has no time.
+            ComptrollerError: one cannot be read.
+            OSError: one cannot be read.
+        """
         if source not in self._journals:
             return None
         last = self._reading.last(source)
         if last is None:
             return None
         place = RecordPlace(source, 0)
-        return Found(place, 0, self._reading.record(place)), last
+        first = Found(place, 0, self._reading.record(place))
+        for one in (first, last):
+            nanoseconds(one.record.time)
+        return first, last
 
     def _is_elsewhere(self, source: str, span: tuple[int, int]) -> bool:
         """Whether a journal that cannot be read is of another time than a span.

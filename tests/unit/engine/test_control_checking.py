@@ -423,6 +423,18 @@ def test_a_worker_that_began_while_it_was_asked(world: World) -> None:
         assert sweep.faults_count == len(lived)
 
 
+def test_a_life_without_a_time_is_missing(world: World) -> None:
+    """What a record says of its time cannot be read: nothing is made of it."""
+    line = msgspec.json.decode(world.line(W0, 0))
+    trail = Trail({(W0, 0): msgspec.json.encode({**line, "time": "at noon"})})
+    sweep = Sweep(world.reading(trail), world.store, START_NS)
+    (life,) = sweep.lives((START_NS, START_NS + NS))
+    assert not life.is_borne_out
+    (fault,) = sweep.faults
+    assert fault.piece.verdict == "missing"
+    assert "at noon" in fault.piece.says
+
+
 def test_more_faults_than_are_told_are_counted(world: World) -> None:
     """A store full of forged rows is answered in bounded memory."""
     worker = world.books.script("/node/w1/01B")
