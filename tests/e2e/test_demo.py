@@ -96,8 +96,9 @@ def test_demo_tells_its_story_and_leaves_nothing_running(tmp_path: Path) -> None
     assert "tamper-evident against outsiders only" in told
     # Its credential is revoked by then: what counts is what was active at its time.
     assert re.search(r"^credential +ACTIVE +3 of 3 ", told, re.MULTILINE)
+    assert "Prompt restrictions: YES, active: all three sources agree." in told
     assert re.search(
-        r"^prompt_restriction +ACTIVE +3 of 3 .*grace \(author ada\) +prompts\.no-",
+        r"^prompt_restriction +ACTIVE +3 of 3 .*grace \(author ada\) ",
         told,
         re.MULTILINE,
     )

@@ -296,9 +296,9 @@ class Demo:
         asked = ("audit", "controls", "--request", self._denied)
         self._step(f"What was active when it was denied: {self._program(*asked)}")
         self._say()
-        # The table; what each control's evidence is follows it, page after page.
+        # In words, then the table; each control's evidence follows, page after page.
         told = self._commands.run(*asked).split("\n\n")
-        for line in told[1].splitlines():
+        for line in "\n\n".join(told[1:3]).splitlines():
             self._say(line if len(line) <= LINE_MAX else f"{line[: LINE_MAX - 1]}…")
 
     def _stay(self, listen: str) -> None:
