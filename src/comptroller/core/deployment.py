@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from comptroller.core.registry import Model, Provider
+from comptroller.core.registry import Model
 
 
 def deployments(model: Model) -> tuple[Model, ...]:
@@ -36,13 +36,3 @@ def deployments(model: Model) -> tuple[Model, ...]:
 def weights(model: Model) -> tuple[int, ...]:
     """The share of each of `deployments`, in their order, against the others."""
     return tuple(one.weight for one in model.deployments) or (1,)
-
-
-def region_of(model: Model, provider: Provider) -> str | None:
-    """Where a deployment's requests are answered, as far as it is declared.
-
-    Args:
-        model: one of `deployments`.
-        provider: the one that it names.
-    """
-    return model.region or provider.region

@@ -5,7 +5,6 @@ Amounts are nano-USD (10⁻⁹ USD), rates are pico-USD (10⁻¹² USD) per unit
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Final, NewType
 
 NanoUsd = NewType("NanoUsd", int)
@@ -23,24 +22,6 @@ def nano_from_pico(pico: int) -> NanoUsd:
 def nano_from_pico_ceiling(pico: int) -> NanoUsd:
     """Rounds pico-USD up to nano-USD, as every hold does."""
     return NanoUsd(-(-pico // PICO_PER_NANO))
-
-
-def nano_from_usd(text: str | Decimal) -> NanoUsd:
-    """Reads a decimal number of USD, rounded up to the nano-dollar.
-
-    Args:
-        text: a plain decimal such as ``5000`` or ``0.015``.
-
-    Raises:
-        ValueError: when it is not a finite decimal number.
-    """
-    try:
-        value = Decimal(text)
-    except InvalidOperation as error:
-        raise ValueError(f"{text!r} is not an amount of USD") from error
-    if not value.is_finite():
-        raise ValueError(f"{text!r} is not a finite amount of USD")
-    return NanoUsd(int((value * NANO_PER_USD).to_integral_value(ROUND_CEILING)))
 
 
 def usd(amount: int, places: int = 6) -> str:

@@ -372,19 +372,6 @@ class Replaying:
                     yield lines
 
 
-class OwnHands:
-    """Does every part here, one after the other."""
-
-    def __init__(self, question: Question, scope: Scope) -> None:
-        self._question = question
-        self._scope = scope
-
-    def do(self, parts: Iterable[Sequence[bytes]]) -> Iterator[Replayed]:
-        """Does each part, in their order."""
-        for part in parts:
-            yield replay(self._question, part, self._scope)
-
-
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"

@@ -19,7 +19,6 @@ _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KEY: Final = re.compile(
     rb'[ \t\n\r]*[{,][ \t\n\r]*("[^"\\]*(?:\\.[^"\\]*)*")[ \t\n\r]*:[ \t\n\r]*'
 )
-_SPACE: Final = b" \t\n\r"
 
 
 class Span(NamedTuple):

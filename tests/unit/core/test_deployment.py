@@ -2,13 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from comptroller.core.deployment import deployments, region_of, weights
+from comptroller.core.deployment import deployments, weights
 from comptroller.core.registry import (
     DeclaredPrice,
     Deployment,
     Model,
     ModelId,
-    Provider,
     ProviderId,
 )
 
@@ -46,14 +45,3 @@ def test_a_deployment_is_taken_apart_once() -> None:
     """A deployment is a model that has no further deployments."""
     for one in deployments(SPREAD):
         assert deployments(one) == (one,)
-
-
-def test_a_region_is_the_nearest_that_is_declared() -> None:
-    """The deployment's own, or the model's, or its provider's, or unknown."""
-    here = Provider(EU, "http://127.0.0.1:1", {"openai": "/v1"}, region="eu-west")
-    first, second = deployments(SPREAD)
-
-    assert region_of(second, here) == "us-east"
-    assert region_of(first, here) == "world"
-    assert region_of(PLAIN, here) == "eu-west"
-    assert region_of(PLAIN, replace(here, region=None)) is None

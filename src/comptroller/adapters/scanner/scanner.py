@@ -30,7 +30,6 @@ SHORT_SCAN_CPU_S_MAX: Final = 0.002
 """What one may cost where everybody else waits meanwhile."""
 
 THIRDS: Final = ("first", "middle", "last")
-GROUPS: Final = ("secret", "personal")
 
 _RULES: Final = "secret_rules.tsv"
 _BETWEEN: Final = b"\n\0\n"
