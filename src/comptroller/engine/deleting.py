@@ -1,6 +1,11 @@
-"""Deletion of journals whose records the trail has, one after another.
+"""Deletion of workers' journals whose records the trail has, one after another.
 
-A journal goes only when its process is dead, all of it is projected, it has ended in
+They hold the requests, and are the bulk. Journals of processes that administer stay:
+what was declared and activated is asked about for as long as anything is, and the
+entries of the trail that say it may be pruned; then such a journal is the one place
+where the record is, and the trail's hashes prove it.
+
+A worker's journal goes only when its process is dead, all of it is projected, it has ended in
 the trail, each of its lines is byte for byte an entry under a signed checkpoint, which
 a witness has signed too where one is asked, and no legal hold is in force. A record
 says so, durably, before the first file goes; what a kill interrupts then, the next
@@ -29,6 +34,7 @@ from comptroller.engine.ports import (
     JournalReader,
     Store,
 )
+from comptroller.engine.projection import is_administrative
 
 EVERY_S: Final = 60.0
 CHUNK_BYTES: Final = 256 * 1024
@@ -188,6 +194,8 @@ class JournalDeletion:
     def _reasons(self, source: str, marks: Sequence[SegmentMark]) -> Iterator[str]:
         """What keeps a journal; what costs least is looked at first."""
         parts = self._parts
+        if is_administrative(source):
+            yield "it is of a process that administers"
         if marks[0].offset:
             yield "its first file is gone"
         written_ns = max(one.written_ns for one in marks)

@@ -34,7 +34,7 @@ from comptroller.core.errors import ConfigurationError, JournalUnavailableError
 from comptroller.engine.batch import Batch
 from comptroller.engine.deleting import JournalDeletion
 from comptroller.engine.deletion_ports import DeletedJournal, SegmentMark
-from comptroller.engine.deletion_records import JOURNAL_DELETED
+from comptroller.engine.deletion_records import JOURNAL_DELETED, JournalDeleted
 from comptroller.engine.ports import JournalPosition, JournalRecord
 from comptroller.engine.records import Actor
 from comptroller.engine.retention_records import LEGAL_HOLD_PLACED, LegalHoldPlaced
@@ -384,8 +384,8 @@ def test_a_store_that_lacks_a_deleted_journal_is_refused(gateway: Gateway) -> No
         assert gateway.place.store.exists() == (content is not None)
 
 
-def test_deletions_of_deleted_journals_are_known(gateway: Gateway) -> None:
-    """The record of the first may be gone with the journal that it stands in."""
+def test_a_journal_of_who_administers_stays(gateway: Gateway) -> None:
+    """However old it is, and though the trail has all of it; a worker's does not."""
     first = gateway.covered()
     with gateway.site() as site:
         assert gateway.passes(site) == first
@@ -393,7 +393,34 @@ def test_deletions_of_deleted_journals_are_known(gateway: Gateway) -> None:
     gateway.sequence()
     gateway.age(control)
     with gateway.site() as site:
-        assert gateway.passes(site) == control
+        site.sync()
+        deletion = JournalDeletion(deletion_parts(site, gateway.place, ()), KEEP_S)
+        assert asyncio.run(deletion.step()) is None
+        assert deletion.problem is None
+    assert gateway.file(control).exists()
+    assert {one.source for one in _rows(gateway)} == {first}
+
+
+def test_deletions_of_deleted_journals_are_known(gateway: Gateway) -> None:
+    """The record of the first is gone with its journal, which older releases deleted."""
+    first = gateway.covered()
+    with gateway.site() as site:
+        assert gateway.passes(site) == first
+        control = site.journal().source
+    gateway.sequence()
+    with gateway.site() as site:
+        gone = JournalDeleted(
+            source=control,
+            bytes=gateway.file(control).stat().st_size,
+            records=len(lines(gateway, control)),
+            size=1,
+            witnesses=[],
+        )
+        batch = Batch(site.journal, site.clock, site.ids)
+        batch.add(JOURNAL_DELETED, f"journal{control}", gone)
+        site.project(batch.commit())
+    gateway.sequence()
+    gateway.file(control).unlink()
     assert {one.source for one in _rows(gateway)} == {first, control}
     for one in gateway.place.data.glob("store.sqlite3*"):
         one.unlink()
