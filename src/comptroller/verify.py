@@ -18,7 +18,7 @@ GAP, PRUNED = "comptroller.trail.gap.v1", "comptroller.trail.pruned.v1"
 SEALS = "comptroller.journal.sealed.v1", "comptroller.journal.closed.v1"
 HEAD = re.compile(  # how every record begins
     r'\A\{"specversion":"1\.0","id":"[^"\\]*","source":"([^"\\]*)","type":"([^"\\]*)",'
-    r'"time":"([^"\\]*)","subject":"(?:[^"\\]|\\.)*","sequence":"(\d{1,18})",'
+    r'"time":"([^"\\]*)","subject":"(?:[^"\\]|\\.)*","sequence":"(\d{1,18})","data":'
 )
 
 
@@ -140,14 +140,14 @@ class Trail:
         if told[2:3] == ["broken"] and str(told[3]).startswith(f"{len(record)} bytes"):
             return  # no record of its journal, and told to be none
         try:
-            _, source, kind, time, number, _ = HEAD.split(record.decode(), 1)
+            _, source, kind, time, number, rest = HEAD.split(record.decode(), 1)
             sequence, first = int(number), int(number) * bool(self.missing)
             known = [first, time, None if first else 0, sha256()]  # of a new source
             expected, latest, begin, lines = known = self.sources.get(source, known)
             said = f"record {index}: {sequence} of {source[:200]}"
             if time[:16] < latest[:16] and when(latest) - when(time) > MINUTE:
                 self.notes.append(f"{said}: clock set back to {time} from {latest}")
-            data = json.loads(record)["data"] if kind in (GAP, PRUNED, *SEALS) else {}
+            data = json.loads(rest[:-1]) if kind in (GAP, PRUNED, *SEALS) else {}
             if kind in SEALS:
                 seal = {"from": begin, "sha256": lines.hexdigest()}
                 if begin is not None and (data or begin) and data != seal:
@@ -159,7 +159,7 @@ class Trail:
                 self.told = [data[n] for n in ("source", "expected", "reason", "found")]
                 self.notes.append(f"record {index} tells of a gap: {data}"[:999])
                 self.sources.get(data["source"], known)[2] = None  # nor of its seal
-            elif kind == PRUNED and index >= data["below"] > self.pruned[0]:
+            elif kind == PRUNED and index >= data["below"].__index__() > self.pruned[0]:
                 self.pruned = data["below"], index
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             self.wrong.append(f"record {index} is no record of a journal")

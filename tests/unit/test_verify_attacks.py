@@ -77,6 +77,32 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return runs
 
 
+def sealed_to(sequence: int, *lines: bytes) -> bytes:
+    """The seal of a journal of A that is edited before it comes into the log."""
+    text = b"".join(one + b"\n" for one in lines)
+    data = {"from": 0, "sha256": sha256(text).hexdigest()}
+    return record(A, sequence, type="comptroller.journal.sealed.v1", data=data)
+
+
+@pytest.mark.parametrize("kind", ["comptroller.trail.gap.v1", "x.v1"])
+def test_no_journal_tells_of_a_gap_under_the_name_of_the_log(
+    tmp_path: Path, run: Run, kind: str
+) -> None:
+    """A line whose members come twice: ours to the sequencer, the log's to a regex.
+
+    It would excuse the seal that the edit breaks, and the sequence that it skips.
+    """
+    data = {"source": A, "reason": "sequence", "expected": 1, "found": 2}
+    told = record("/trail", 0, type=kind, data=data)
+    forged = told[:-1] + b"," + record(A, 1, data=data)[1:]
+    first = record(A, 0)
+    seal = sealed_to(2, first, record(A, 1))
+    code, said = run(write(tmp_path, [first, forged, seal]))
+    assert code == 1, said
+    if kind != "x.v1":
+        assert "WRONG record 1 is no record of a journal" in said
+
+
 @pytest.mark.parametrize("reason", ["torn", "shrunk", "missing"])
 def test_a_gap_after_which_nothing_comes_excuses_nothing(
     tmp_path: Path, run: Run, reason: str

@@ -123,7 +123,7 @@ def test_a_forged_record_prunes_nothing(tmp_path: Path, run: Run) -> None:
     assert "WRONG tile/entries/000: missing; no signed record prunes it\n" in said
 
 
-@pytest.mark.parametrize("below", [255, 300, 1024, "512", None, [512], -1])
+@pytest.mark.parametrize("below", [255, 300, 1024, "512", None, [512], -1, 512.0, 0.5])
 def test_a_senseless_record_prunes_no_more_than_it_says(
     tmp_path: Path, run: Run, below: object
 ) -> None:

@@ -54,11 +54,14 @@ def pruning_of(line: bytes, index: int) -> Pruning | str | None:
     Returns:
         None: it is of another type. Text: why it cannot be followed.
     """
-    if _MARK not in line[:HEAD_BYTES] or _read_head(line).type != TRAIL_PRUNED:
+    if _MARK not in line[:HEAD_BYTES]:
         return None
     try:
+        if _read_head(line).type != TRAIL_PRUNED:
+            return None
         below = _read(line).data.below
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
+        # Nesting that was just bearable where the line was judged may not be here.
         return f"record {index} prunes the trail, and is not followed: {error}"
     if below <= 0 or below % BUNDLE_RECORDS or below > index:
         return (

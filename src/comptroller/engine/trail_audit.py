@@ -33,6 +33,8 @@ from comptroller.engine.trail_records import (
 
 CHUNK_BYTES: Final = 256 * 1024
 SHOWN_MAX: Final = 20
+SEQUENCE_DIGITS: Final = 20
+"""A sequence has fewer."""
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -168,8 +170,7 @@ class _Comparison:
 
     def _heed(self, index: int, entry: bytes, head: _Head) -> None:
         """Takes what an entry of a journal says."""
-        number = int(head.sequence) if head.sequence.isdecimal() else -1
-        self._add(index, self._seals.take(head.source, number, head.type, entry))
+        self._add(index, self._sealed(head, entry))
         if head.type == records.DECIDED:
             self._found.decisions += 1
             self._decided.add(head.subject.rpartition("/")[2])
@@ -178,6 +179,12 @@ class _Comparison:
             if isinstance(pruning, Pruning) and pruning.below > self._below:
                 self._below, self._found.pruned_by = pruning.below, index
         self._deletions.heed(head.type, entry)
+
+    def _sealed(self, head: _Head, line: bytes) -> str:
+        # Python makes no number of more than 4,300 digits.
+        is_number = head.sequence.isdecimal() and len(head.sequence) < SEQUENCE_DIGITS
+        number = int(head.sequence) if is_number else -1
+        return self._seals.take(head.source, number, head.type, line)
 
     def _twice(self, head: _Head) -> str:
         if hash((head.source, head.id)) not in self._ids:
@@ -196,8 +203,7 @@ class _Comparison:
             head = _head(line)
             if head is None:
                 continue
-            number = int(head.sequence) if head.sequence.isdecimal() else -1
-            problem = self._seals.take(head.source, number, head.type, line)
+            problem = self._sealed(head, line)
             if problem:
                 found.add(f"a record that waits for the trail: {problem}")
             if head.type == records.DECIDED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 import msgspec
@@ -50,6 +51,15 @@ def test_what_makes_no_sense_is_not_followed(below: object) -> None:
     found = pruning_of(line(CONTROL, 0, PRUNED, below=below), 300)
     assert isinstance(found, str)
     assert "record 300 prunes the trail" in found
+
+
+def test_nesting_of_any_depth_is_not_followed() -> None:
+    """Nor does it end the sequencer, wherever Python's limit is."""
+    plain = line(CONTROL, 0, PRUNED, below=0)
+    for depth in range(sys.getrecursionlimit() + 2):
+        nested = b"[" * depth + b"0" + b"]" * depth
+        found = pruning_of(plain.replace(b":0}}", b":%b}}" % nested), 300)
+        assert isinstance(found, str)
 
 
 def test_whose_records_count() -> None:

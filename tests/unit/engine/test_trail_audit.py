@@ -221,6 +221,19 @@ def test_a_journal_edited_while_it_waits_is_found(books: Books) -> None:
     )
 
 
+@pytest.mark.parametrize("digits", [19, 4301])
+def test_a_sequence_longer_than_any_number_is_no_traceback(
+    books: Books, digits: int
+) -> None:
+    """Somebody may write one into a journal that waits, or sign one."""
+    odd = line("/n/w2/1", 0, records.SETTLED, "NEW")
+    odd = odd.replace(b'"sequence":"0"', b'"sequence":"%b"' % (b"9" * digits))
+    books.journals.open("/n/w2/1").append(odd)
+    assert books.audit().waiting == 1
+    books.trail.records.append(odd)
+    assert books.audit().waiting == 0
+
+
 def test_a_journal_that_is_half_in_the_log_is_sealed_all_the_same() -> None:
     """Its seal covers lines of which some are entries and some wait."""
     for edited in (None, 0, 2):
