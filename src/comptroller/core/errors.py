@@ -119,6 +119,8 @@ class TrailPrunedError(TrailDamagedError):
     """The record was pruned from the trail; its hash is still there."""
 
     code = "trail_pruned"
+    index: int | None = None
+    """Of the record, or of the first one in its bundle; None: it is not known."""
 
 
 class WitnessUnavailableError(ComptrollerError):

@@ -192,6 +192,17 @@ class Published(NamedTuple):
     """How far each witness has signed whose key is kept here; verified with it."""
 
 
+class KeptRecords(NamedTuple):
+    """Which of a journal's records are entries that are kept, as the index says."""
+
+    first: int
+    """Sequence of the first one; of those before it there are the hashes."""
+    last: int
+    """Sequence of the last record in the log; less than `first`: none is kept."""
+    offset: int
+    """In the journal's stream: records from here on are found by where they were."""
+
+
 class TrailLookup(Protocol):
     """The trail, to whoever looks for a record in it."""
 
@@ -206,7 +217,10 @@ class TrailLookup(Protocol):
     def index_of(self, source: str, sequence: int, line: bytes) -> int | None:
         """Where a record is, in the tree of that checkpoint; None: not in it.
 
+        It is proved up to the checkpoint's root; also one whose entry was pruned.
+
         Raises:
+            ProofError: the hashes are not those of the checkpoint.
             TrailDamagedError: a file is missing, or not what was written.
             TrailUnavailableError: a file cannot be read.
         """

@@ -117,6 +117,16 @@ class PlaceIndex:
         """
         yield from self._since(source, lambda run: run.sequence <= sequence)
 
+    def around(self, source: str, index: int) -> Iterator[Run]:
+        """The runs of a journal, from the last one on that begins at or before there.
+
+        As `runs`, by the index of an entry.
+
+        Raises:
+            TrailUnavailableError: the index cannot be read.
+        """
+        yield from self._since(source, lambda run: run.entry <= index)
+
     def _since(self, source: str, is_before: Callable[[Run], bool]) -> Iterator[Run]:
         try:
             with self._path(source).open("rb") as file:
