@@ -8,13 +8,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from comptroller.adapters.tlog.cosigned import (
-    CHECKPOINT,
     CosignedNote,
     compared,
     cosigned_notes,
+    kept_notes,
     kept_witnesses,
     newest_of_each,
-    read_notes,
     signed_by_log,
 )
 from comptroller.adapters.tlog.reader import read_file
@@ -55,9 +54,7 @@ class KeptNotes:
         self._place = place
         self._told = witness_verifiers(vkeys)
         self.kept = kept_witnesses(place.trail_witnessed)
-        folder = place.trail_witnessed
-        paths = [place.trail / CHECKPOINT, *sorted(folder.glob(f"*/{CHECKPOINT}"))]
-        notes = read_notes(paths)
+        notes = kept_notes(place.trail, place.trail_witnessed)
         self._notes = cosigned_notes(notes, [*self._told, *self.kept])
         self._trusted = cosigned_notes(notes, self._told or self.kept)
         self._statuses = _statuses(place)

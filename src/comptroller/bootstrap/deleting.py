@@ -70,7 +70,7 @@ class _Trail:
             TrailDamagedError: the trail is not what was written.
             TrailUnavailableError: it cannot be read.
         """
-        from comptroller.adapters.tlog.covering import TrailCover, Witnessed
+        from comptroller.adapters.tlog.covering import TrailCover, Witnesses
         from comptroller.adapters.tlog.keys import verifier
         from comptroller.bootstrap.trail_audit import own_vkey
         from comptroller.bootstrap.witnesses import witness_verifiers
@@ -85,7 +85,7 @@ class _Trail:
             place.trail,
             place.trail_places,
             key,
-            Witnessed(place.trail_witnessed, witness_verifiers(self._vkeys)),
+            Witnesses(place.trail_witnessed, witness_verifiers(self._vkeys)),
             self._stopped.wait,
         )
         return cover.coverage()

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
-from comptroller.adapters.tlog.entries import CheckedEntries, TrailEntries
+from comptroller.adapters.tlog.entries import TrailEntries
 from comptroller.adapters.tlog.keys import TrailKey
 from comptroller.adapters.tlog.places import PlaceIndex
 from comptroller.adapters.tlog.reader import TreeReader
 from comptroller.adapters.tlog.writer import TrailWriter
-from comptroller.core.errors import TrailDamagedError
-from comptroller.core.merkle import TreeHead, leaf_hash
+from comptroller.core.merkle import TreeHead
 
 KEY = TrailKey("log.example/t", bytes(32))
 SOURCE = "/n/w0/1"
@@ -42,46 +39,6 @@ def written(folder: Path, count: int) -> TreeHead:
     places.note(SOURCE, 0, 0, count, 0)
     places.close()
     return TreeReader(folder / "trail", count).head()
-
-
-@pytest.mark.parametrize("count", [1, 255, 256, 257, 700, 65_536 + 300])
-def test_every_record_of_a_log_of_any_size(tmp_path: Path, count: int) -> None:
-    """First, last and those at the edges of bundles, in any order."""
-    head = written(tmp_path, count)
-    entries = CheckedEntries(tmp_path / "trail", head)
-    for number in {0, count - 1, count // 2, min(255, count - 1), min(256, count - 1)}:
-        assert entries.record(number) == line(number)
-
-
-def tile(folder: Path, level: int, number: int) -> Path:
-    found = folder / "trail" / "tile" / str(level) / f"{number:03d}"
-    return found if found.exists() else next(found.with_suffix(".p").iterdir())
-
-
-@pytest.mark.parametrize(
-    ("count", "number"), [(300, 5), (300, 290), (65_536 + 300, 70), (256, 0)]
-)
-def test_a_record_and_its_tile_that_were_changed(
-    tmp_path: Path, count: int, number: int
-) -> None:
-    """Who changes both has to change the root, too, which a checkpoint has."""
-    head = written(tmp_path, count)
-    entries = tile(tmp_path, 0, number // 256), number % 256
-    bundles = tmp_path / "trail" / "tile" / "entries" / f"{number // 256:03d}"
-    bundle = bundles if bundles.exists() else next(bundles.with_suffix(".p").iterdir())
-    other = line(number).replace(b'"t"', b'"u"')
-    data = bundle.read_bytes()
-    bundle.chmod(0o600)
-    bundle.write_bytes(data.replace(line(number), other))
-    with pytest.raises(TrailDamagedError, match="is not the one that its tile has"):
-        CheckedEntries(tmp_path / "trail", head).record(number)
-    path, place = entries
-    hashes = bytearray(path.read_bytes())
-    hashes[32 * place : 32 * place + 32] = leaf_hash(other)
-    path.chmod(0o600)
-    path.write_bytes(hashes)
-    with pytest.raises(TrailDamagedError, match=r"do(es)? not fit the"):
-        CheckedEntries(tmp_path / "trail", head).record(number)
 
 
 def test_it_stays_as_it_was_when_it_was_first_asked(tmp_path: Path) -> None:

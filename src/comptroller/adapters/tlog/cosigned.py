@@ -29,7 +29,7 @@ from comptroller.core.cosignature import (
     cosignatures,
     signed_by,
 )
-from comptroller.core.errors import ComptrollerError, NoteError
+from comptroller.core.errors import ComptrollerError, NoteError, TrailDamagedError
 from comptroller.core.merkle import tree_root
 
 CHECKPOINT: Final = "checkpoint"
@@ -83,6 +83,16 @@ def read_notes(paths: Iterable[Path]) -> list[Note]:
     return list(merged.values())
 
 
+def kept_notes(trail: Path, witnessed: Path) -> list[Note]:
+    """A log's own checkpoint, and those that witnesses have signed; see `read_notes`.
+
+    Args:
+        trail: the log's folder.
+        witnessed: where is kept what witnesses have signed.
+    """
+    return read_notes([trail / CHECKPOINT, *sorted(witnessed.glob(f"*/{CHECKPOINT}"))])
+
+
 def cosigned_notes(
     notes: Iterable[Note], witnesses: Sequence[Verifier]
 ) -> list[CosignedNote]:
@@ -131,6 +141,29 @@ def compared(
         else:
             fitting.append(one)
     return fitting, wrong
+
+
+def continued(
+    found: Iterable[CosignedNote], origin: str, trail: Path, size: int
+) -> list[Cosignature]:
+    """How far each witness has signed a log that continues all of it.
+
+    Args:
+        found: what was signed, see `compared`; of other logs, too.
+        origin: the log's name.
+        trail: its folder.
+        size: how many records it has.
+
+    Raises:
+        TrailDamagedError: it contradicts what a witness has signed, or a tile is not
+            there.
+        TrailUnavailableError: a file cannot be read.
+    """
+    own = [one for one in found if one.by and one.checkpoint.origin == origin]
+    fitting, wrong = compared(own, trail, size)
+    if wrong:
+        raise TrailDamagedError("; ".join(wrong))
+    return newest_of_each(fitting)
 
 
 def newest_of_each(found: Iterable[CosignedNote]) -> list[Cosignature]:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
-
-import msgspec
 
 from comptroller.adapters.tlog.places import PlaceIndex, Run
-from comptroller.adapters.tlog.streams import ProvenTree, TrailStreams
+from comptroller.adapters.tlog.placing import head_of
+from comptroller.adapters.tlog.proven import ProvenTree
+from comptroller.adapters.tlog.streams import TrailStreams
 from comptroller.adapters.tlog.tiles import TILE_WIDTH
 from comptroller.core.merkle import TreeHead, leaf_hash
-
-
-class _Head(msgspec.Struct, frozen=True):
-    source: str
-    sequence: str
-
-
-_head: Final = msgspec.json.Decoder(_Head).decode
 
 
 class Covered:
@@ -44,17 +35,12 @@ class Covered:
         self._minimum = minimum
         self._runs: tuple[str, Run] | None = None
         """The run in which the last line was found."""
-        self._tile = -1
-        self._hashes: Sequence[bytes] = ()
-        self._records: Sequence[bytes] = ()
-        """Of the bundle in which the last line was found; empty: pruned."""
 
     def has(self, source: str, offset: int, lines: Sequence[bytes]) -> bool:
         """Whether lines of a journal are entries, found by where they stand in it.
 
         Raises:
-            ProofError: entries are not in the tree.
-            TrailDamagedError: a file is not there, or not what was written.
+            TrailDamagedError: a file is not there, or not what was signed.
             TrailUnavailableError: a file cannot be read.
             JournalUnavailableError: as these, where the index does not help.
         """
@@ -71,11 +57,10 @@ class Covered:
 
     def _index(self, source: str, offset: int, line: bytes) -> int | None:
         """Where a line is an entry, as the index has it; None: it does not say."""
-        try:
-            head = _head(line)
-            sequence = int(head.sequence)
-        except (msgspec.DecodeError, ValueError):
+        head = head_of(line)
+        if head is None or not head.sequence.isdecimal():
             return None
+        sequence = int(head.sequence)
         if (
             self._runs is None
             or self._runs[0] != source
@@ -91,17 +76,12 @@ class Covered:
         return run.entry + sequence - run.sequence
 
     def _is_entry(self, index: int, line: bytes) -> bool:
-        tile, place = divmod(index, TILE_WIDTH)
         if index >= self._tree.size:
             return False
-        if tile != self._tile:
-            self._tile, self._hashes = -1, self._tree.hashes(tile)
-            is_pruned = (tile + 1) * TILE_WIDTH <= self._minimum
-            self._records = () if is_pruned else self._tree.bundle(tile)
-            self._tile = tile
-        if self._records:
-            return self._records[place] == line
-        return self._hashes[place] == leaf_hash(line)
+        tile, place = divmod(index, TILE_WIDTH)
+        if (tile + 1) * TILE_WIDTH <= self._minimum:
+            return self._tree.tile(0, tile)[place] == leaf_hash(line)
+        return self._tree.record(index) == line
 
     def _is_found(self, source: str, offset: int, lines: Sequence[bytes]) -> bool:
         """The same, of lines that are looked for in the log."""

@@ -8,13 +8,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from comptroller.adapters.tlog.cosigned import (
-    CHECKPOINT,
-    compared,
-    cosigned_notes,
-    newest_of_each,
-    read_notes,
-)
+from comptroller.adapters.tlog.cosigned import continued, cosigned_notes, kept_notes
 from comptroller.adapters.tlog.covered import Covered
 from comptroller.adapters.tlog.reader import read_checkpoint, read_file
 from comptroller.adapters.tlog.state import STATE_BYTES_MAX, TrailState, decode_state
@@ -28,13 +22,13 @@ WAIT_S: Final = 5.0
 POLL_S: Final = 0.25
 
 
-class Witnessed(NamedTuple):
-    """What witnesses have signed."""
+class Witnesses(NamedTuple):
+    """Who is asked to sign the log."""
 
     folder: Path
-    """Where it is kept; see `cosigned`."""
-    witnesses: Sequence[Verifier]
-    """Who is asked to sign; nobody: no witness is needed."""
+    """Where is kept what they have signed; see `cosigned`."""
+    keys: Sequence[Verifier]
+    """Theirs; none: no witness is needed."""
 
 
 class TrailCover:
@@ -46,7 +40,7 @@ class TrailCover:
         folder: of the log.
         places: the folder of the index beside it.
         key: what verifies the log's signature.
-        witnessed: what one of the witnesses has to have signed, too.
+        witnesses: one of them has to have signed it, too.
         rest: waits for so many seconds; says whether to give up.
     """
 
@@ -55,13 +49,13 @@ class TrailCover:
         folder: Path,
         places: Path,
         key: Verifier,
-        witnessed: Witnessed,
+        witnesses: Witnesses,
         rest: Callable[[float], bool],
     ) -> None:
         self._folder = folder
         self._places = places
         self._key = key
-        self._witnessed = witnessed
+        self._witnesses = witnesses
         self._rest = rest
 
     def coverage(self) -> Coverage | str:
@@ -88,22 +82,17 @@ class TrailCover:
 
     def _covers(self, state: TrailState) -> Coverage | str:
         # What is signed is read before the checkpoint, which may grow meanwhile.
-        folder, witnesses = self._witnessed
-        paths = [self._folder / CHECKPOINT, *sorted(folder.glob(f"*/{CHECKPOINT}"))]
-        signed = [one for one in cosigned_notes(read_notes(paths), witnesses) if one.by]
+        folder, keys = self._witnesses
+        signed = cosigned_notes(kept_notes(self._folder, folder), keys)
         note = read_checkpoint(self._folder)
         if note is None:
             return "no checkpoint of the trail is published yet"
         origin, head = parse_checkpoint(verified(note, [self._key])[0].body)
         if head.size < state.size:
             return f"no checkpoint covers all {state.size} records of the trail yet"
-        own = [one for one in signed if one.checkpoint.origin == origin]
-        fitting, wrong = compared(own, self._folder, head.size)
-        if wrong:
-            raise TrailDamagedError("; ".join(wrong))
-        seen = newest_of_each(fitting)
+        seen = continued(signed, origin, self._folder, head.size)
         covering = [one for one in seen if one.size >= state.size]
-        if witnesses and not covering:
+        if keys and not covering:
             return f"no witness has signed all {state.size} records of the trail yet"
         size = min([head.size, *(one.size for one in covering)])
         names = [one.witness for one in covering]

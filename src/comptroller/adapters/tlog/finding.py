@@ -7,28 +7,19 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import msgspec
-
 from comptroller.adapters.tlog.cosigned import (
-    CHECKPOINT,
-    CosignedNote,
-    compared,
+    continued,
     cosigned_notes,
+    kept_notes,
     kept_witnesses,
-    newest_of_each,
-    read_notes,
 )
 from comptroller.adapters.tlog.places import PlaceIndex
+from comptroller.adapters.tlog.placing import is_record
 from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint
 from comptroller.adapters.tlog.tiles import TILE_WIDTH
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
-from comptroller.core.errors import (
-    TrailDamagedError,
-    TrailPrunedError,
-    TrailUnavailableError,
-)
+from comptroller.core.errors import TrailPrunedError, TrailUnavailableError
 from comptroller.core.merkle import leaf_hash
-from comptroller.engine.records import Envelope
 from comptroller.engine.trail_ports import Published
 
 
@@ -61,21 +52,16 @@ class TrailFinder:
                 witness has signed.
             TrailUnavailableError: it cannot be read.
         """
+        kept = self._witnessed
+        if kept is None:
+            return self._last()
         # What is signed is read before the checkpoint, which may grow meanwhile.
-        found = [] if self._witnessed is None else self._kept(self._witnessed)
+        found = cosigned_notes(kept_notes(self._folder, kept), kept_witnesses(kept))
         last = self._last()
-        if last is None or not found:
-            return last
-        notes = [one for one in found if one.checkpoint.origin == last.origin]
-        fitting, wrong = compared(notes, self._folder, last.size)
-        if wrong:
-            raise TrailDamagedError("; ".join(wrong))
-        return last._replace(cosigned=newest_of_each(fitting))
-
-    def _kept(self, folder: Path) -> list[CosignedNote]:
-        paths = [self._folder / CHECKPOINT, *sorted(folder.glob(f"*/{CHECKPOINT}"))]
-        found = cosigned_notes(read_notes(paths), kept_witnesses(folder))
-        return [one for one in found if one.by]
+        if last is None:
+            return None
+        seen = continued(found, last.origin, self._folder, last.size)
+        return last._replace(cosigned=seen)
 
     def _last(self) -> Published | None:
         data = read_checkpoint(self._folder)
@@ -98,12 +84,11 @@ class TrailFinder:
             TrailDamagedError: a file is missing, or not what was written.
             TrailUnavailableError: a file cannot be read.
         """
-        published = self._last()
-        if published is None:
+        tree, wanted = self._tree(), leaf_hash(line)
+        if tree is None:
             return None
         # Looked for by its hash: the hash of a record that was pruned is still there.
-        tree, wanted = TreeReader(self._folder, published.size), leaf_hash(line)
-        begin, end = self._stretch(source, sequence, published.size)
+        begin, end = self._stretch(source, sequence, tree.size)
         for index in range(begin, end):
             if tree.tile(0, index // TILE_WIDTH)[index % TILE_WIDTH] == wanted:
                 return index
@@ -131,26 +116,24 @@ class TrailFinder:
         found = self._entry(source, sequence)
         return None if found is None else found[1]
 
+    def _tree(self) -> TreeReader | None:
+        """The log as that checkpoint has it; None: none is published yet."""
+        last = self._last()
+        return None if last is None else TreeReader(self._folder, last.size)
+
     def _entry(self, source: str, sequence: int) -> tuple[int, bytes] | None:
         """A journal's record with this sequence, and where it is."""
-        is_it = partial(_is_record, source, sequence)
-        return self._first(source, sequence, is_it)
-
-    def _first(
-        self, source: str, sequence: int, is_it: Callable[[bytes], bool]
-    ) -> tuple[int, bytes] | None:
-        """The first such record where the index says that this one may be."""
-        published = self._last()
-        if published is None:
+        tree = self._tree()
+        if tree is None:
             return None
-        reader = TreeReader(self._folder, published.size)
-        begin, end = self._stretch(source, sequence, published.size)
+        is_it = partial(is_record, source=source, sequence=sequence)
+        begin, end = self._stretch(source, sequence, tree.size)
         try:
-            return _search(reader, begin, end, is_it)
+            return _search(tree, begin, end, is_it)
         except TrailPrunedError:
             # The index may say little; what is left may still have it.
-            minimum = reader.minimum()
-            found = _search(reader, minimum, end, is_it) if minimum < end else None
+            minimum = tree.minimum()
+            found = _search(tree, minimum, end, is_it) if minimum < end else None
             if found is None:
                 raise
             return found
@@ -167,14 +150,3 @@ def _search(
     records = islice(reader.records(begin), max(0, end - begin))
     found = (one for one in enumerate(records, begin) if is_it(one[1]))
     return next(found, None)
-
-
-def _is_record(source: str, sequence: int, line: bytes) -> bool:
-    """Whether a line is a journal's record with this sequence."""
-    if f'"sequence":"{sequence}"'.encode() not in line or source.encode() not in line:
-        return False
-    try:
-        envelope = msgspec.json.decode(line, type=Envelope)
-    except msgspec.DecodeError:
-        return False
-    return envelope.source == source and envelope.sequence == str(sequence)

@@ -1,7 +1,4 @@
-"""The right edge of a growing log: what becomes of records, without any file.
-
-Compiled: each record passes through here once.
-"""
+"""The right edge of a growing log: what becomes of records, without any file."""
 
 from __future__ import annotations
 

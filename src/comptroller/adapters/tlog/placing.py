@@ -12,16 +12,19 @@ from comptroller.engine.records import RECORD_BYTES_MAX
 from comptroller.engine.trail_records import TrailGap
 
 
-class _Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True):
+    """What is read of an entry to find it."""
+
     source: str
     type: str
+    sequence: str
 
 
 class _Gap(msgspec.Struct, frozen=True):
     data: TrailGap
 
 
-_head: Final = msgspec.json.Decoder(_Head).decode
+_head: Final = msgspec.json.Decoder(Head).decode
 _gap: Final = msgspec.json.Decoder(_Gap).decode
 
 
@@ -46,7 +49,7 @@ def placed(line: bytes, owner: str | None) -> tuple[Placed, str | None]:
         return Placed(owner, line), None  # it is no record of that journal
     try:
         head = _head(line)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise TrailDamagedError(
             f"an entry is not a record, and no gap says so: {error}"
         ) from error
@@ -55,6 +58,22 @@ def placed(line: bytes, owner: str | None) -> tuple[Placed, str | None]:
         if gap is not None and gap.reason == trail_records.BROKEN and follows(gap):
             return Placed(head.source, line), gap.source
     return Placed(head.source, line), None
+
+
+def head_of(line: bytes) -> Head | None:
+    """The head of an entry; None: it is no record."""
+    try:
+        return _head(line)
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors, too
+        return None
+
+
+def is_record(line: bytes, source: str, sequence: int) -> bool:
+    """Whether an entry is a journal's record with this sequence."""
+    if f'"sequence":"{sequence}"'.encode() not in line or source.encode() not in line:
+        return False
+    head = head_of(line)
+    return head is not None and (head.source, head.sequence) == (source, str(sequence))
 
 
 def gap_of(line: bytes) -> TrailGap | None:

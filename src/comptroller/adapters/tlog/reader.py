@@ -90,14 +90,32 @@ def first_kept(folder: Path, size: int) -> int:
 def missing_bundle(folder: Path, size: int, index: int) -> TrailDamagedError:
     """Why a bundle is not there: it was pruned, or is lost."""
     minimum = first_kept(folder, size)
-    begin = index * TILE_WIDTH
-    if begin < minimum:
-        return TrailPrunedError(
-            f"the records {begin} to {begin + TILE_WIDTH - 1} of the trail were pruned:"
-            f" it has the records from {minimum} on, and of those before it the hashes"
-        )
+    if index * TILE_WIDTH < minimum:
+        return pruned_bundle(index, minimum)
     name = bundle_path(index, tile_width(size, 0, index) % TILE_WIDTH)
     return TrailDamagedError(f"{name} is missing in {folder}")
+
+
+def pruned_bundle(index: int, minimum: int) -> TrailPrunedError:
+    """That a bundle was pruned.
+
+    Args:
+        index: of the bundle.
+        minimum: the first index of which the record is there.
+    """
+    begin = index * TILE_WIDTH
+    error = TrailPrunedError(
+        f"the records {begin} to {begin + TILE_WIDTH - 1} of the trail were pruned:"
+        f" it has the records from {minimum} on, and of those before it the hashes"
+    )
+    error.index = begin
+    return error
+
+
+def changed_record(index: int) -> TrailDamagedError:
+    """That a record is not what its tile says."""
+    name = bundle_path(index // TILE_WIDTH)
+    return TrailDamagedError(f"{name}: record {index} is not the one that its tile has")
 
 
 class TreeReader:
@@ -116,7 +134,7 @@ class TreeReader:
     def __init__(self, folder: Path, size: int, entries: Path | None = None) -> None:
         self._folder = folder
         self._entries = entries
-        self._tiles: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
+        self._tiles: OrderedDict[tuple[int, int], Sequence[bytes]] = OrderedDict()
         self.size = size
 
     def hash(self, level: int, index: int) -> bytes:
@@ -142,15 +160,7 @@ class TreeReader:
         key = (level, index)
         found = self._tiles.get(key)
         if found is None:
-            width = tile_width(self.size, level, index)
-            names = (
-                tile_path(level, index, width % TILE_WIDTH),
-                tile_path(level, index),
-            )
-            name, data = self._found(self._folder, names, 8192)
-            if data is None:
-                raise TrailDamagedError(f"{names[0]} is missing in {self._folder}")
-            found = self._tiles[key] = decode_tile(data, width, name)
+            found = self._tiles[key] = self._read_tile(level, index)
             if len(self._tiles) > TILES_KEPT:
                 self._tiles.popitem(last=False)
         else:
@@ -165,21 +175,11 @@ class TreeReader:
             TrailDamagedError: the bundle is not there, cut, or does not fit its tile.
             TrailUnavailableError: it cannot be read.
         """
-        width = tile_width(self.size, 0, index)
-        names = (bundle_path(index, width % TILE_WIDTH), bundle_path(index))
-        name, data = self._found(self._folder, names, BUNDLE_BYTES_MAX)
-        if data is None and self._entries is not None:
-            name, data = self._found(self._entries, names, BUNDLE_BYTES_MAX)
-        if data is None:
-            raise missing_bundle(self._folder, self.size, index)
-        records = decode_bundle(data, width, name)
+        records = self._read_bundle(index)
         hashes = self.tile(0, index)
         for place, record in enumerate(records):
             if leaf_hash(record) != hashes[place]:
-                number = index * TILE_WIDTH + place
-                raise TrailDamagedError(
-                    f"{name}: record {number} is not the one that its tile has"
-                )
+                raise changed_record(index * TILE_WIDTH + place)
         return records
 
     def record(self, index: int) -> bytes:
@@ -246,6 +246,24 @@ class TreeReader:
             TrailUnavailableError: a tile cannot be read.
         """
         return consistency_path(old, self.size, self.hash)
+
+    def _read_bundle(self, index: int) -> list[bytes]:
+        width = tile_width(self.size, 0, index)
+        names = (bundle_path(index, width % TILE_WIDTH), bundle_path(index))
+        name, data = self._found(self._folder, names, BUNDLE_BYTES_MAX)
+        if data is None and self._entries is not None:
+            name, data = self._found(self._entries, names, BUNDLE_BYTES_MAX)
+        if data is None:
+            raise missing_bundle(self._folder, self.size, index)
+        return decode_bundle(data, width, name)
+
+    def _read_tile(self, level: int, index: int) -> Sequence[bytes]:
+        width = tile_width(self.size, level, index)
+        names = (tile_path(level, index, width % TILE_WIDTH), tile_path(level, index))
+        name, data = self._found(self._folder, names, 8192)
+        if data is None:
+            raise TrailDamagedError(f"{names[0]} is missing in {self._folder}")
+        return decode_tile(data, width, name)
 
     @staticmethod
     def _found(

@@ -9,27 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final
-
-import msgspec
 
 from comptroller.adapters.tlog.places import PlaceIndex, Run
-from comptroller.adapters.tlog.placing import follows, found_bytes, gap_of, placed
+from comptroller.adapters.tlog.placing import (
+    follows,
+    found_bytes,
+    gap_of,
+    is_record,
+    placed,
+)
+from comptroller.adapters.tlog.proven import ProvenTree
 from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint
-from comptroller.adapters.tlog.tiles import TILE_WIDTH
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
 from comptroller.core.errors import ComptrollerError, JournalUnavailableError
-from comptroller.core.merkle import TreeHead, verify_inclusion
+from comptroller.core.merkle import TreeHead
 from comptroller.engine import trail_records
 from comptroller.engine.ports import JournalPosition, JournalRecord
-
-
-class _Head(msgspec.Struct, frozen=True):
-    source: str
-    sequence: str
-
-
-_head: Final = msgspec.json.Decoder(_Head).decode
 
 
 class TrailStreams:
@@ -108,40 +103,6 @@ class TrailStreams:
         return self._tree
 
 
-class ProvenTree(TreeReader):
-    """A log of which every record that is read is proved to be in one tree."""
-
-    def __init__(self, folder: Path, head: TreeHead) -> None:
-        super().__init__(folder, head.size)
-        self.expected = head
-
-    def bundle(self, index: int) -> list[bytes]:
-        """The records of a bundle, verified.
-
-        Raises:
-            ProofError: they are not in the tree.
-            TrailDamagedError: the bundle is not there, cut, or does not fit its tile.
-            TrailUnavailableError: it cannot be read.
-        """
-        records = super().bundle(index)
-        self.hashes(index)
-        return records
-
-    def hashes(self, index: int) -> Sequence[bytes]:
-        """The hashes of the records of a bundle, verified; also of one that is gone.
-
-        Raises:
-            ProofError: they are not in the tree.
-            TrailDamagedError: the tile is not there, or cut.
-            TrailUnavailableError: it cannot be read.
-        """
-        found = self.tile(0, index)
-        # The proof of one of them is made of all the others.
-        first = index * TILE_WIDTH
-        verify_inclusion(first, found[0], self.expected, self.inclusion(first))
-        return found
-
-
 def _walk(
     tree: TreeReader, places: PlaceIndex, source: str, offset: int
 ) -> Iterator[JournalRecord]:
@@ -195,7 +156,7 @@ class _Walk:
         self._index = run.entry + run.length
         lines = islice(self._tree.records(run.entry), run.length)
         for sequence, line in enumerate(lines, run.sequence):
-            if not _is_record(line, self._source, sequence):
+            if not is_record(line, self._source, sequence):
                 raise _OtherLogError
             yield self._record(line)
 
@@ -228,11 +189,3 @@ class _Walk:
         self.offset = gap.at
         if gap.reason == trail_records.BROKEN and not follows(gap):
             self.offset += found_bytes(gap) + 1
-
-
-def _is_record(line: bytes, source: str, sequence: int) -> bool:
-    try:
-        head = _head(line)
-    except msgspec.DecodeError:
-        return False
-    return head.source == source and head.sequence == str(sequence)
