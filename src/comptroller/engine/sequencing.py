@@ -388,7 +388,7 @@ def _judged(
     """Looks at a line; remembers its id. None: it is the record that was expected."""
     try:
         head = trail_records.read_head(line)
-        sequence = int(head.sequence)
+        sequence = trail_records.number_of(head)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return _Wrong(None, trail_records.BROKEN, f"{len(line)} bytes, not a record")
     if len(line) > records.RECORD_BYTES_MAX or head.source != source:

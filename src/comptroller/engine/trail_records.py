@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
@@ -31,6 +32,18 @@ class RecordHead(msgspec.Struct, frozen=True):
 
 
 read_head: Final = msgspec.json.Decoder(RecordHead).decode
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def number_of(head: RecordHead) -> int:
+    """The sequence of a record, in the one form that is written.
+
+    Raises:
+        ValueError: it is in none, or larger than any file of ours holds.
+    """
+    if not _NUMBER.fullmatch(head.sequence):
+        raise ValueError("not a sequence")
+    return int(head.sequence)
 
 
 class TrailStarted(msgspec.Struct, frozen=True, kw_only=True):

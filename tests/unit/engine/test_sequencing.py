@@ -188,6 +188,18 @@ def test_a_broken_line_is_kept_and_told(desk: Desk, broken: bytes, taken: bool) 
     assert [gap[0] for gap in desk.gaps()] == ["broken", "sequence"]
 
 
+@pytest.mark.parametrize("number", ["9" * 19, "9" * 4000, "+1", "01", " 1", "\u0661"])
+def test_a_sequence_in_no_form_of_ours_is_none(desk: Desk, number: str) -> None:
+    """Python would make a number of it that no file of the trail can hold."""
+    odd = line(1).replace(b'"sequence":"1"', f'"sequence":"{number}"'.encode())
+    journal = desk.journals.open(SOURCE)
+    for one in (line(0), odd, line(1)):
+        journal.append(one)
+    sequence_all(desk.sequencer, desk.trail)
+    assert desk.trail.records[-2:] == [odd, line(1)]
+    assert [gap[0] for gap in desk.gaps()] == ["broken"]
+
+
 def test_no_batch_is_larger_than_its_bound(desk: Desk) -> None:
     """A step appends at most a batch; what is left is taken by the next."""
     journal = desk.journals.open(SOURCE)
