@@ -294,3 +294,21 @@ def test_a_hold_keeps_what_was_to_go_and_has_not(site: Path) -> None:
     run_command(site, *words)
     run_command(site, "audit", "sequence")
     assert bundles(site) == ["001"]
+
+
+@pytest.mark.parametrize("is_older", [True, False])
+def test_an_older_store_ends_no_legal_hold(site: Path, *, is_older: bool) -> None:
+    """What is recorded in a journal holds, whether the store knows of it or not."""
+    store = site / "comptroller-data" / "store.sqlite3"
+    told(site, *PRUNE, *APPROVED, "--below", "256")
+    before = store.read_bytes()
+    hold_id = told(site, "audit", "legal-hold", "place", "--everything", *BY)
+    store.write_bytes(before)
+    if not is_older:
+        store.unlink()
+    run_command(site, "audit", "sequence")
+    assert bundles(site) == ["000", "001"]
+    words = ("audit", "legal-hold", "lift", hold_id["legal_hold_id"], *BY)
+    run_command(site, *words)
+    run_command(site, "audit", "sequence")
+    assert bundles(site) == ["001"]

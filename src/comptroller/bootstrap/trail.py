@@ -19,7 +19,7 @@ import msgspec
 from comptroller.adapters.journal.reader import DirectoryJournalReader
 from comptroller.adapters.processes import HOPELESS, Lifeline
 from comptroller.adapters.snapshot import FileSnapshotStore
-from comptroller.adapters.store.held import may_be_held
+from comptroller.adapters.store.held import positions_without_hold
 from comptroller.adapters.system import SystemClock
 from comptroller.adapters.tlog.keys import TrailKey, open_key, read_key
 from comptroller.adapters.tlog.places import PlaceIndex
@@ -31,12 +31,15 @@ from comptroller.bootstrap.witnesses import WitnessTold, open_witnesses
 from comptroller.core.errors import (
     ComptrollerError,
     ConfigurationError,
+    JournalUnavailableError,
     NoteError,
     StoreUnavailableError,
     TrailDamagedError,
     TrailUnavailableError,
 )
 from comptroller.engine import snapshot
+from comptroller.engine.legal_holds import is_placed_since
+from comptroller.engine.ports import JournalReader
 from comptroller.engine.sequencing import Sequencer
 from comptroller.engine.trail_keeping import Sequencing
 from comptroller.engine.trail_ports import WitnessStatus
@@ -125,13 +128,22 @@ def open_trail(place: Place, told: TrailOptions) -> Iterator[OpenTrail]:
     reader = DirectoryJournalReader(place.journal)
     places = PlaceIndex(place.trail_places)
     try:
-        is_held = partial(may_be_held, place.store)
+        is_held = partial(may_be_held, place, reader)
         sequencer = Sequencer(reader, writer, places, SystemClock(), is_held)
         yield OpenTrail(sequencer, writer)
     finally:
         places.close()
         reader.close()
         writer.close()
+
+
+def may_be_held(place: Place, reader: JournalReader) -> bool:
+    """Whether a legal hold may be in force, by the store and the journals."""
+    positions = positions_without_hold(place.store)
+    try:
+        return positions is None or is_placed_since(reader, positions)
+    except JournalUnavailableError:
+        return True
 
 
 def _key(place: Place, told: TrailOptions) -> TrailKey:

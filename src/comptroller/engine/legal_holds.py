@@ -6,8 +6,8 @@ records; its salt is destroyed when it is lifted, and then nobody can tell any m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, NoReturn
 
 import msgspec
 
@@ -22,7 +22,8 @@ from comptroller.core.registry import Registry
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine.arguments import check_unsaid, one_line, require
 from comptroller.engine.batch import Batch
-from comptroller.engine.ports import Entropy, Ids
+from comptroller.engine.ports import Entropy, Ids, JournalReader
+from comptroller.engine.projection import CHUNK_BYTES, is_administrative
 from comptroller.engine.records import Actor
 from comptroller.engine.retention_ports import (
     LegalHoldRow,
@@ -35,6 +36,8 @@ from comptroller.engine.retention_records import (
     LegalHoldLifted,
     LegalHoldPlaced,
 )
+
+_MARK: Final = f'"{LEGAL_HOLD_PLACED}"'.encode()
 
 
 class LegalHoldParts(NamedTuple):
@@ -194,6 +197,30 @@ def in_force(reports: RetentionReports) -> Sequence[LegalHoldRow]:
         StoreUnavailableError: it is not known.
     """
     return [one for one in reports.legal_holds() if one.lifted_ns is None]
+
+
+def is_placed_since(reader: JournalReader, positions: Mapping[str, int]) -> bool:
+    """Whether journals say of a legal hold that a store does not know yet.
+
+    A store that was put in the place of another one lacks what is recorded since.
+
+    Args:
+        reader: of the journals.
+        positions: up to where the store has each, by source.
+
+    Returns:
+        True also where that one was lifted again: the store will tell.
+
+    Raises:
+        JournalUnavailableError: a journal cannot be read.
+    """
+    for source in filter(is_administrative, reader.sources()):
+        offset = positions.get(source, 0)
+        while run := reader.read(source, offset, CHUNK_BYTES):
+            if any(_MARK in record.line for record in run):
+                return True
+            offset = run[-1].offset + len(run[-1].line) + 1
+    return False
 
 
 def check_no_legal_hold(reports: RetentionReports, consequence: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from comptroller.adapters.store.held import may_be_held
+from comptroller.adapters.store.held import positions_without_hold
 from comptroller.adapters.store.sqlite import SqliteStore
 
 
@@ -15,18 +15,18 @@ def test_a_legal_hold_in_force_is_seen_while_the_store_is_written(
     """Placed, lifted, placed: each as soon as it is committed, and nothing before."""
     path = tmp_path / "a store.sqlite3"
     store = SqliteStore(path)
-    assert may_be_held(path) is False
+    assert positions_without_hold(path) is not None
     writer = sqlite3.connect(path, isolation_level=None)
     insert = "INSERT INTO legal_holds (id, reason, placed_ns, placed_account)"
     writer.execute("BEGIN IMMEDIATE")
     writer.execute(f"{insert} VALUES ('1', 'x', 1, 'a')")
-    assert may_be_held(path) is False
+    assert positions_without_hold(path) is not None
     writer.execute("COMMIT")
-    assert may_be_held(path) is True
+    assert positions_without_hold(path) is None
     writer.execute("UPDATE legal_holds SET lifted_ns = 2")
-    assert may_be_held(path) is False
+    assert positions_without_hold(path) is not None
     writer.execute(f"{insert} VALUES ('2', 'x', 1, 'a')")
-    assert may_be_held(path) is True
+    assert positions_without_hold(path) is None
     writer.close()
     store.close()
 
@@ -34,10 +34,10 @@ def test_a_legal_hold_in_force_is_seen_while_the_store_is_written(
 def test_what_does_not_say_may_be_held(tmp_path: Path) -> None:
     """No store, none of ours, or one of an older release: nothing is deleted."""
     path = tmp_path / "store.sqlite3"
-    assert may_be_held(path) is True
+    assert positions_without_hold(path) is None
     assert not path.exists()
     path.write_bytes(b"no database at all")
-    assert may_be_held(path) is True
+    assert positions_without_hold(path) is None
     path.unlink()
     sqlite3.connect(path).execute("CREATE TABLE journals (id)")
-    assert may_be_held(path) is True
+    assert positions_without_hold(path) is None
