@@ -26,6 +26,9 @@ class _Line(msgspec.Struct, frozen=True):
 def lacking(reader: JournalReader, position: Callable[[str], int]) -> list[str]:
     """The deleted journals that can never be projected into a store any more.
 
+    A part of one may stand there again, out of an older copy, or because a kill
+    interrupted its removal: that is not the journal.
+
     Only what is not projected yet is read. The last deletion of all stands in a
     journal that is there: so a store that lacks anything is found out.
 
@@ -37,12 +40,12 @@ def lacking(reader: JournalReader, position: Callable[[str], int]) -> list[str]:
         JournalUnavailableError: a journal cannot be read.
         StoreUnavailableError: the store does not answer.
     """
-    present = set(reader.sources())
+    sizes = {source: reader.size(source) for source in reader.sources()}
     return [
         one.source
         for source in filter(is_administrative, reader.sources())
         for one in _deletions(reader, source, position(source))
-        if one.source not in present and position(one.source) < one.bytes
+        if position(one.source) < one.bytes and sizes.get(one.source, 0) < one.bytes
     ]
 
 

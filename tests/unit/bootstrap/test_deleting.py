@@ -367,21 +367,28 @@ def test_a_store_that_lacks_a_deleted_journal_is_refused(gateway: Gateway) -> No
         site.sync()
     older = gateway.place.store.read_bytes()
     source = gateway.covered()
+    journal = gateway.file(source).read_bytes()
+    part = journal[: journal.index(b"\n") + 1]
     with gateway.site() as site:
         assert gateway.passes(site) == source
     with gateway.site() as site:
         assert site.store.deleted_journals()
-    for content in (None, older):
+    for content, again in ((None, b""), (older, b""), (None, part), (older, part)):
         for one in gateway.place.data.glob("store.sqlite3*"):
             one.unlink()
         if content is not None:
             gateway.place.store.write_bytes(content)
+        if again:  # an older copy of the journal was put back, too
+            gateway.file(source).write_bytes(again)
         with (
             pytest.raises(ConfigurationError, match="audit rebuild --to"),
             gateway.site(),
         ):
             pass
         assert gateway.place.store.exists() == (content is not None)
+    gateway.file(source).write_bytes(journal)  # all of it makes the books whole
+    with gateway.site() as site:
+        assert site.store.deleted_journals()
 
 
 def test_a_journal_of_who_administers_stays(gateway: Gateway) -> None:
@@ -402,7 +409,7 @@ def test_a_journal_of_who_administers_stays(gateway: Gateway) -> None:
 
 
 def test_deletions_of_deleted_journals_are_known(gateway: Gateway) -> None:
-    """The record of the first is gone with its journal, which older releases deleted."""
+    """The record of the first is gone with its journal, as older releases did it."""
     first = gateway.covered()
     with gateway.site() as site:
         assert gateway.passes(site) == first
