@@ -62,6 +62,7 @@ def moment_lines(found: Document) -> Iterator[str]:
     if not found["discrepancies_count"]:
         yield ""
         yield "Each of these records was read: the store says the same."
+    yield from _pruned(found["pruned_by"])
     yield from _trail(found["trail"])
 
 
@@ -109,6 +110,7 @@ def coverage_lines(found: Document) -> Iterator[str]:
     yield from _discrepancies(found)
     yield ""
     yield f"Workers: {', '.join(one['worker'] for one in found['workers']) or 'none'}."
+    yield from _pruned(found["pruned_by"])
     yield from _trail(found["trail"])
 
 
@@ -210,13 +212,22 @@ def _discrepancies(found: Document) -> Iterator[str]:
     count = found["discrepancies_count"]
     yield ""
     if not count:
-        yield "Every record of the span was read: the store says the same."
+        left = " that is left" if found["pruned_by"] else ""
+        yield f"Every record of the span{left} was read: the store says the same."
         return
     yield f"Discrepancies: the store is not what was recorded, in {count} places."
     for one in found["discrepancies"][:_GAPS_MAX]:
         yield f"  {printable(one['says'])}{_record(one['record'])}"
     if count > _GAPS_MAX:
         yield f"  and {count - _GAPS_MAX} more: --json lists them"
+
+
+def _pruned(by: Sequence[int]) -> Iterator[str]:
+    """What nobody has any more of what was asked for."""
+    if by:
+        said = " and ".join(map(str, by))
+        yield ""
+        yield f"Other records of that time were pruned: see record {said} of the trail."
 
 
 def _trail(trail: Document | None) -> Iterator[str]:

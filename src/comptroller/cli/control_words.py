@@ -17,6 +17,7 @@ ASKED: Final[Mapping[str, str]] = {
 """What an event is asked about first, and how people call it."""
 CAUSES: Final[Mapping[str, str]] = {
     "not_borne_out": "store and records differ",
+    "pruned": "a worker's records were pruned",
     "no_worker": "no worker was alive",
     "not_declared": "nothing was declared for it",
     "policy_deactivated": "no policy was active",

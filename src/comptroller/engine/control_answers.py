@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from comptroller.core.errors import ComptrollerError
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine.control_coverage import Covered, Gap, Track
 from comptroller.engine.control_evidence import (
@@ -20,7 +19,7 @@ from comptroller.engine.control_ports import BeatRow, RecordPlace, RevisionRow
 from comptroller.engine.explanation import Document
 from comptroller.engine.policy_ports import ActivationRow
 from comptroller.engine.proving import proof_of
-from comptroller.engine.trail_ports import TrailLookup
+from comptroller.engine.trail_ports import KeptRecords, TrailLookup
 
 
 class TrailIndex(TrailLookup, Protocol):
@@ -45,6 +44,13 @@ class TrailIndex(TrailLookup, Protocol):
 
         Raises:
             ComptrollerError: the trail is damaged, or cannot be read.
+        """
+
+    def kept(self, source: str) -> KeptRecords | None:
+        """Which of a journal's records are kept; None: the index knows none.
+
+        Raises:
+            ComptrollerError: the index, or the checkpoint, cannot be read.
         """
 
 
@@ -82,11 +88,19 @@ class Dated(NamedTuple):
     declarations: Sequence[Declaration]
 
 
+class Cited(NamedTuple):
+    """What answers name records by."""
+
+    trail: TrailIndex | None
+    place: Callable[[RecordPlace], int | None]
+    """Of a record in the trail; None: it is not in it."""
+
+
 def moment(
-    then: Moment, judged: Sequence[Judged], dated: Dated, trail: TrailIndex | None
+    then: Moment, judged: Sequence[Judged], dated: Dated, cited: Cited
 ) -> Document:
     """The answer for one moment."""
-    place = _Places(trail)
+    place = _Places(cited)
     return {
         "at": rfc3339(then.at_ns),
         "registry": place.in_force(then.registry),
@@ -102,7 +116,7 @@ def moment(
         ],
         "declared_by": [place.declaration(one) for one in dated.declarations],
         "controls": [place.control(one, dated.since[one.control]) for one in judged],
-        "trail": proof_of(trail, {}),
+        "trail": proof_of(cited.trail, {}),
     }
 
 
@@ -118,10 +132,10 @@ class Spanned(NamedTuple):
     """There may be more than are told."""
 
 
-def coverage(told: Spanned, trail: TrailIndex | None) -> Document:
+def coverage(told: Spanned, cited: Cited) -> Document:
     """The answer for a span."""
     service, span, tracks, found, discrepancies, count = told
-    place = _Places(trail)
+    place = _Places(cited)
     return {
         "service": service,
         "begin": rfc3339(span[0]),
@@ -149,15 +163,15 @@ def coverage(told: Spanned, trail: TrailIndex | None) -> Document:
             for one in discrepancies
         ],
         "discrepancies_count": count,
-        "trail": proof_of(trail, {}),
+        "trail": proof_of(cited.trail, {}),
     }
 
 
 class _Places:
     """Writes what names records, with their places in the log."""
 
-    def __init__(self, trail: TrailIndex | None) -> None:
-        self._trail = trail
+    def __init__(self, cited: Cited) -> None:
+        self._index = cited.place
         self._found: dict[RecordPlace, Document] = {}
 
     def of(self, place: RecordPlace | None) -> Document | None:
@@ -170,14 +184,6 @@ class _Places:
                 "log_index": self._index(place),
             }
         return self._found[place]
-
-    def _index(self, place: RecordPlace) -> int | None:
-        if self._trail is None:
-            return None
-        try:
-            return self._trail.index_at(place.source, place.sequence)
-        except ComptrollerError:
-            return None  # `trail.problem` of the answer says why
 
     def in_force(self, one: InForce) -> Document:
         return {

@@ -15,14 +15,16 @@ from comptroller.core.errors import (
     InvalidArgumentError,
     NotFoundError,
     RecordError,
+    TrailPrunedError,
 )
 from comptroller.core.policy.plain import PlainSet
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import control_answers
-from comptroller.engine.control_answers import Dated, Spanned, TrailIndex
+from comptroller.engine.control_answers import Cited, Dated, Spanned, TrailIndex
 from comptroller.engine.control_checking import Acts, Checking
 from comptroller.engine.control_coverage import (
     NOT_BORNE_OUT,
+    PRUNED,
     Apart,
     Asked,
     Gap,
@@ -98,6 +100,7 @@ class ControlAuditing:
         self._bundles: dict[str, Sequence[PlainSet] | str] = {}
         self._reading = Reading(parts.journals, parts.trail)
         self._checking = Checking(self._reading)
+        self._cited = Cited(parts.trail, self._reading.log_index)
         self._digests: Mapping[str, set[str]] = {}
         """What each bundle declares, by what was recorded when it was published."""
 
@@ -111,11 +114,9 @@ class ControlAuditing:
         at_ns = self._time_ns("--at", time)
         asking = self._asking(service)
         near = self._parts.controls.decisions_near(service, at_ns)
-        decisions, unread = self._near([one for one in near if one is not None])
         moment = self._moment(asking.known, at_ns, self._workers(asking.sweep, at_ns))
-        return self._answer(
-            asking, moment._replace(decisions=decisions, unread=unread), None
-        )
+        moment = self._near(moment, [one for one in near if one is not None])
+        return self._answer(asking, moment, None)
 
     def request(self, request_id: str) -> Document:
         """The controls of one request (`audit controls --request`).
@@ -123,6 +124,7 @@ class ControlAuditing:
         Raises:
             NotFoundError: there is no such request.
             RecordError: its record cannot be read.
+            TrailPrunedError: nobody has its record any more.
         """
         row = self._parts.recorded.request(request_id.strip().upper())
         if row is None:
@@ -179,7 +181,7 @@ class ControlAuditing:
             [*acts, *sweep.faults],
             len(acts) + sweep.faults_count,
         )
-        return self._told(control_answers.coverage(told, self._parts.trail))
+        return self._told(control_answers.coverage(told, self._cited))
 
     # -- what was in force -----------------------------------------------------
 
@@ -291,6 +293,7 @@ class ControlAuditing:
         for life in sweep.lives((at_ns, at_ns)):
             worker = self._worker(sweep, life.source, at_ns)
             is_idle = worker.before is None and not worker.is_set_back
+            is_idle = is_idle and worker.pruned is None
             if is_idle and life.is_borne_out:
                 span = life.begin_ns, at_ns
                 if controls.last_decision_ns(life.source, *span) is None:
@@ -311,14 +314,16 @@ class ControlAuditing:
         last = indices[-1]
         before = near[last] if near and last != BEFORE_ALL else None
         after = near[last + 1] if last + 1 < len(near) else None
-        return WorkerThen(source, before, after, is_set_back=len(indices) > 1)
+        is_set_back = len(indices) > 1
+        return WorkerThen(source, before, after, is_set_back, sweep.pruned.get(source))
 
     def _tracks(
         self, sweep: Sweep, span: tuple[int, int]
     ) -> tuple[list[Track], list[Gap]]:
         """What the heartbeats say of every worker that lived in a span.
 
-        And when one lived that the store and the records do not agree upon.
+        And when one lived that the store and the records do not agree upon, or of which
+        the records were pruned.
         """
         found, unproven = [], []
         for life in sweep.lives(span):
@@ -326,24 +331,26 @@ class ControlAuditing:
                 own = (life.source,)
                 unproven.append(Gap(life.begin_ns, life.end_ns, NOT_BORNE_OUT, own))
             one = track(life.source, sweep.beats(life.source, span), life.end_ns, span)
+            if life.is_pruned or life.source in sweep.pruned:
+                shown_ns = one.states[0][0] if one.states else life.end_ns
+                unproven.append(Gap(life.begin_ns, shown_ns, PRUNED, (life.source,)))
             if one.states and one.life[0] <= one.life[1]:
                 found.append(one)
         return found, unproven
 
     # -- what was decided --------------------------------------------------------
 
-    def _near(
-        self, rows: Sequence[RequestRow]
-    ) -> tuple[list[DecisionThen], str | None]:
-        """The decisions that can be read; and why others cannot."""
+    def _near(self, moment: Moment, rows: Sequence[RequestRow]) -> Moment:
+        """A moment, with those decisions that can be read, and why others cannot."""
         found: list[DecisionThen] = []
-        unread: str | None = None
         for row in rows:
             try:
                 found.append(self._checking.decision(row))
             except RecordError as error:
-                unread = error.message
-        return found, unread
+                moment = moment._replace(unread=error.message)
+            except TrailPrunedError as error:
+                moment = moment._replace(pruned=error.message)
+        return moment._replace(decisions=found)
 
     # -- answers -----------------------------------------------------------------
 
@@ -355,17 +362,17 @@ class ControlAuditing:
         faults = [*moment.faults, *known.faults(moment, since), *asking.sweep.faults]
         moment = moment._replace(faults=faults)
         dated = Dated(since, known.declarations(moment))
-        answer = control_answers.moment(moment, judge(moment), dated, self._parts.trail)
+        answer = control_answers.moment(moment, judge(moment), dated, self._cited)
         answer["discrepancies_count"] = len(faults) + (moment.unread is not None)
         asked = {"service": known.service, "request_id": request_id}
         return self._told(asked | answer)
 
     def _told(self, answer: Document) -> Document:
-        """An answer, with what was found to be wrong with the trail."""
+        """An answer, with what of the trail is wrong or was pruned."""
         trail = answer["trail"]
         if trail is not None and self._reading.problem is not None:
             trail["problem"] = trail["problem"] or self._reading.problem
-        return answer
+        return answer | {"pruned_by": sorted(self._reading.pruned_by)}
 
     def _time_ns(self, option: str, text: str) -> int:
         now_ns = self._parts.clock.now_ns()

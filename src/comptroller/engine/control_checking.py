@@ -9,12 +9,18 @@ row: its type, its time and what it says; of a configuration also what it declar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from comptroller.core.errors import ComptrollerError, RecordError
+from comptroller.core.errors import (
+    ComptrollerError,
+    JournalUnavailableError,
+    RecordError,
+    TrailPrunedError,
+)
 from comptroller.core.timestamps import nanoseconds, rfc3339
 from comptroller.engine import records
 from comptroller.engine.control_declared import RELEVANT
@@ -115,8 +121,10 @@ class Checking:
 
         Raises:
             RecordError: it cannot be read, or is not what the store or the trail says.
+            TrailPrunedError: nobody has it any more.
         """
         position = row.decided_at
+        self._check_kept(row)
         try:
             line = self._reading.journals.record_at(position)
             envelope = msgspec.json.decode(line, type=records.Envelope)
@@ -154,6 +162,13 @@ class Checking:
             decided.controls,
             decided.rate_card is None,
         )
+
+    def _check_kept(self, row: RequestRow) -> None:
+        source, offset = row.decided_at
+        with suppress(JournalUnavailableError):  # which is told when it is read
+            why = self._reading.why_gone(source, offset)
+            if why is not None:
+                raise TrailPrunedError(f"the record of {row.request_id}: {why}")
 
     def acts(self, acts: Acts) -> Checked:
         """Reads the record of every act, and looks for acts without a row."""
@@ -310,6 +325,9 @@ class Checking:
                         digests.setdefault(said.revision, set()).add(said.sets_digest)
                     elif found.place not in known:
                         yield _unstored(found, times)
+                why = self._reading.why_gone(source, 0)
+                if why is not None:
+                    raise TrailPrunedError(why)
             except _READ_ERRORS as error:
                 says = f"the acts in {source} cannot be read: {_reason(error)}"
                 yield from self._unread((source, later), says, times)

@@ -18,6 +18,7 @@ from comptroller.engine.control_records import HeartbeatState
 from comptroller.engine.controls import BUNDLED, CONTROLS
 
 NOT_BORNE_OUT: Final = "not_borne_out"
+PRUNED: Final = "pruned"
 NO_WORKER: Final = "no_worker"
 NOT_DECLARED: Final = "not_declared"
 POLICY_DEACTIVATED: Final = "policy_deactivated"
@@ -28,6 +29,7 @@ CONTROL_DISABLED: Final = "control_disabled"
 
 CAUSES: Final = (
     NOT_BORNE_OUT,
+    PRUNED,
     NO_WORKER,
     NOT_DECLARED,
     POLICY_DEACTIVATED,
@@ -37,7 +39,8 @@ CAUSES: Final = (
     CONTROL_DISABLED,
 )
 """What a gap comes from; of several at once the first of these is told. What store and
-records do not agree upon is told first: it says nothing of the control."""
+records do not agree upon is told first, and what was pruned of a worker's records: both
+say nothing of the control."""
 
 Span: TypeAlias = tuple[int, int]
 """Begin and end, in nanoseconds since the epoch."""
@@ -81,7 +84,7 @@ class Apart(NamedTuple):
     doubled: Sequence[Span] = ()
     """What the clocks of those who configured showed twice."""
     unproven: Sequence[Gap] = ()
-    """Of workers whose lives are not what the store says."""
+    """Of workers whose lives are not what the store says, or were pruned."""
     differing: Mapping[str, Sequence[Gap]] = {}
     """By control: of acts that are not what the store says."""
 

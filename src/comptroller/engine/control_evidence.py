@@ -78,6 +78,8 @@ class WorkerThen(NamedTuple):
     """Its nearest heartbeat after; None: none followed."""
     is_set_back: bool = False
     """Whether its clock showed this time twice."""
+    pruned: str | None = None
+    """Why heartbeats before these cannot be read any more; None: none was pruned."""
 
 
 class DecisionThen(NamedTuple):
@@ -107,6 +109,8 @@ class Moment(NamedTuple):
     """Whether the decision itself is asked about; else it is only near the time."""
     unread: str | None = None
     """Why decisions that are near cannot be read; None: they can, or there are none."""
+    pruned: str | None = None
+    """Why decisions that are near cannot be read any more; None: none was pruned."""
     faults: Sequence[Fault] = ()
     """What of this the records do not bear out."""
 
@@ -293,6 +297,8 @@ def _silence(at_ns: int, worker: WorkerThen) -> str | None:
     if worker.is_set_back:
         return f"the clock of {who} was set back: it showed this time more than once"
     if before is None:
+        if worker.pruned is not None:
+            return f"a heartbeat of {who} that may be nearer: {worker.pruned}"
         return f"there is no heartbeat of {who} before this time"
     until_ns = at_ns if after is None else after.time_ns
     allowed_ns = (before.state.every_s + SLACK_S) * NS
@@ -314,7 +320,8 @@ def _followed(worker: WorkerThen, what: str, own: InForce) -> str:
 def _decisions(name: str, moment: Moment, declared: Declared | None) -> list[Piece]:
     """What the decisions say: the one asked about, or those near the time."""
     if not moment.decisions:
-        says = moment.unread or "the service has no decision, before or after"
+        says = moment.unread or moment.pruned
+        says = says or "the service has no decision, before or after"
         return [Piece(DECISION, MISSING, says)]
     return [_decision(name, moment, declared, one) for one in moment.decisions]
 

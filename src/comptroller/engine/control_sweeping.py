@@ -13,7 +13,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from comptroller.core.errors import ComptrollerError, InvalidArgumentError
+from comptroller.core.errors import (
+    ComptrollerError,
+    InvalidArgumentError,
+    TrailPrunedError,
+)
 from comptroller.core.timestamps import nanoseconds, rfc3339
 from comptroller.engine.control_evidence import (
     CONTRADICTS,
@@ -56,6 +60,9 @@ class Lived(NamedTuple):
     """When it ended in order; its last record, where it died; now, where it lives."""
     is_borne_out: bool = True
     """False: the store says otherwise, or there is no record of it."""
+    is_pruned: bool = False
+    """Whether its first records, or all, were pruned: then it began, and where nothing
+    is left ended, as the store says."""
 
 
 class _Mark(NamedTuple):
@@ -116,6 +123,8 @@ class Sweep:
         self.faults: list[Fault] = []
         """Of lives and heartbeats that were gone through; at most FAULTS_MAX."""
         self.faults_count = 0
+        self.pruned: dict[str, str] = {}
+        """Why heartbeats cannot be read any more that were gone through, by worker."""
 
     # -- lives -------------------------------------------------------------------
 
@@ -148,9 +157,7 @@ class Sweep:
         try:
             ends = self._ends(source)
         except _READ_ERRORS as error:
-            if row is None and self._is_elsewhere(source, span):
-                return None  # it lived at another time
-            return self._unshown((source, row), _unread(source, error), span)
+            return self._unread_life((source, row), error, span)
         if ends is None:
             if row is None:
                 return None  # it died before it recorded anything
@@ -158,11 +165,39 @@ class Sweep:
             return self._unshown((source, row), says, span)
         first, last = ends
         lived = Lived(source, first.time_ns, self._end_ns(source, *ends))
+        if first.place.sequence and row is not None:
+            begin_ns = min(row.started_ns, first.time_ns)
+            lived = lived._replace(begin_ns=begin_ns, is_pruned=True)
         is_so = row is not None and not self._differs(row, first, last)
         is_then = lived.begin_ns <= span[1] and lived.end_ns >= span[0]
         if not is_then or (row is None and not self._is_told(lived)):
             return None
         return lived._replace(is_borne_out=is_so)
+
+    def _unread_life(
+        self, of: tuple[str, LifeRow | None], error: Exception, span: tuple[int, int]
+    ) -> Lived | None:
+        source, row = of
+        if row is None and self._is_elsewhere(source, span):
+            return None  # it lived at another time
+        if row is not None and isinstance(error, TrailPrunedError):
+            return self._gone(row, span)
+        return self._unshown(of, _unread(source, error), span)
+
+    def _gone(self, row: LifeRow, span: tuple[int, int]) -> Lived | None:
+        """A life of which every record was pruned; None: it ended before a span.
+
+        It is only known that it ended before what is left of the trail.
+        """
+        source, begin_ns, end_ns = row
+        if end_ns is None:
+            beat = self._controls.heartbeat_before(source, EVER)
+            decided_ns = self._controls.last_decision_ns(source, 0, EVER)
+            signs = begin_ns, decided_ns or 0, 0 if beat is None else beat.time_ns
+            end_ns = max(signs)
+        if end_ns < span[0]:
+            return None
+        return Lived(source, begin_ns, end_ns, is_pruned=True)
 
     def _unshown(
         self, of: tuple[str, LifeRow | None], says: str, span: tuple[int, int]
@@ -177,7 +212,7 @@ class Sweep:
 
     def _is_told(self, lived: Lived) -> bool:
         """Tells that the store does not know of a life, but for one that just began."""
-        source, begin_ns, end_ns, _ = lived
+        source, begin_ns, end_ns = lived[:3]
         if source not in self.positions and begin_ns > self._now_ns - NEW_NS:
             return False  # while the question was asked: it decided nothing yet
         says = (
@@ -188,7 +223,7 @@ class Sweep:
         return True
 
     def _ends(self, source: str) -> tuple[Found, Found] | None:
-        """The first and the last record of a journal; None: it has none.
+        """The first and the last record that are left of a journal; None: it has none.
 
         Raises:
             LookupError: one is not there.
@@ -201,8 +236,7 @@ class Sweep:
         last = self._reading.last(source)
         if last is None:
             return None
-        place = RecordPlace(source, 0)
-        first = Found(place, 0, self._reading.record(place))
+        first = self._reading.first(source)
         for one in (first, last):
             nanoseconds(one.record.time)
         return first, last
@@ -232,7 +266,9 @@ class Sweep:
             row.source, 0
         )
         is_closed = last.record.type == JOURNAL_CLOSED
-        said = [(JOURNAL_STARTED, rfc3339(row.started_ns), first)]
+        said = []
+        if not first.place.sequence:  # else it was pruned
+            said.append((JOURNAL_STARTED, rfc3339(row.started_ns), first))
         if row.closed_ns is not None:
             said.append((JOURNAL_CLOSED, rfc3339(row.closed_ns), last))
         elif is_closed and not is_new:
@@ -276,7 +312,12 @@ class Sweep:
         after = self._controls.heartbeat_after(source, span[1])
         known = None if before is not None else _NONE_BEFORE
         for row in self._rows(source, span, (before, after)):
-            found = self._checked(row)
+            try:
+                found = self._checked(row)
+            except TrailPrunedError as error:
+                # Whatever the store says of it proves nothing, and contradicts nothing.
+                self.pruned[source] = error.message
+                known = found = None
             if found is not None:
                 if known is not None:
                     yield from self._skipped(source, known, found.mark, EVER)
@@ -304,7 +345,11 @@ class Sweep:
             first = page[-1].place.sequence + 1
 
     def _checked(self, row: BeatRow) -> _Swept | None:
-        """What the record at a row's place says; None: it is no heartbeat."""
+        """What the record at a row's place says; None: it is no heartbeat.
+
+        Raises:
+            TrailPrunedError: nobody has it any more.
+        """
         place = row.place
         try:
             record = self._reading.record(place)
@@ -318,6 +363,8 @@ class Sweep:
                 return None
             said = _beat(record.data)
             beat = BeatRow(place, nanoseconds(record.time), said.state)
+        except TrailPrunedError:
+            raise
         except _READ_ERRORS as error:
             self._tell(MISSING, _unread_at(place, error), place, row.time_ns)
             return None

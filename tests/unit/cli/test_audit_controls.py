@@ -16,7 +16,7 @@ from comptroller.cli import audit_controls
 from comptroller.cli.control_words import coverage_words, moment_words, shortened
 from comptroller.cli.readings import Scope
 from comptroller.core.errors import InvalidArgumentError
-from comptroller.engine.control_answers import Spanned, coverage
+from comptroller.engine.control_answers import Cited, Spanned, coverage
 from comptroller.engine.control_auditing import ControlAuditing, Parts
 from comptroller.engine.control_coverage import Covered, Gap
 from comptroller.engine.control_evidence import Fault, Piece
@@ -93,6 +93,7 @@ MOMENT: dict[str, Any] = {
         }
     ],
     "trail": None,
+    "pruned_by": [],
 }
 
 
@@ -107,6 +108,7 @@ class Told(ControlAuditing):
         )
         self.asked: list[tuple[str, ...]] = []
         self.discrepancies: list[Fault] = []
+        self.pruned_by: list[int] = []
 
     def at(self, service: str, time: str) -> dict[str, Any]:
         """The moment above."""
@@ -128,9 +130,9 @@ class Told(ControlAuditing):
             Covered("credential", 10**10, 10**10, ()),
         ]
         told = Spanned(service, (0, 10**10), [], found, self.discrepancies)
-        return coverage(
-            told._replace(discrepancies_count=len(self.discrepancies)), None
-        )
+        told = told._replace(discrepancies_count=len(self.discrepancies))
+        answer = coverage(told, Cited(None, lambda _: None))
+        return answer | {"pruned_by": self.pruned_by}
 
 
 class Desk:
@@ -231,6 +233,16 @@ def test_the_page_of_a_moment() -> None:
     assert "    heartbeat next after: none" in lines
     assert not any("the store says the same" in line for line in lines)
     assert lines[-1].startswith("No checkpoint of the trail is published")
+
+
+def test_what_was_pruned_of_a_span_is_told() -> None:
+    """With the record that says so; of the span only what is left was read."""
+    desk = Desk()
+    desk.told.pruned_by = [4711]
+    page = desk.run("--service", "checkout", "--between", "7d", "now")
+    said = "Other records of that time were pruned: see record 4711 of the trail."
+    assert said in page.splitlines()
+    assert "Every record of the span that is left was read" in page
 
 
 def test_the_page_of_a_span() -> None:

@@ -11,7 +11,6 @@ from comptroller.adapters.tlog.places import Run
 from comptroller.adapters.tlog.placing import head_of
 from comptroller.adapters.tlog.proven import ProvenTree
 from comptroller.adapters.tlog.reader import TreeReader
-from comptroller.core.merkle import TreeHead
 from comptroller.engine.trail_ports import Published
 
 RUNS_AHEAD: Final = 32
@@ -66,10 +65,7 @@ class TrailEntries(TrailFinder):
 
     def _tree(self) -> ProvenTree | None:
         if self._proven is None:
-            last = self._last()
-            if last is not None:
-                head = TreeHead(last.size, last.root)
-                self._proven = ProvenTree(self._folder, head)
+            self._proven = super()._tree()
         return self._proven
 
     def _stretch(self, source: str, sequence: int, size: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from comptroller.adapters.tlog.cosigned import (
     continued,
@@ -15,12 +16,15 @@ from comptroller.adapters.tlog.cosigned import (
 )
 from comptroller.adapters.tlog.places import PlaceIndex
 from comptroller.adapters.tlog.placing import is_record
+from comptroller.adapters.tlog.proven import ProvenTree
 from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint
 from comptroller.adapters.tlog.tiles import TILE_WIDTH
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
 from comptroller.core.errors import TrailPrunedError, TrailUnavailableError
-from comptroller.core.merkle import leaf_hash
-from comptroller.engine.trail_ports import Published
+from comptroller.core.merkle import TreeHead, leaf_hash
+from comptroller.engine.trail_ports import KeptRecords, Published
+
+NOWHERE: Final = 2**62
 
 
 class TrailFinder:
@@ -79,9 +83,11 @@ class TrailFinder:
     def index_of(self, source: str, sequence: int, line: bytes) -> int | None:
         """Where a record is, in the tree of that checkpoint; None: not in it.
 
+        Proved up to the checkpoint's root, whether its entry was pruned or not.
+
         Raises:
             NoteError: the checkpoint is damaged.
-            TrailDamagedError: a file is missing, or not what was written.
+            TrailDamagedError: a file is missing, or not what was signed.
             TrailUnavailableError: a file cannot be read.
         """
         tree, wanted = self._tree(), leaf_hash(line)
@@ -116,10 +122,35 @@ class TrailFinder:
         found = self._entry(source, sequence)
         return None if found is None else found[1]
 
-    def _tree(self) -> TreeReader | None:
+    def kept(self, source: str) -> KeptRecords | None:
+        """Which of a journal's records are kept; None: the index knows none.
+
+        Raises:
+            NoteError: the checkpoint is damaged.
+            TrailDamagedError: it is too large to be one.
+            TrailUnavailableError: the index, or the log, cannot be read.
+        """
+        tree = self._tree()
+        ends = [] if tree is None else list(self._places.around(source, NOWHERE))
+        if tree is None or not ends:
+            return None
+        minimum = tree.minimum()
+        last = ends[-1].sequence + ends[-1].length - 1
+        first, offset = last + 1, NOWHERE
+        for run in self._places.around(source, minimum):
+            if run.entry >= minimum:
+                first, offset = min(first, run.sequence), run.offset
+                break
+            if run.entry + run.length > minimum:
+                first = run.sequence + minimum - run.entry
+        return KeptRecords(first, last, offset)
+
+    def _tree(self) -> ProvenTree | None:
         """The log as that checkpoint has it; None: none is published yet."""
         last = self._last()
-        return None if last is None else TreeReader(self._folder, last.size)
+        if last is None:
+            return None
+        return ProvenTree(self._folder, TreeHead(last.size, last.root))
 
     def _entry(self, source: str, sequence: int) -> tuple[int, bytes] | None:
         """A journal's record with this sequence, and where it is."""

@@ -7,7 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from comptroller.adapters.tlog.reader import TreeReader, changed_record
+from comptroller.adapters.tlog.reader import (
+    TreeReader,
+    changed_record,
+    pruned_bundle,
+)
 from comptroller.adapters.tlog.tiles import TILE_WIDTH, tile_width
 from comptroller.core.errors import TrailDamagedError
 from comptroller.core.merkle import TreeHead, leaf_hash, subtree_root
@@ -34,6 +38,7 @@ class ProvenTree(TreeReader):
         """Reads the tiles that are not full: the root is made of these."""
         self._is_edge_proven = False
         self._bundles: OrderedDict[int, list[bytes]] = OrderedDict()
+        self._minimum: int | None = None
 
     def record(self, index: int) -> bytes:
         """A record's exact bytes; the others of its bundle are not compared.
@@ -56,11 +61,25 @@ class ProvenTree(TreeReader):
         """All records from an index on; see `record`."""
         return map(self.record, range(begin, self.size))
 
+    def minimum(self) -> int:
+        """The first index whose record is there, as it was when this was first asked.
+
+        What is pruned later is found out when it is read.
+
+        Raises:
+            TrailUnavailableError: the folder cannot be read.
+        """
+        if self._minimum is None:
+            self._minimum = super().minimum()
+        return self._minimum
+
     def _read_bundle(self, index: int) -> list[bytes]:
         found = self._bundles.get(index)
         if found is not None:
             self._bundles.move_to_end(index)
             return found
+        if self._minimum is not None and index * TILE_WIDTH < self._minimum:
+            raise pruned_bundle(index, self._minimum)
         found = self._bundles[index] = super()._read_bundle(index)
         if len(self._bundles) > BUNDLES_KEPT:
             self._bundles.popitem(last=False)
