@@ -19,6 +19,8 @@ from comptroller.engine.records import Actor
 ACCESS_READ: Final = "comptroller.access.read.v1"
 SCOPE_CHARS_MAX: Final = 10_000
 """Of a scope as JSON: it says what was asked for, never what was answered."""
+_COUNTS: Final = ("listed", "decided")
+"""Members of a scope that say how many requests are about to be shown."""
 
 Scope: TypeAlias = Mapping[str, str | int | list[str] | None]
 """What a reading is of: ids of requests and services, times, counts. Never what
@@ -57,12 +59,18 @@ class Readings:
         """Records a reading; when this returns, it may be answered.
 
         Raises:
-            NotFoundError: the person who reads is not declared.
+            NotFoundError: the person who reads is not declared, or nothing was found
+                of a service that is not: what was typed may be anything, such as
+                somebody's address, and a record is kept.
             InvalidArgumentError: what is asked for is too long to be recorded.
             JournalUnavailableError: it could not be recorded: show nothing.
         """
         registry = self._registry()
         require(actor.person, registry.people if registry is not None else (), "person")
+        service = scope.get("service")
+        if isinstance(service, str) and 0 in (scope.get(one) for one in _COUNTS):
+            services = registry.services if registry is not None else ()
+            require(service, services, "service")
         read = AccessRead(what=what, scope=dict(scope), actor=actor)
         if len(msgspec.json.encode(read.scope)) > SCOPE_CHARS_MAX:
             raise InvalidArgumentError(

@@ -58,6 +58,25 @@ def test_who_reads_is_declared_or_unnamed() -> None:
     assert [one["data"]["actor"]["person"] for one in readings(site)] == [None]
 
 
+@pytest.mark.parametrize("count", ["listed", "decided"])
+def test_what_is_typed_as_a_service_is_one(count: str) -> None:
+    """Or nothing is recorded: it may be anybody's address, and records are kept.
+
+    Of a service that was removed there may still be requests, and then it was one.
+    """
+    site = applied_site()
+    note = site.administration.readings.note
+    with pytest.raises(NotFoundError, match="there is no service"):
+        note("requests", {"service": "eve@example.com", count: 0}, ADA)
+    assert readings(site) == []
+
+    note("requests", {"service": "checkout", count: 0}, ADA)
+    note("requests", {"service": "removed", count: 3}, ADA)
+    note("requests", {"service": None, count: 0}, ADA)
+    named = [one["data"]["scope"]["service"] for one in readings(site)]
+    assert named == ["checkout", "removed", None]
+
+
 def test_a_scope_has_an_end() -> None:
     """What would make a record too long is refused, and nothing is recorded."""
     site = applied_site()
