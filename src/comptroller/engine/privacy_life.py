@@ -142,8 +142,8 @@ class PrivacyLife:
             found = self.find(selection)
         is_held = parts.check_erasure(partial(_end_users, selection, found))
         if not found:
-            if selection.by == "person" and not is_held:
-                # Half a line may be all that a loss of power left of a person.
+            if not is_held:
+                # Half a line may be all that a loss of power left of them.
                 parts.table.blank(parts.table.broken())
             return Erased(0, 0)
         if selection.by == "person":

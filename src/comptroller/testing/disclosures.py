@@ -44,8 +44,10 @@ class InMemoryDisclosures:
             self.kept_of_people += msgspec.json.encode(line) + b"\n"
 
     def broken(self) -> Sequence[Span]:
-        """Nothing ever is."""
-        return ()
+        """What stands after the last whole line."""
+        begin = self.content.rfind(b"\n") + 1
+        size = len(self.content) - begin
+        return (Span(FILE, begin, size),) if self.content[begin:].strip() else ()
 
     def blank(self, spans: Sequence[Span]) -> None:
         """Overwrites bytes with blanks."""
@@ -68,7 +70,7 @@ class InMemoryDisclosures:
 
 def _read(content: bytearray, file: str, trace: bytes = b"") -> list[Held]:
     found, offset = [], 0
-    for text in bytes(content).split(b"\n"):
+    for text in bytes(content).split(b"\n")[:-1]:  # the last one has no end
         if trace in text and text.strip():
             line = msgspec.json.decode(text, type=DisclosureLine)
             found.append(Held(line, Span(file, offset, len(text))))

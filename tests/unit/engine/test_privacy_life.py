@@ -112,6 +112,19 @@ def test_nothing_to_erase_is_nothing_to_record(site: FakeSite) -> None:
     assert not erased(site)
 
 
+def test_half_a_line_goes_where_no_whole_one_is_found(site: FakeSite) -> None:
+    """It may be all that a full disk left of an end user; nothing else changes."""
+    before = bytes(site.disclosures.content)
+    disclose(site, EARLY, enduser_id="carl@example.org")
+    del site.disclosures.content[-2:]
+    half = len(site.disclosures.content) - len(before)
+    selection = Selection("end_user", "carl@example.org")
+    assert site.administration.privacy.erase(selection, "asked", ADA).requests == 0
+
+    assert bytes(site.disclosures.content) == before + b" " * half
+    assert not erased(site)
+
+
 @pytest.mark.parametrize(
     ("selection", "reason", "actor", "error"),
     [
