@@ -12,6 +12,7 @@ import pytest
 
 from comptroller.adapters.journal import reader as reading
 from comptroller.adapters.journal import segments
+from comptroller.adapters.journal.files import DirectoryJournalFiles
 from comptroller.adapters.journal.naming import JournalName, journal_name
 from comptroller.adapters.journal.reader import DirectoryJournalReader
 from comptroller.adapters.journal.writer import SyncJournal
@@ -140,7 +141,12 @@ def test_other_files_are_not_journals(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"{}\n")
     # Without its first segment, which holds the lock, a stream cannot be read.
     (tmp_path / journal_name("node", "w3", "01D").file(100)).write_bytes(b"{}\n")
+    # Whoever opens a pipe waits for ever.
+    os.mkfifo(tmp_path / journal_name("node", "w4", "01E").file(0))
+    (tmp_path / journal_name("node", "w5", "01F").file(0)).mkdir()
+    (tmp_path / journal_name("node", "w6", "01G").file(0)).symlink_to("nowhere")
     assert DirectoryJournalReader(tmp_path).sources() == [NAME.source]
+    assert set(DirectoryJournalFiles(tmp_path).list()) == {NAME.source, "/node/w3/01D"}
 
 
 def test_an_absent_journal_is_an_error(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class DirectoryJournalFiles:
             with os.scandir(self._directory) as entries:
                 for entry in entries:
                     segment = from_file(entry.name)
-                    if segment is None:
+                    if segment is None or not entry.is_file():
                         continue
                     mark = _mark(entry.name, segment[1], entry.stat())
                     found.setdefault(segment[0].source, []).append(mark)

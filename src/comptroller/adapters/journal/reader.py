@@ -179,10 +179,12 @@ class DirectoryJournalReader:
             return
         self._names = names
         found: dict[JournalName, list[int]] = {}
-        for name in names:
-            segment = from_file(name)
-            if segment is not None:
-                found.setdefault(segment[0], []).append(segment[1])
+        with os.scandir(self._directory) as entries:
+            for entry in entries:
+                segment = from_file(entry.name)
+                # A pipe keeps whoever opens it for ever, a folder has no records.
+                if segment is not None and entry.is_file():
+                    found.setdefault(segment[0], []).append(segment[1])
         oldest_first = sorted(found, key=lambda name: (name.boot, name))
         self._segments = {
             name.source: sorted(found[name])
