@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -58,13 +58,10 @@ def await_workers(data: Path) -> None:
     from comptroller.adapters.journal.reader import DirectoryJournalReader
     from comptroller.engine.projection import is_administrative
 
-    reader = DirectoryJournalReader(Place(data).journal)
-    try:
+    with closing(DirectoryJournalReader(Place(data).journal)) as reader:
         workers = [one for one in reader.sources() if not is_administrative(one)]
         if not all(reader.is_dead(one) for one in reversed(workers)):
             time.sleep(IN_FORCE_S)
-    finally:
-        reader.close()
 
 
 @contextmanager
@@ -85,11 +82,8 @@ def open_reports(data: Path) -> Iterator[SqliteReports]:
             " another directory with --data"
         )
     _send(place, Sync())
-    reports = SqliteReports.open(place.store)
-    try:
+    with closing(SqliteReports.open(place.store)) as reports:
         yield reports
-    finally:
-        reports.close()
 
 
 @contextmanager
@@ -125,12 +119,11 @@ def open_budgeting(data: Path) -> Iterator[Budgeting]:
     from comptroller.adapters.store.ledger import SqliteLedger
     from comptroller.engine.budgeting import Budgeting
 
-    with open_reports(data) as reports:
-        ledger = SqliteLedger.open(Place(data).store)
-        try:
-            yield Budgeting(reports, ledger, SystemClock())
-        finally:
-            ledger.close()
+    with (
+        open_reports(data) as reports,
+        closing(SqliteLedger.open(Place(data).store)) as ledger,
+    ):
+        yield Budgeting(reports, ledger, SystemClock())
 
 
 @contextmanager
@@ -148,10 +141,11 @@ def open_control_auditing(data: Path) -> Iterator[ControlAuditing]:
     from comptroller.engine.control_auditing import ControlAuditing, Parts
 
     place = Place(data)
-    with open_reports(data) as reports, ExitStack() as stack:
-        controls = SqliteControls.open(place.store)
-        stack.callback(controls.close)
-        journals = stack.enter_context(open_recorded(place, reports))
+    with (
+        open_reports(data) as reports,
+        open_recorded(place, reports) as journals,
+        closing(SqliteControls.open(place.store)) as controls,
+    ):
         archive = PolicyArchive(place.policies)
         trail = TrailEntries(place.trail, place.trail_places, place.trail_witnessed)
         parts = Parts(reports, controls, journals, archive, SystemClock(), trail)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from comptroller.adapters.tlog.cosigned import (
     CosignedNote,
@@ -16,15 +14,13 @@ from comptroller.adapters.tlog.cosigned import (
     newest_of_each,
     signed_by_log,
 )
-from comptroller.adapters.tlog.reader import read_file
 from comptroller.bootstrap.place import Place
+from comptroller.bootstrap.trail_status import witness_statuses
 from comptroller.bootstrap.witnesses import witness_verifiers
 from comptroller.core.checkpoint import Verifier
 from comptroller.core.cosignature import Cosignature, assurance, assurance_here
 from comptroller.core.errors import TrailDamagedError
-from comptroller.engine.trail_ports import Published, WitnessStatus
-
-STATUS_BYTES_MAX: Final = 1024 * 1024
+from comptroller.engine.trail_ports import Published
 
 
 class Judged(NamedTuple):
@@ -57,7 +53,7 @@ class KeptNotes:
         notes = kept_notes(place.trail, place.trail_witnessed)
         self._notes = cosigned_notes(notes, [*self._told, *self.kept])
         self._trusted = cosigned_notes(notes, self._told or self.kept)
-        self._statuses = _statuses(place)
+        self._statuses = witness_statuses(place)
 
     def of(self, origin: str) -> list[CosignedNote]:
         """Those of a log that a known witness has signed."""
@@ -101,12 +97,3 @@ class KeptNotes:
 
 def _is_of(one: CosignedNote, origin: str) -> bool:
     return one.checkpoint.origin == origin
-
-
-def _statuses(place: Place) -> list[WitnessStatus]:
-    """How the sequencer left it said that witnesses are doing; signed by nobody."""
-    try:
-        data = read_file(place.trail_witnesses, STATUS_BYTES_MAX)
-        return msgspec.json.decode(data or b"[]", type=list[WitnessStatus])
-    except (TrailDamagedError, msgspec.DecodeError):
-        return []

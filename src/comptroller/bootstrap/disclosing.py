@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,11 @@ def open_personal_data(data: Path) -> Iterator[PersonalData]:
     from comptroller.engine.personal_data import PersonalData, PersonalParts
 
     place = Place(data)
-    with open_reports(data) as reports, ExitStack() as stack:
-        controls = SqliteControls.open(place.store)
-        stack.callback(controls.close)
-        journals = stack.enter_context(open_recorded(place, reports))
+    with (
+        open_reports(data) as reports,
+        open_recorded(place, reports) as journals,
+        closing(SqliteControls.open(place.store)) as controls,
+    ):
         table = FileDisclosureTable(disclosures(place))
         changes = controls.registry_changes
         yield PersonalData(PersonalParts(reports, journals, table, changes))

@@ -28,6 +28,7 @@ from comptroller.adapters.tlog.keys import verifier
 from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint
 from comptroller.bootstrap.administering import open_reports
 from comptroller.bootstrap.place import Place
+from comptroller.bootstrap.trail_audit import own_vkey
 from comptroller.core.checkpoint import (
     Checkpoint,
     parse_checkpoint,
@@ -160,14 +161,7 @@ def _checkpoint(place: Place, vkey: str | None) -> Checkpoint:
         raise TrailUnavailableError(
             f"no checkpoint is published in {place.trail} yet: see audit sequence"
         )
-    if vkey is None:
-        try:
-            vkey = place.trail_vkey.read_text(encoding="ascii").strip()
-        except (OSError, ValueError) as error:
-            raise TrailUnavailableError(
-                f"{place.trail_vkey} cannot be read: name the log's key with --vkey"
-            ) from error
-    known = verifier(parse_vkey(vkey))
+    known = verifier(parse_vkey(vkey or own_vkey(place)))
     return parse_checkpoint(verified(note, [known])[0].body)
 
 

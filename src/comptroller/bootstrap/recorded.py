@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from comptroller.adapters.journal.reader import DirectoryJournalReader
 from comptroller.adapters.tlog.streams import TrailStreams
@@ -20,9 +20,6 @@ def open_recorded(place: Place, reports: DeletionReports) -> Iterator[RecordedJo
         place: the data directory.
         reports: of its store, which knows what was deleted.
     """
-    reader = DirectoryJournalReader(place.journal)
-    try:
+    with closing(DirectoryJournalReader(place.journal)) as reader:
         streams = TrailStreams(place.trail, place.trail_places)
         yield RecordedJournals(reader, streams, reports.deleted_journals)
-    finally:
-        reader.close()

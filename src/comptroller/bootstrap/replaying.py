@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from comptroller.adapters.policy.archive import PolicyArchive
 from comptroller.adapters.policy.remembering import remembering
-from comptroller.adapters.prices.archive import CardArchive
 from comptroller.adapters.processes.hands import ProcessHands, spare_cpus
 from comptroller.adapters.store.replays import SqliteReplays
+from comptroller.adapters.store.reports import SqliteReports
 from comptroller.adapters.system import SystemClock
 from comptroller.bootstrap.administering import open_reports
-from comptroller.bootstrap.personal import disclosures_of_people_in
 from comptroller.bootstrap.place import Place
 from comptroller.bootstrap.policy_language import join, policy_set
 from comptroller.bootstrap.recorded import open_recorded
@@ -28,7 +27,7 @@ from comptroller.core.policy.plain import PlainSet, plain_set
 from comptroller.core.policy.rules import Policy, PolicySet
 from comptroller.engine.policy_facts import digests_in
 from comptroller.engine.policy_life import find_policy
-from comptroller.engine.policy_ports import PolicyRow, decode_sets, encode_sets
+from comptroller.engine.policy_ports import decode_sets, encode_sets
 from comptroller.engine.replay_answers import Answering
 from comptroller.engine.replay_tally import Replayed
 from comptroller.engine.replaying import (
@@ -39,7 +38,7 @@ from comptroller.engine.replaying import (
     WhatIf,
     replay,
 )
-from comptroller.engine.reporting import Reporting, ReportingParts
+from comptroller.engine.said_times import said_ns
 
 BUNDLES_MAX: Final = 8
 """Bundles that are ready to decide at a time; the one used longest ago goes first."""
@@ -110,12 +109,23 @@ class Replays:
     """Replays of the decisions in a data directory."""
 
     def __init__(
-        self, place: Place, published: Sequence[PolicyRow], replaying: Replaying
+        self, place: Place, reports: SqliteReports, replaying: Replaying
     ) -> None:
         self._place = place
-        self._published = published
-        self._kept = tuple((row.revision, row.sets_digest) for row in published)
+        self._reports = reports
+        self._published = reports.policies()
+        self._kept = tuple((row.revision, row.sets_digest) for row in self._published)
         self._replaying = replaying
+
+    def since_ns(self, text: str | None) -> int:
+        """The beginning of a span, as people say it; 0: of all that is recorded.
+
+        Raises:
+            InvalidArgumentError: it is no time.
+        """
+        if text is None:
+            return 0
+        return said_ns("--since", text, self._reports, SystemClock())
 
     def verify(self, scope: Scope) -> Replayed:
         """Whether each decision follows from its own facts and its own bundle."""
@@ -187,22 +197,17 @@ def _plain(sets: Sequence[PolicySet]) -> bytes:
 
 
 @contextmanager
-def open_replays(data: Path) -> Iterator[tuple[Replays, Reporting]]:
-    """Replays of what is recorded in a data directory by now, and its answers.
+def open_replays(data: Path) -> Iterator[Replays]:
+    """Replays of what is recorded in a data directory by now.
 
     Raises:
         StoreUnavailableError: nothing was ever applied there.
         ControlUnavailableError: a control process is there and does not answer.
     """
     place = Place(data)
-    with open_reports(data) as reports, open_recorded(place, reports) as journals:
-        published = reports.policies()
-        decisions = SqliteReplays.open(place.store)
-        try:
-            cards, people = CardArchive(place.cards), disclosures_of_people_in(place)
-            reporting = Reporting(
-                ReportingParts(reports, journals, cards, SystemClock(), people)
-            )
-            yield Replays(place, published, Replaying(journals, decisions)), reporting
-        finally:
-            decisions.close()
+    with (
+        open_reports(data) as reports,
+        open_recorded(place, reports) as journals,
+        closing(SqliteReplays.open(place.store)) as decisions,
+    ):
+        yield Replays(place, reports, Replaying(journals, decisions))

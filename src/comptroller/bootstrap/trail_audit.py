@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -163,7 +163,10 @@ def _recorded_more(place: Place) -> list[str]:
 def _compare(place: Place, published: Published) -> object:
     # The store is brought up to date after the checkpoint was read, and the
     # journals are read to their ends after that: each has what the one before has.
-    with open_reports(place.data) as reports, _journals(place) as reader:
+    with (
+        open_reports(place.data) as reports,
+        closing(DirectoryJournalReader(place.journal)) as reader,
+    ):
         tree = TreeReader(place.trail, published.size)
         kept = Kept(tree.minimum(), _taken(place))
         stored = [StoredDecision(*one) for one in reports.decisions()]
@@ -179,15 +182,6 @@ def _taken(place: Place) -> dict[str, int]:
     except (TrailDamagedError, msgspec.ValidationError):
         return {}  # the writer will say so; without it more counts as waiting
     return {source: position.offset for source, position in known.items()}
-
-
-@contextmanager
-def _journals(place: Place) -> Iterator[DirectoryJournalReader]:
-    reader = DirectoryJournalReader(place.journal)
-    try:
-        yield reader
-    finally:
-        reader.close()
 
 
 def _verify_apart(

@@ -19,6 +19,7 @@ from comptroller.engine.trail_keeping import HEARTBEAT_S
 from comptroller.engine.trail_ports import TrailStatus, WitnessStatus
 
 LATE_S: Final = 2 * HEARTBEAT_S
+STATUS_BYTES_MAX: Final = 1024 * 1024
 
 
 def is_sequenced(place: Place) -> bool:
@@ -61,7 +62,7 @@ def trail_status(place: Place) -> TrailStatus:
         problem = "no sequencer runs"
     elif problem is None and age_s is not None and age_s > LATE_S:
         problem = f"no checkpoint for {age_s:.0f} s"
-    witnesses = _witnesses(place)
+    witnesses = witness_statuses(place)
     return TrailStatus(origin, size, age_s, is_running, problem, witnesses, minimum)
 
 
@@ -76,12 +77,15 @@ def _minimum(place: Place) -> int:
     return 0 if data is None else decode_state(data).minimum
 
 
-def _witnesses(place: Place) -> Sequence[WitnessStatus]:
-    """How the witnesses are doing, as the sequencer last left word."""
+def witness_statuses(place: Place) -> Sequence[WitnessStatus]:
+    """How the witnesses are doing, as the sequencer last left word; signed by nobody.
+
+    What cannot be read says nothing.
+    """
     try:
-        data = place.trail_witnesses.read_bytes()
-        return msgspec.json.decode(data, type=list[WitnessStatus])
-    except (OSError, msgspec.DecodeError):
+        data = read_file(place.trail_witnesses, STATUS_BYTES_MAX)
+        return msgspec.json.decode(data or b"[]", type=list[WitnessStatus])
+    except (ComptrollerError, msgspec.DecodeError):
         return ()
 
 

@@ -83,8 +83,8 @@ def replay(
     from comptroller.engine.replaying import Scope
 
     files = _files(bundle, as_json=as_json)
-    with open_replays(data) as (replays, reporting):
-        scope = Scope(reporting.since_ns(since) or 0, service)
+    with open_replays(data) as replays:
+        scope = Scope(replays.since_ns(since), service)
         if bundle is None:
             found = replays.verify(scope)
         else:
@@ -152,8 +152,8 @@ def replayed_diff(
     from comptroller.bootstrap.replaying import open_replays
     from comptroller.engine.replaying import Scope
 
-    with open_replays(reader.data) as (replays, reporting):
-        scope = Scope(reporting.since_ns(since) or 0)
+    with open_replays(reader.data) as replays:
+        scope = Scope(replays.since_ns(since))
         found = replays.what_if(scope, after, before)
     _record(reader, scope, found)
     return found

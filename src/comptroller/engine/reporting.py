@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, tzinfo
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from comptroller.core import quantities
 from comptroller.core.errors import InvalidArgumentError, NotFoundError, RecordError
 from comptroller.core.registry import Registry
 from comptroller.core.timestamps import rfc3339
@@ -27,6 +24,7 @@ from comptroller.engine.ports import (
 )
 from comptroller.engine.proving import proof_of
 from comptroller.engine.registry_fold import fold
+from comptroller.engine.said_times import said_ns
 from comptroller.engine.trail_ports import TrailLookup
 
 SPEND_BY: Final = ("owner", "unit", "service", "model", "credential")
@@ -64,10 +62,7 @@ class Reporting:
         """
         if text is None:
             return None
-        try:
-            return quantities.since_ns(text, self._clock.now_ns(), self._zone())
-        except quantities.QuantityError as error:
-            raise InvalidArgumentError(f"--since: {error}") from error
+        return said_ns("--since", text, self._reports, self._clock)
 
     def spend(self, by: str, since_ns: int | None) -> list[Document]:
         """Spend by one of SPEND_BY, dearest first (`spend --json`).
@@ -153,16 +148,6 @@ class Reporting:
 
     def _registry(self) -> Registry | None:
         return fold(self._reports.registry_objects(), self._people())
-
-    def _zone(self) -> tzinfo:
-        """Where the organization's day begins; UTC before anything was applied."""
-        registry = self._registry()
-        if registry is None:
-            return UTC
-        try:
-            return ZoneInfo(registry.timezone)
-        except ZoneInfoNotFoundError:
-            return UTC
 
 
 def _request(row: RequestRow) -> Document:
