@@ -239,6 +239,11 @@ def test_what_is_changed_afterwards_is_found(site: Site, what: str) -> None:
     assert {"trail": "entries", "journal": "another record", "store": request_id}[
         what
     ] in said
+    if what == "journal":  # which is not "in no checkpoint yet"
+        problem = told(site.folder, "explain", request_id)["proof"]["problem"]
+        assert "the journal was changed" in problem
+        done = command(site.folder, "audit", "prove", request_id)
+        assert (done.returncode, problem in done.stderr) == (1, True)
 
 
 def test_a_trail_that_is_smaller_than_what_relied_on_it_is_found(site: Site) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from base64 import b64encode
 from collections.abc import Mapping
 
 from comptroller.core.cosignature import assurance_here
-from comptroller.core.errors import ComptrollerError
+from comptroller.core.errors import (
+    ComptrollerError,
+    TrailDamagedError,
+    TrailPrunedError,
+)
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine.explanation import Document, Standing
 from comptroller.engine.trail_ports import TrailLookup
@@ -49,8 +54,32 @@ def proof_of(
         found["strength"] = assurance_here(cosigned, published.size, others)
         for role, one in standings.items():
             if one is not None:
-                sequence = int(one.envelope.sequence)
-                found[role] = trail.index_of(one.source, sequence, one.line)
+                found[role] = _index_of(trail, one)
     except ComptrollerError as error:
         found["problem"] = error.message
     return found
+
+
+def _index_of(trail: TrailLookup, record: Standing) -> int | None:
+    """Where a record is; None: not in the last checkpoint, nor is another for it.
+
+    Raises:
+        TrailDamagedError: the trail has another one.
+    """
+    source, sequence = record.source, int(record.envelope.sequence)
+    index = trail.index_of(source, sequence, record.line)
+    if index is not None:
+        return index
+    other = None
+    with contextlib.suppress(TrailPrunedError):
+        other = trail.index_at(source, sequence)
+    if other is None:
+        return None
+    # A checkpoint that was published between the two may be the first that has it.
+    index = trail.index_of(source, sequence, record.line)
+    if index is None:
+        raise TrailDamagedError(
+            f"record {other} of the trail is not the one that the journal {source} has"
+            " in its place: the journal was changed"
+        )
+    return index

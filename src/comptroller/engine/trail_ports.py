@@ -214,6 +214,15 @@ class TrailLookup(Protocol):
             TrailUnavailableError: it cannot be read.
         """
 
+    def index_at(self, source: str, sequence: int) -> int | None:
+        """Where a journal's record is, in the tree of that checkpoint; None: not in it.
+
+        Raises:
+            TrailPrunedError: it may be among what was pruned.
+            TrailDamagedError: a file is missing, or not what was written.
+            TrailUnavailableError: a file cannot be read.
+        """
+
     def index_of(self, source: str, sequence: int, line: bytes) -> int | None:
         """Where a record is, in the tree of that checkpoint; None: not in it.
 
