@@ -66,6 +66,29 @@ def test_reading_crosses_segments(tmp_path: Path) -> None:
     assert DirectoryJournalReader(tmp_path).size(NAME.source) > offset
 
 
+@pytest.mark.parametrize("room", [1000, 1 << 20])
+def test_records_behind_an_endless_line_are_not_passed_over(
+    tmp_path: Path, room: int
+) -> None:
+    """It is no torn tail, after which nothing comes: else it would hide them all."""
+    journal = open_journal(tmp_path)
+    journal.append(b"first")
+    path = tmp_path / NAME.file(0)
+    before = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(b"x" * (room + 2 * reading.SCAN_BYTES))
+    reader = DirectoryJournalReader(tmp_path)
+    assert reader.read(NAME.source, before, room) == [], "torn, for all we know"
+    journal.append(b"second")
+    with pytest.raises(JournalUnavailableError, match="longer than any record"):
+        reader.read(NAME.source, before, room)
+    with pytest.raises(LookupError, match="longer than any record"):
+        reader.record_at(JournalPosition(NAME.source, before))
+    assert reader.read(NAME.source, 0, room), "what is before it can be read"
+    journal.close()
+    reader.close()
+
+
 def test_more_journals_than_handles(tmp_path: Path) -> None:
     """The reader keeps a bounded number of files open and reads all the same."""
     count = reading.HANDLES_MAX + 10

@@ -16,6 +16,7 @@ from comptroller.core.errors import JournalUnavailableError
 from comptroller.engine.ports import JournalPosition, JournalRecord
 from comptroller.engine.records import RECORD_BYTES_MAX
 
+SCAN_BYTES: Final = 1024 * 1024
 HANDLES_MAX: Final = 64
 """Segments kept open; the one read longest ago is closed first."""
 
@@ -58,7 +59,8 @@ class DirectoryJournalReader:
             one; none when there is nothing new.
 
         Raises:
-            JournalUnavailableError: the journal is not there or cannot be read.
+            JournalUnavailableError: the journal is not there or cannot be read, or
+                its next line is longer than bytes_max and any record.
         """
         try:
             found = self._read(source, offset, max(bytes_max, RECORD_BYTES_MAX + 1))
@@ -149,11 +151,22 @@ class DirectoryJournalReader:
         # Not cut before it is split: that is a megabyte more, new from the kernel.
         lines = data.split(b"\n")
         lines.pop()  # has no end yet, or is nothing
+        if not lines and len(data) > RECORD_BYTES_MAX:
+            self._expect_no_end(source, handle, offset - begin + len(data))
         records = []
         for line in lines:
             records.append(JournalRecord(source, offset, line))
             offset += len(line) + 1
         return records
+
+    def _expect_no_end(self, source: str, handle: int, place: int) -> None:
+        """Tells a torn tail from a line in whose shadow records would never be read."""
+        for at in range(place, os.fstat(handle).st_size, SCAN_BYTES):
+            if b"\n" in os.pread(handle, SCAN_BYTES, at):
+                raise JournalUnavailableError(
+                    f"the journal of {source} has a line, after byte {place} of its"
+                    " file, that is longer than any record: somebody edited it"
+                )
 
     def _begin(self, source: str, offset: int) -> int:
         begins = self._begins(source)
