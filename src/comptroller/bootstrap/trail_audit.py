@@ -18,6 +18,7 @@ from comptroller.adapters.tlog.cosigned import (
     newest_of_each,
     newest_over,
 )
+from comptroller.adapters.tlog.entries import HashedEntries
 from comptroller.adapters.tlog.exporting import export_log
 from comptroller.adapters.tlog.finding import TrailFinder
 from comptroller.adapters.tlog.keys import verifier
@@ -168,7 +169,8 @@ def _compare(place: Place, published: Published) -> object:
         closing(DirectoryJournalReader(place.journal)) as reader,
     ):
         tree = TreeReader(place.trail, published.size)
-        kept = Kept(tree.minimum(), _taken(place))
+        hashes = HashedEntries(place.trail, place.trail_places)
+        kept = Kept(tree.minimum(), _taken(place), hashes)
         stored = [StoredDecision(*one) for one in reports.decisions()]
         return audit(tree.records(kept.begin), reader, stored, kept)
 

@@ -90,6 +90,10 @@ def _verify_lines(found: dict[str, Any]) -> Iterator[str]:
                 f" is left is compared, and {compared['pruned_decisions']} decisions of"
                 " the store are not."
             )
+            yield (
+                f"Against the hashes that stayed: {compared['by_hash']} records of"
+                " administration compared."
+            )
         yield (
             f"Against the journals: {compared['entries']} records compared,"
             f" {compared['waiting']} wait for the next checkpoint,"

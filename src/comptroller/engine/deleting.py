@@ -5,11 +5,11 @@ what was declared and activated is asked about for as long as anything is, and t
 entries of the trail that say it may be pruned; then such a journal is the one place
 where the record is, and the trail's hashes prove it.
 
-A worker's journal goes only when its process is dead, all of it is projected, it has ended in
-the trail, each of its lines is byte for byte an entry under a signed checkpoint, which
-a witness has signed too where one is asked, and no legal hold is in force. A record
-says so, durably, before the first file goes; what a kill interrupts then, the next
-pass finishes, and compares before.
+A worker's journal goes only when its process is dead, all of it is projected, it has
+ended in the trail, each of its lines is byte for byte an entry under a signed
+checkpoint, which a witness has signed too where one is asked, and no legal hold is in
+force. A record says so, durably, before the first file goes; what a kill interrupts
+then, the next pass finishes, and compares before.
 """
 
 from __future__ import annotations

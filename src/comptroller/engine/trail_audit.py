@@ -15,9 +15,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from comptroller.core.errors import JournalUnavailableError
-from comptroller.engine import records
+from comptroller.engine import projection, records
 from comptroller.engine.deletion_records import JOURNAL_DELETED, JournalDeleted
 from comptroller.engine.ports import JournalReader, JournalRecord
+from comptroller.engine.pruned_audit import HashedJournals, HashedTrail
 from comptroller.engine.pruning import is_administrative, pruning_of
 from comptroller.engine.seals import SealCheck
 from comptroller.engine.trail_ports import Pruning
@@ -65,6 +66,8 @@ class Findings(msgspec.Struct):
     """Records whose entries are not kept any more: the first ones."""
     pruned_by: int | None = None
     """Index of the record that says so; None: none does."""
+    by_hash: int = 0
+    """Lines of journals that administer which are as the hashes of pruned entries."""
     pruned_decisions: int = 0
     """Decisions in the store whose entries are not kept any more."""
     gaps: int = 0
@@ -96,6 +99,8 @@ class Kept(NamedTuple):
     taken: Mapping[str, int] = {}
     """How many bytes of each journal are in the log, pruned or not, as its writer
     says."""
+    trail: HashedTrail | None = None
+    """The log; needed where entries are pruned, for their hashes."""
 
 
 WHOLE: Final = Kept()
@@ -210,6 +215,7 @@ class _Comparison:
                 waiting.add(head.subject.rpartition("/")[2])
             self._deletions.heed(head.type, line)
         found.waiting_decisions = len(waiting)
+        self._compare_pruned()
         found.pruned = self._kept.begin
         if self._below < self._kept.begin:
             found.pruned_by = None
@@ -220,6 +226,29 @@ class _Comparison:
         _compare_gone(found, self._lines.gone, self._deletions)
         self._compare_store(waiting, in_store)
         return found
+
+    def _compare_pruned(self) -> None:
+        """The journals that stay when their entries go, by the hashes."""
+        found, trail = self._found, self._kept.trail
+        if trail is None or not self._kept.begin:
+            return
+        hashed = HashedJournals(self._lines.journals, trail)
+        for line in hashed.lines(self._lines.pruned_ends()):
+            found.by_hash += 1
+            head = _head(line)
+            if head is not None:
+                self._deletions.heed(head.type, line)
+        for one in hashed.wrong:
+            found.add(one)
+        for source in hashed.gone:
+            # One that older releases have deleted; where entries are left of it, what
+            # is wrong is told of these.
+            known = source in self._deletions.found or source in self._lines.gone
+            if not known:
+                found.add(
+                    f"the journal {source} is not there, and no record says that it"
+                    " was deleted"
+                )
 
     def _compare_store(
         self, waiting: set[str], in_store: Iterable[StoredDecision]
@@ -334,7 +363,7 @@ class _Lines:
     """The journals' lines, each journal in its order."""
 
     def __init__(self, journals: JournalReader, kept: Kept) -> None:
-        self._journals = journals
+        self.journals = journals
         self._kept = kept
         self._open: dict[str, Iterator[JournalRecord]] = {}
         self._first: dict[str, int] = {}
@@ -356,7 +385,7 @@ class _Lines:
         except (JournalUnavailableError, ValueError) as error:
             self._lost.add(source)
             why = f"its journal cannot be read: {error}"
-            if source in self._journals.sources():
+            if source in self.journals.sources():
                 return why
             seen.index, seen.why = index, why
             self.gone[source] = seen
@@ -391,9 +420,17 @@ class _Lines:
             return source in self.gone or offset < self._kept.taken.get(source, 0)
         return offset < first
 
+    def pruned_ends(self) -> dict[str, int]:
+        """Up to where the entries of each journal that administers were pruned."""
+        return {
+            source: self._first.get(source, taken)
+            for source, taken in self._kept.taken.items()
+            if projection.is_administrative(source) and source != TRAIL_SOURCE
+        }
+
     def rest(self) -> Iterator[bytes]:
         """The lines after the last one of each journal that was asked for."""
-        for source in self._journals.sources():
+        for source in self.journals.sources():
             if source in self._lost:
                 continue
             begin = self._kept.taken.get(source, 0) if self._kept.begin else 0
@@ -401,7 +438,7 @@ class _Lines:
             try:
                 yield from (record.line for record in lines)
             except JournalUnavailableError as error:
-                if source in self._journals.sources():
+                if source in self.journals.sources():
                     raise
                 # It was deleted a moment ago; what records that is read after it.
                 seen = self._seen.setdefault(source, _Gone(0, "", 0, 0))
@@ -409,7 +446,7 @@ class _Lines:
                 self.gone[source] = seen
 
     def _lines(self, source: str, offset: int) -> Iterator[JournalRecord]:
-        while run := self._journals.read(source, offset, CHUNK_BYTES):
+        while run := self.journals.read(source, offset, CHUNK_BYTES):
             for record in run:
                 if 0 < len(record.line) <= records.RECORD_BYTES_MAX:
                     yield record

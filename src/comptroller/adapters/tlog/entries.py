@@ -110,6 +110,18 @@ class TrailEntries(TrailFinder):
         return None
 
 
+class HashedEntries(TrailEntries):
+    """The same, of a pruned log: what the index does not know may be among the hashes.
+
+    Satisfies `engine.pruned_audit.HashedTrail`.
+    """
+
+    def _has(self, source: str, size: int) -> bool:
+        tree = self._tree()
+        is_pruned = tree is not None and tree.minimum() > 0
+        return is_pruned or super()._has(source, size)
+
+
 def _source(line: bytes) -> str:
     """Whose a record is; empty: it is no record."""
     head = head_of(line)
