@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -96,6 +97,7 @@ def open_reporting(data: Path) -> Iterator[Reporting]:
     """
     from comptroller.adapters.prices.archive import CardArchive
     from comptroller.adapters.tlog.finding import TrailFinder
+    from comptroller.bootstrap.pruned import why_pruned
     from comptroller.bootstrap.recorded import open_recorded
     from comptroller.engine.reporting import Reporting, ReportingParts
 
@@ -104,7 +106,8 @@ def open_reporting(data: Path) -> Iterator[Reporting]:
         cards = CardArchive(place.cards)
         trail = TrailFinder(place.trail, place.trail_places, place.trail_witnessed)
         people = disclosures_of_people_in(place)
-        parts = (reports, journals, cards, SystemClock(), people, trail)
+        why = partial(why_pruned, place, reports, journals)
+        parts = (reports, journals, cards, SystemClock(), people, trail, why)
         yield Reporting(ReportingParts(*parts))
 
 

@@ -24,12 +24,15 @@ from comptroller.adapters.tlog.finding import TrailFinder
 from comptroller.adapters.tlog.keys import verifier
 from comptroller.adapters.tlog.proof import SUFFIX, Proven, prove, verify_proof
 from comptroller.adapters.tlog.reader import TreeReader, read_file
-from comptroller.adapters.tlog.state import STATE_BYTES_MAX, decode_state
+from comptroller.adapters.tlog.state import (
+    STATE_BYTES_MAX,
+    TrailState,
+    decode_state,
+)
 from comptroller.adapters.tlog.witnessed import Witnessed
 from comptroller.bootstrap.administering import open_reporting, open_reports
 from comptroller.bootstrap.cosigned import KeptNotes
 from comptroller.bootstrap.place import Place
-from comptroller.bootstrap.pruned import why_pruned
 from comptroller.bootstrap.readings import record_reading
 from comptroller.core.checkpoint import Verifier, parse_vkey
 from comptroller.core.cosignature import Cosignature, assurance
@@ -45,7 +48,7 @@ from comptroller.core.errors import (
 )
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine.trail_audit import Kept, StoredDecision, audit
-from comptroller.engine.trail_ports import Published, SourcePosition
+from comptroller.engine.trail_ports import OPEN, Published, SourcePosition
 
 ROLES: Final = ("decision", "end")
 
@@ -83,15 +86,16 @@ def verify(data: Path, trusted: Trusted) -> dict[str, Any]:
         StoreUnavailableError: nothing was ever applied there.
     """
     place = Place(data)
-    known, notes = _known_signed(place), KeptNotes(place, trusted.witness_keys)
+    # Read before the checkpoint, so that a trail that grows meanwhile is no lie.
+    state, notes = _state(place), KeptNotes(place, trusted.witness_keys)
     published = _published(place)
     is_own_key = not trusted.vkeys
     keys = list(trusted.vkeys) or [own_vkey(place)]
     signed, lines = _verify_apart(place, keys, trusted.since)
     judged = notes.judge(published, _log_keys(keys, published.origin))
-    wrong = [*judged.wrong, *_put_back(known, published)]
+    wrong = [*judged.wrong, *_put_back(state.signed_size, published)]
     try:
-        compared = msgspec.to_builtins(_compare(place, published))
+        compared = msgspec.to_builtins(_compare(place, published, state))
         wrong += _recorded_more(place)
         problem = None
     except (TrailDamagedError, JournalUnavailableError, RecordError) as error:
@@ -125,17 +129,24 @@ def _log_keys(vkeys: Sequence[str], origin: str) -> list[Verifier]:
     return found
 
 
-def _known_signed(place: Place) -> int:
-    """How many records had been signed when the writer's state was written.
+def _state(place: Place) -> TrailState:
+    """What the writer says of the trail; of one that cannot be read, nothing.
 
-    Read before the checkpoint, so that a trail that grows meanwhile is no lie. A
-    state that is damaged is the writer's to refuse; a trail can be read without.
+    A state that is damaged is the writer's to refuse; a trail can be read without.
     """
     try:
         data = read_file(place.trail / "state.json", STATE_BYTES_MAX)
-        return 0 if data is None else decode_state(data).signed_size
+        return TrailState(origin="") if data is None else decode_state(data)
     except TrailDamagedError:
-        return 0
+        return TrailState(origin="")
+
+
+def _positions(state: TrailState) -> dict[str, SourcePosition]:
+    """How far each journal is in the trail, as its writer says."""
+    try:
+        return msgspec.convert(state.positions, dict[str, SourcePosition])
+    except msgspec.ValidationError:
+        return {}  # the writer will say so; without it more counts as waiting
 
 
 def _put_back(known: int, published: Published) -> list[str]:
@@ -161,7 +172,7 @@ def _recorded_more(place: Place) -> list[str]:
     return [f"WRONG checkpoint: {said} {why}: truncated"]
 
 
-def _compare(place: Place, published: Published) -> object:
+def _compare(place: Place, published: Published, before: TrailState) -> object:
     # The store is brought up to date after the checkpoint was read, and the
     # journals are read to their ends after that: each has what the one before has.
     with (
@@ -170,20 +181,16 @@ def _compare(place: Place, published: Published) -> object:
     ):
         tree = TreeReader(place.trail, published.size)
         hashes = HashedEntries(place.trail, place.trail_places)
-        kept = Kept(tree.minimum(), _taken(place), hashes)
+        taken = {
+            source: position.offset
+            for source, position in _positions(_state(place)).items()
+        }
+        is_older = before.size <= published.size
+        said = _positions(before) if is_older else {}
+        ended = frozenset(one for one, told in said.items() if told.state != OPEN)
+        kept = Kept(tree.minimum(), taken, hashes, ended)
         stored = [StoredDecision(*one) for one in reports.decisions()]
         return audit(tree.records(kept.begin), reader, stored, kept)
-
-
-def _taken(place: Place) -> dict[str, int]:
-    """How many bytes of each journal are in the trail, as its writer says."""
-    try:
-        data = read_file(place.trail / "state.json", STATE_BYTES_MAX)
-        positions = {} if data is None else decode_state(data).positions
-        known = msgspec.convert(positions, dict[str, SourcePosition])
-    except (TrailDamagedError, msgspec.ValidationError):
-        return {}  # the writer will say so; without it more counts as waiting
-    return {source: position.offset for source, position in known.items()}
 
 
 def _verify_apart(
@@ -222,7 +229,8 @@ def prove_request(
     place = Place(data)
     notes = KeptNotes(place)
     published = _published(place)
-    found = _explained(data, request_id)
+    with open_reporting(data) as reporting:
+        found = reporting.explain(request_id)
     proof = found["proof"]
     if proof["problem"]:
         raise TrailDamagedError(f"{proof['problem']}: see comptroller audit verify")
@@ -251,17 +259,6 @@ def prove_request(
         "absent": [role for role in expected if role not in written],
         "strength": proof["strength"],
     }
-
-
-def _explained(data: Path, request_id: str) -> dict[str, Any]:
-    with open_reporting(data) as reporting:
-        try:
-            return reporting.explain(request_id)
-        except RecordError as error:
-            told = why_pruned(data, request_id)
-            if told is None:
-                raise
-            raise TrailPrunedError(told) from error
 
 
 class _Made(NamedTuple):

@@ -247,6 +247,17 @@ class Reading:
 
     # -- what was pruned ---------------------------------------------------------
 
+    def pruning(self, index: int) -> int | None:
+        """Which record of the trail says first that another is not kept any more.
+
+        Args:
+            index: of that other one, in the trail.
+        """
+        if self._prunings is None:
+            self._prunings = []  # of which none may be named while they are read
+            self._prunings = sorted(self._read_prunings(), key=lambda one: one.below)
+        return next((one.at for one in self._prunings if one.below > index), None)
+
     def _pruned(self, place: RecordPlace, error: TrailPrunedError) -> bytes:
         """The line of a journal, where the hash that the trail has left is its own."""
         cut = self._cut(place.source)
@@ -297,11 +308,7 @@ class Reading:
 
     def _named(self, error: TrailPrunedError) -> TrailPrunedError:
         """That a record is nowhere any more, and by which record."""
-        index = error.index or 0
-        if self._prunings is None:
-            self._prunings = []  # of which none may be named while they are read
-            self._prunings = sorted(self._read_prunings(), key=lambda one: one.below)
-        by = next((one.at for one in self._prunings if one.below > index), None)
+        by = self.pruning(error.index or 0)
         if by is None:
             return error
         self.pruned_by.add(by)

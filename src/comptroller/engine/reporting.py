@@ -7,7 +7,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from comptroller.core.errors import InvalidArgumentError, NotFoundError, RecordError
+from comptroller.core.errors import (
+    InvalidArgumentError,
+    NotFoundError,
+    RecordError,
+    TrailPrunedError,
+)
 from comptroller.core.registry import Registry
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import explanation, records
@@ -41,6 +46,8 @@ class ReportingParts(NamedTuple):
     people: Callable[[], Mapping[str, str]]
     """What is disclosed of people, by commitment."""
     trail: TrailLookup | None = None
+    why_pruned: Callable[[RequestRow], str | None] | None = None
+    """Says what became of a request's record that is nowhere any more."""
 
 
 class Reporting:
@@ -53,6 +60,7 @@ class Reporting:
         self._cards = parts.cards
         self._clock = parts.clock
         self._people = parts.people
+        self._why_pruned = parts.why_pruned
 
     def since_ns(self, text: str | None) -> int | None:
         """Reads the beginning of a span: `24h`, `7d`, or a day of the organization.
@@ -97,6 +105,7 @@ class Reporting:
         Raises:
             NotFoundError: there is no such request.
             RecordError: its record is not where the store says, or unreadable.
+            TrailPrunedError: nobody has its record any more.
         """
         row = self._reports.request(request_id.strip().upper())
         if row is None:
@@ -105,8 +114,14 @@ class Reporting:
                 "x-comptroller-request-id, and `comptroller requests` lists them "
                 "(one without a known credential is only counted)"
             )
-        ended = None if row.ended_at is None else self._standing(row.ended_at)
-        decided = self._standing(row.decided_at)
+        try:
+            ended = None if row.ended_at is None else self._standing(row.ended_at)
+            decided = self._standing(row.decided_at)
+        except RecordError as error:
+            told = self._why_pruned(row) if self._why_pruned is not None else None
+            if told is None:
+                raise
+            raise TrailPrunedError(told) from error
         try:
             case = Case(
                 row,
