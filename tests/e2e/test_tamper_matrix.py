@@ -24,6 +24,7 @@ from tlog_scales.tlog import Checkpoint, InclusionProof, InclusionProofInvalid
 
 from comptroller.adapters.tlog.keys import read_key
 from comptroller.adapters.tlog.reader import TreeReader
+from comptroller.adapters.tlog.state import decode_state, encode_state
 from comptroller.adapters.tlog.tiles import decode_bundle, encode_bundle
 from comptroller.adapters.tlog.writer import TrailWriter
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
@@ -404,3 +405,25 @@ def test_another_library_accepts_what_prove_wrote(site: Site) -> None:
         ):
             with pytest.raises(InclusionProofInvalid):
                 scaled(bad, about, found["vkey"])
+
+
+def test_a_journal_that_nobody_will_take_is_named(site: Site) -> None:
+    """Who edits state.json, which has no signature, keeps a journal out of the trail.
+
+    The log itself cannot know of it.
+    """
+    source = "/n/w9/01Z"
+    began = next(one for one in site.records() if b"journal.started.v1" in one)
+    whose = msgspec.json.decode(began)["source"]
+    line = began.replace(whose.encode(), source.encode()) + b"\n"
+    (site.data / "journal/n.w9.01Z.jsonl").write_bytes(line)
+    path = site.trail / "state.json"
+    state = decode_state(path.read_bytes())
+    for offset in (0, len(line)):
+        ended = {**state.positions, source: [offset, 1, "ended"]}
+        path.write_bytes(encode_state(msgspec.structs.replace(state, positions=ended)))
+        run_command(site.folder, "audit", "sequence")
+        assert site.verify()[0] == 0
+        code, said = site.audit()
+        assert code == 1, said
+        assert f"the journal {source} is not all in the trail" in said

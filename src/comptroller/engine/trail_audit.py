@@ -101,6 +101,8 @@ class Kept(NamedTuple):
     says."""
     trail: HashedTrail | None = None
     """The log; needed where entries are pruned, for their hashes."""
+    ended: frozenset[str] = frozenset()
+    """Journals that its writer is done with, as it says: all of them is in the log."""
 
 
 WHOLE: Final = Kept()
@@ -215,6 +217,11 @@ class _Comparison:
                 waiting.add(head.subject.rpartition("/")[2])
             self._deletions.heed(head.type, line)
         found.waiting_decisions = len(waiting)
+        for source in sorted(self._lines.left & self._kept.ended):
+            found.add(
+                f"the journal {source} is not all in the trail, and state.json says"
+                " that it is: nobody will take the rest"
+            )
         self._compare_pruned()
         found.pruned = self._kept.begin
         if self._below < self._kept.begin:
@@ -372,6 +379,8 @@ class _Lines:
         self._seen: dict[str, _Gone] = {}
         self.gone: dict[str, _Gone] = {}
         """Journals that are not there, or not any more."""
+        self.left: set[str] = set()
+        """Journals that have lines after the last one that was asked for."""
 
     def differs(self, source: str, entry: bytes, index: int) -> str:
         """What the next line of a journal has against being an entry; "": nothing."""
@@ -436,7 +445,9 @@ class _Lines:
             begin = self._kept.taken.get(source, 0) if self._kept.begin else 0
             lines = self._open.get(source) or self._lines(source, begin)
             try:
-                yield from (record.line for record in lines)
+                for record in lines:
+                    self.left.add(source)
+                    yield record.line
             except JournalUnavailableError as error:
                 if source in self.journals.sources():
                     raise

@@ -83,6 +83,16 @@ def test_what_is_not_sequenced_yet_waits_and_is_not_wrong(books: Books) -> None:
     assert (found.waiting, found.waiting_decisions, found.wrong) == (2, 2, 0)
 
 
+def test_what_waits_for_ever_is_wrong(books: Books) -> None:
+    """Of a journal that the writer says it is done with, nothing may wait."""
+    journal = books.journals.open("/n/w2/1")
+    journal.append(line("/n/w2/1", 0, records.DECIDED, "NEW"))
+    ended = Kept(ended=frozenset({"/n/w2/1", *SOURCES}))
+    found = audit(books.trail.records, books.journals, [], ended)
+    (said,) = [one for one in found.first_wrong if "nobody will take" in one]
+    assert said.startswith("the journal /n/w2/1 is not all in the trail")
+
+
 def change_entry(books: Books) -> None:
     at = books.trail.records.index(line(SOURCES[0], 3, records.SETTLED, "R01"))
     changed = books.trail.records[at].replace(b"2026", b"2025")
