@@ -305,12 +305,14 @@ def spent(site: LimitedSite, name: str) -> int:
 
 def test_30_four_workers_share_one_rate(site: LimitedSite) -> None:
     """Requests a minute are counted in one place."""
+    # A burst alone may be told on a busy machine that everybody is busy.
+    assert ask(site, asked(site, "requests", AT_ONCE)).status == 200
     many = [asked(site, "requests", number) for number in range(AT_ONCE)]
     found = fire(site.port, many)
     answers = counted(found)
 
     assert set(answers) <= {"200", "429 rate_limited", *BUSY}
-    assert 0 < reached(site, "requests") == answers["200"] <= ROOM
+    assert reached(site, "requests") == 1 + answers["200"] <= ROOM
     waits = [int(one.headers["retry-after"]) for one in found if one.status == 429]
     assert all(1 <= wait <= 60 for wait in waits)
 

@@ -210,7 +210,7 @@ def test_the_denial_is_recorded_without_the_id(site: LimitedSite) -> None:
         line
         for path in journals
         for line in path.read_bytes().splitlines()
-        if reply.request_id.encode() in line
+        if b'"request/%b"' % reply.request_id.encode() in line
     ]
     assert len(decisions) == 1
     assert response_id.encode() not in decisions[0]
