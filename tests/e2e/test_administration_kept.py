@@ -174,8 +174,8 @@ def test_what_was_declared_is_shown_after_it_was_pruned(made: Kept) -> None:
         assert len(set(indices(found, made))) >= 4
         assert found["discrepancies_count"] == 0
         assert found["trail"]["problem"] is None
-    words = ("--service", "checkout", "--between", made.new_at, "now")
-    found = controls(made, *words)
+    span = ("--service", "checkout", "--between", made.new_at, "now")
+    found = controls(made, *span)
     causes = {one["cause"] for one in found["controls"]["price"]["gaps"]}
     assert causes <= {"no_worker"}, found["controls"]["price"]["gaps"]
     assert found["controls"]["price"]["covered_seconds"] > 0

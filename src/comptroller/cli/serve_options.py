@@ -72,7 +72,7 @@ KeepJournals: TypeAlias = Annotated[
     str,
     typer.Option(
         metavar="DURATION",
-        help="How long a journal stays after its process has ended; then the trail"
+        help="How long a worker's journal stays after it has ended; then the trail"
         " alone has its records.",
     ),
 ]
