@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
@@ -50,3 +51,11 @@ CONFIG_DEFAULT: Final = Path("comptroller.yaml")
 def config_paths(config: list[Path] | None) -> list[Path]:
     """The configuration paths that were asked for, or the default one."""
     return config or [CONFIG_DEFAULT]
+
+
+def said_or_read(value: str) -> str:
+    """What an option says; for `-`, a line of standard input.
+
+    So a personal value is in no list of processes.
+    """
+    return sys.stdin.readline().rstrip("\n") if value == "-" else value

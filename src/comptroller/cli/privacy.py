@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from comptroller.engine.privacy_life import Selection
-
-_STDIN: Final = "-"
 
 
 def register(app: typer.Typer) -> None:
@@ -194,8 +191,7 @@ def _selection(**given: str | None) -> Selection:
         names = ", ".join("--" + name.replace("_", "-") for name in given)
         raise InvalidArgumentError(f"say whose, by exactly one of {names}")
     ((name, value),) = said.items()
-    if value == _STDIN:
-        value = sys.stdin.readline().rstrip("\n")
+    value = options.said_or_read(value)
     match name:
         case "end_user":
             return Selection("end_user", value)

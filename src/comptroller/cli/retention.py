@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from comptroller.engine.retention import Going
     from comptroller.engine.retention_ports import LegalHoldRow
 
-_STDIN: Final = "-"
 _EVERYTHING: Final = "everything"
 _END_USER: Final = "end_user"
 
@@ -141,8 +140,8 @@ def place(
         raise InvalidArgumentError(
             "say on what, by exactly one of --everything and --end-user"
         )
-    if end_user == _STDIN:
-        end_user = sys.stdin.readline().rstrip("\n")
+    if end_user is not None:
+        end_user = options.said_or_read(end_user)
     with open_administrator(data) as administrator:
         placed = administrator.place_legal_hold(end_user, reason, by)
     name = placed.legal_hold_id

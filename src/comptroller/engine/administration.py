@@ -33,6 +33,7 @@ from comptroller.engine.access import Readings
 from comptroller.engine.applying import Applied
 from comptroller.engine.arguments import one_line, require
 from comptroller.engine.batch import Batch
+from comptroller.engine.legal_holds import LegalHoldParts
 from comptroller.engine.policy_life import PolicyLife, PolicyParts
 from comptroller.engine.policy_ports import BundleArchive, BundleChecker
 from comptroller.engine.ports import (
@@ -47,7 +48,7 @@ from comptroller.engine.ports import (
 from comptroller.engine.privacy_life import PrivacyLife, PrivacyParts
 from comptroller.engine.privacy_ports import DisclosureTable, PromptKeys
 from comptroller.engine.records import Actor
-from comptroller.engine.retention import Retention, RetentionParts
+from comptroller.engine.retention import Retention
 from comptroller.engine.retention_ports import LegalHoldSalts
 from comptroller.engine.snapshot import ReachedThreshold
 from comptroller.engine.thresholds import reached_thresholds
@@ -145,8 +146,8 @@ class Administration:
         )
         acting = self._applied, self._batch, self._record
         salts, ids, entropy = parts.legal_hold_salts, parts.ids, parts.entropy
-        kept = parts.store, parts.published, salts, ids, entropy
-        self.retention = Retention(RetentionParts(*kept, *acting))
+        held = LegalHoldParts(parts.store, salts, ids, entropy, *acting)
+        self.retention = Retention(held, parts.published)
         check = self.retention.legal_holds.check_erasure
         self.privacy = PrivacyLife(PrivacyParts(parts.disclosures, ids, *acting, check))
         self.readings = Readings(self.registry, self._batch, self._record)

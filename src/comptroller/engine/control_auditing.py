@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
 from typing import Final, NamedTuple, Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from comptroller.core import quantities
 from comptroller.core.errors import (
     ContentUnavailableError,
     InvalidArgumentError,
@@ -61,7 +58,7 @@ from comptroller.engine.controls import BUNDLED, CONTROLS
 from comptroller.engine.explanation import Document
 from comptroller.engine.policy_ports import BundleArchive, PolicyReports, decode_sets
 from comptroller.engine.ports import Clock, JournalReader, Reports, RequestRow
-from comptroller.engine.registry_fold import fold
+from comptroller.engine.said_times import said_ns
 
 SPAN_DAYS_MAX: Final = 92
 """Asked about at once."""
@@ -375,18 +372,10 @@ class ControlAuditing:
         return answer | {"pruned_by": sorted(self._reading.pruned_by)}
 
     def _time_ns(self, option: str, text: str) -> int:
-        now_ns = self._parts.clock.now_ns()
+        clock = self._parts.clock
         if text == "now":
-            return now_ns
-        registry = fold(self._parts.recorded.registry_objects())
-        try:
-            zone = ZoneInfo(registry.timezone) if registry is not None else UTC
-        except ZoneInfoNotFoundError:
-            zone = UTC
-        try:
-            found = quantities.since_ns(text, now_ns, zone)
-        except quantities.QuantityError as error:
-            raise InvalidArgumentError(f"{option}: {error}") from error
-        if found > now_ns:
+            return clock.now_ns()
+        found = said_ns(option, text, self._parts.recorded, clock)
+        if found > clock.now_ns():
             raise InvalidArgumentError(f"{option}: {rfc3339(found)} is yet to come")
         return found

@@ -40,7 +40,7 @@ from comptroller.engine.control_members import (
     members_of,
 )
 from comptroller.engine.control_ports import ChangeRow, RecordPlace, RevisionRow
-from comptroller.engine.control_reading import Found, Reading
+from comptroller.engine.control_reading import EVER, READ_ERRORS, Found, Reading
 from comptroller.engine.controls import CONTROLS
 from comptroller.engine.policy_ports import ActivationRow
 from comptroller.engine.policy_records import (
@@ -52,7 +52,6 @@ from comptroller.engine.policy_records import (
 from comptroller.engine.ports import RequestRow
 from comptroller.engine.projection import is_administrative
 
-EVER: Final = 2**62
 GONE: Final = "its journal is not there, and no record says that it was deleted"
 SEALS_MAX: Final = 4
 """Other records between those of one act."""
@@ -69,7 +68,6 @@ _BY_REGISTRY: Final = frozenset(
     one for one in CONTROLS if "registry" in configured_by(one)
 )
 _BY_POLICY: Final = frozenset(one for one in CONTROLS if "policy" in configured_by(one))
-_READ_ERRORS: Final = (ComptrollerError, LookupError, OSError, ValueError)
 
 ObjectKey: TypeAlias = tuple[str, str]
 Bodies: TypeAlias = dict[ObjectKey, bytes | None]
@@ -131,7 +129,7 @@ class Checking:
             decided = msgspec.json.decode(envelope.data, type=records.Decided)
             place = RecordPlace(position.source, int(envelope.sequence))
             kept = self._reading.line(place)
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             raise RecordError(
                 f"the record of {row.request_id} is not in {position.source} at"
                 f" {position.offset}: {_reason(error)}"
@@ -208,7 +206,7 @@ class Checking:
                 continue
             try:
                 found = self._declared(row, record, objects)
-            except _READ_ERRORS as error:
+            except READ_ERRORS as error:
                 says_why = f"what revision {number} declared: {_reason(error)}"
                 yield _fault(MISSING, says_why, row.place, (row.time_ns, EVER))
                 continue
@@ -293,7 +291,7 @@ class Checking:
             record = self._reading.record(place)
             recorded = members_of(record)
             begin_ns = min(span[0], nanoseconds(record.time))
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             why = f"the record at {_at(place)} cannot be read: {_reason(error)}"
             return None, _fault(MISSING, why, place, span, controls)
         expected = {"journal": place.source, "time": time, **says}
@@ -328,7 +326,7 @@ class Checking:
                 why = self._reading.why_gone(source, 0)
                 if why is not None:
                     raise TrailPrunedError(why)
-            except _READ_ERRORS as error:
+            except READ_ERRORS as error:
                 says = f"the acts in {source} cannot be read: {_reason(error)}"
                 yield from self._unread((source, later), says, times)
 
@@ -346,7 +344,7 @@ class Checking:
             place = RecordPlace(source[1], 0)
             try:
                 end_ns = Found(place, 0, self._reading.record(place)).time_ns
-            except _READ_ERRORS:
+            except READ_ERRORS:
                 end_ns = EVER
         place = RecordPlace(source[0], 0)
         policy_ns = next((one for one in times if one >= end_ns), EVER)

@@ -28,6 +28,10 @@ from comptroller.engine.records import Envelope
 from comptroller.engine.trail_ports import KeptRecords, Pruning
 from comptroller.engine.trail_records import TRAIL_PRUNED, TRAIL_SOURCE
 
+EVER: Final = 2**62
+"""Nanoseconds since the Unix epoch that no clock shows: without end."""
+READ_ERRORS: Final = (ComptrollerError, LookupError, OSError, ValueError)
+"""Whatever keeps a record from being read."""
 READ_BYTES: Final = 64 * 1024
 """Of a journal, at once, while a record is looked for."""
 SCAN_BYTES: Final = 1024 * 1024

@@ -35,20 +35,18 @@ from comptroller.engine.control_ports import (
     LifeRow,
     RecordPlace,
 )
-from comptroller.engine.control_reading import Found, Reading
+from comptroller.engine.control_reading import EVER, READ_ERRORS, Found, Reading
 from comptroller.engine.control_records import CONTROL_HEARTBEAT, Heartbeat
 from comptroller.engine.controls import CONTROLS
 from comptroller.engine.projection import is_administrative
 from comptroller.engine.records import JOURNAL_CLOSED, JOURNAL_STARTED
 
 EVERY: Final = frozenset(CONTROLS)
-EVER: Final = 2**62
 NEW_NS: Final = 5 * NS
 """So old a journal may be of which the store has nothing yet."""
 FAULTS_MAX: Final = 1000
 """Told one by one; more are counted."""
 _beat: Final = msgspec.json.Decoder(Heartbeat).decode
-_READ_ERRORS: Final = (ComptrollerError, LookupError, OSError, ValueError)
 
 
 class Lived(NamedTuple):
@@ -156,7 +154,7 @@ class Sweep:
     ) -> Lived | None:
         try:
             ends = self._ends(source)
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             return self._unread_life((source, row), error, span)
         if ends is None:
             if row is None:
@@ -251,7 +249,7 @@ class Sweep:
         place = RecordPlace(source, 0)
         try:
             return Found(place, 0, self._reading.record(place)).time_ns > span[1]
-        except _READ_ERRORS:
+        except READ_ERRORS:
             return False
 
     def _end_ns(self, source: str, first: Found, last: Found) -> int:
@@ -365,7 +363,7 @@ class Sweep:
             beat = BeatRow(place, nanoseconds(record.time), said.state)
         except TrailPrunedError:
             raise
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             self._tell(MISSING, _unread_at(place, error), place, row.time_ns)
             return None
         is_so = beat == row
@@ -408,7 +406,7 @@ class Sweep:
                 yield _Swept(beat, None, follows=False, is_followed=False)
                 if beat.time_ns > end_ns:
                     return
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             place = RecordPlace(source, max(known.sequence, 0))
             self._tell(MISSING, _unread(source, error), place, None)
             yield None

@@ -14,44 +14,22 @@ from typing import Final, NamedTuple
 import msgspec
 
 from comptroller.core.errors import ConflictError, InvalidArgumentError
-from comptroller.core.registry import Registry
 from comptroller.core.timestamps import nanoseconds
 from comptroller.engine.arguments import one_line, require
-from comptroller.engine.batch import Batch
 from comptroller.engine.legal_holds import (
     LegalHoldParts,
     LegalHolds,
     check_no_legal_hold,
 )
-from comptroller.engine.ports import Entropy, Ids
 from comptroller.engine.pruning import BUNDLE_RECORDS
 from comptroller.engine.records import Actor
-from comptroller.engine.retention_ports import LegalHoldSalts, RetentionReports
+from comptroller.engine.retention_ports import RetentionReports
 from comptroller.engine.retention_records import TrailPruned
 from comptroller.engine.separation import check_separation
 from comptroller.engine.trail_ports import Published
 from comptroller.engine.trail_records import TRAIL_PRUNED
 
 KEPT: Final = "nothing of the trail is pruned"
-
-
-class RetentionParts(NamedTuple):
-    """What retention needs of the process that administers."""
-
-    store: RetentionReports
-    published: Callable[[], Published | None]
-    """The last checkpoint of the trail; None: none is published yet."""
-    salts: LegalHoldSalts
-    ids: Ids
-    entropy: Entropy
-    registry: Callable[[], Registry]
-    """What is applied.
-
-    Raises:
-        ConflictError: nothing is.
-    """
-    batch: Callable[[], Batch]
-    record: Callable[[Batch], None]
 
 
 class Pruned(msgspec.Struct, frozen=True):
@@ -66,19 +44,18 @@ class Pruned(msgspec.Struct, frozen=True):
 class Retention:
     """The acts on what is kept, for the one process that holds the control lock."""
 
-    def __init__(self, parts: RetentionParts) -> None:
+    def __init__(
+        self, parts: LegalHoldParts, published: Callable[[], Published | None]
+    ) -> None:
+        """Takes what it works with.
+
+        Args:
+            parts: as legal holds have them.
+            published: the last checkpoint of the trail; None: none is published yet.
+        """
         self._parts = parts
-        self.legal_holds = LegalHolds(
-            LegalHoldParts(
-                parts.store,
-                parts.salts,
-                parts.ids,
-                parts.entropy,
-                parts.registry,
-                parts.batch,
-                parts.record,
-            )
-        )
+        self._published = published
+        self.legal_holds = LegalHolds(parts)
 
     def prune(self, below: int, reason: str, actor: Actor, approved_by: str) -> Pruned:
         """Records that the first entries of the trail go, for good.
@@ -110,7 +87,7 @@ class Retention:
         check_separation(registry, actor.person, approved_by, what, option)
         check_no_legal_hold(self._parts.store, KEPT)
         before = minimum_index(self._parts.store)
-        published = self._parts.published()
+        published = self._published()
         check_range(below, before, 0 if published is None else published.size)
         pruned = TrailPruned(
             below=below,

@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from comptroller.adapters.disclosures.keeping import keep_file, sync_folder
 from comptroller.adapters.disclosures.writer import SUFFIX
 from comptroller.core.errors import StoreUnavailableError
 from comptroller.engine.privacy_ports import DisclosureLine, Held, Span
@@ -93,7 +94,7 @@ class FileDisclosureTable:
                 file.flush()
                 os.fsync(descriptor)
             for one in (folder, self._directory, self._directory.parent):
-                _sync_folder(one)
+                sync_folder(one)
 
     def broken(self) -> Sequence[Span]:
         """What cannot be read, in files that nobody writes to any more.
@@ -128,7 +129,7 @@ class FileDisclosureTable:
                     path.unlink()
             for folder in (self._directory / _PEOPLE, self._directory):
                 if folder.exists():
-                    _sync_folder(folder)
+                    sync_folder(folder)
 
     def intend(self, intent: bytes) -> None:
         """Keeps durably what is about to be done, in place of what was.
@@ -136,15 +137,8 @@ class FileDisclosureTable:
         Raises:
             StoreUnavailableError: the disk refuses; nothing is kept.
         """
-        made = self._intent.with_suffix(".new")
         with self._answering("written"):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-            with os.fdopen(os.open(made, flags, 0o600), "wb") as file:
-                file.write(intent)
-                file.flush()
-                os.fsync(file.fileno())
-            made.rename(self._intent)
-            _sync_folder(self._directory)
+            keep_file(self._intent, intent)
 
     def intent(self) -> bytes | None:
         """What was about to be done; None: nothing.
@@ -166,7 +160,7 @@ class FileDisclosureTable:
         """
         with self._answering("written"):
             self._intent.unlink(missing_ok=True)
-            _sync_folder(self._directory)
+            sync_folder(self._directory)
 
     def _files(self) -> list[Path]:
         return sorted(self._directory.glob(f"*{SUFFIX}"))
@@ -226,14 +220,6 @@ def _overwrite(path: Path, spans: Sequence[Span]) -> None:
             while done < span.size:
                 blanks = b" " * (span.size - done)
                 done += os.pwrite(descriptor, blanks, span.offset + done)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
