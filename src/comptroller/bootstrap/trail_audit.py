@@ -48,7 +48,12 @@ from comptroller.core.errors import (
 )
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine.trail_audit import Kept, StoredDecision, audit
-from comptroller.engine.trail_ports import OPEN, Published, SourcePosition
+from comptroller.engine.trail_ports import (
+    OPEN,
+    Published,
+    SourcePosition,
+    source_positions,
+)
 
 ROLES: Final = ("decision", "end")
 
@@ -144,8 +149,8 @@ def _state(place: Place) -> TrailState:
 def _positions(state: TrailState) -> dict[str, SourcePosition]:
     """How far each journal is in the trail, as its writer says."""
     try:
-        return msgspec.convert(state.positions, dict[str, SourcePosition])
-    except msgspec.ValidationError:
+        return source_positions(state.positions)
+    except TrailDamagedError:
         return {}  # the writer will say so; without it more counts as waiting
 
 

@@ -16,6 +16,7 @@ from comptroller.engine.explanation import Document
 from comptroller.engine.ports import JournalReader, Reports
 from comptroller.engine.privacy_life import Selection, disclosed, select
 from comptroller.engine.privacy_ports import DisclosureTable
+from comptroller.engine.reporting import standing_at
 
 
 class PersonalParts(NamedTuple):
@@ -46,11 +47,10 @@ class PersonalData:
         row = parts.reports.request(wanted)
         if row is None:
             raise NotFoundError(f"there is no request {request_id!r}")
+        envelope = standing_at(parts.journals, row.decided_at).envelope
         try:
-            line = parts.journals.record_at(row.decided_at)
-            envelope = msgspec.json.decode(line, type=records.Envelope)
             decided = msgspec.json.decode(envelope.data, type=records.Decided)
-        except (LookupError, OSError, msgspec.DecodeError) as error:
+        except msgspec.DecodeError as error:
             raise RecordError(f"the record of {wanted}: {error}") from error
         texts = [
             text

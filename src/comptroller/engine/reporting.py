@@ -153,16 +153,25 @@ class Reporting:
         return found[::-1]
 
     def _standing(self, position: JournalPosition) -> Standing:
-        try:
-            line = self._journals.record_at(position)
-            envelope = msgspec.json.decode(line, type=records.Envelope)
-        except (LookupError, OSError, msgspec.DecodeError) as error:
-            place = f"{position.source} at {position.offset}"
-            raise RecordError(f"no record begins in {place}: {error}") from error
-        return Standing(position.source, position.offset, line, envelope)
+        return standing_at(self._journals, position)
 
     def _registry(self) -> Registry | None:
         return fold(self._reports.registry_objects(), self._people())
+
+
+def standing_at(journals: JournalReader, position: JournalPosition) -> Standing:
+    """The record that begins there.
+
+    Raises:
+        RecordError: none does, or it is unreadable.
+    """
+    try:
+        line = journals.record_at(position)
+        envelope = msgspec.json.decode(line, type=records.Envelope)
+    except (LookupError, OSError, msgspec.DecodeError) as error:
+        place = f"{position.source} at {position.offset}"
+        raise RecordError(f"no record begins in {place}: {error}") from error
+    return Standing(position.source, position.offset, line, envelope)
 
 
 def _request(row: RequestRow) -> Document:

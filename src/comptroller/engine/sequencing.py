@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
-from comptroller.core.errors import JournalUnavailableError, TrailDamagedError
+from comptroller.core.errors import JournalUnavailableError
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine import records, trail_records
 from comptroller.engine.ports import Clock, JournalReader, JournalRecord
@@ -27,6 +27,7 @@ from comptroller.engine.trail_ports import (
     SourcePosition,
     TrailLog,
     TrailPlaces,
+    source_positions,
 )
 from comptroller.engine.trail_records import (
     TrailGap,
@@ -131,7 +132,7 @@ class Sequencer:
         self._places = places
         self._clock = clock
         self._is_held = is_held
-        self._positions = _restored(log.positions)
+        self._positions = source_positions(log.positions)
         self._turn = 0
         self._has_started = False
         self._ids: dict[str, OrderedDict[str, None]] = {}
@@ -362,15 +363,6 @@ class Sequencer:
         }
         batch.add(records.encode(record))
         batch.positions[source] = SourcePosition(0, known.sequence + 1)
-
-
-def _restored(positions: Mapping[str, Any]) -> dict[str, SourcePosition]:
-    try:
-        return msgspec.convert(dict(positions), dict[str, SourcePosition])
-    except msgspec.ValidationError as error:
-        raise TrailDamagedError(
-            f"the trail does not say how far each journal is in it: {error}"
-        ) from error
 
 
 class _Wrong(NamedTuple):

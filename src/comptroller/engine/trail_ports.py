@@ -9,6 +9,7 @@ import msgspec
 
 from comptroller.core.checkpoint import NoteSignature
 from comptroller.core.cosignature import Cosignature
+from comptroller.core.errors import TrailDamagedError
 
 OPEN: Final = "open"
 ENDED: Final = "ended"
@@ -60,6 +61,20 @@ class SourcePosition(NamedTuple):
     """Of the record that is expected next."""
     state: str = OPEN
     """`open`, `ended` or `lost`."""
+
+
+def source_positions(positions: Mapping[str, Any]) -> dict[str, SourcePosition]:
+    """How far each journal is in the trail, out of `TrailLog.positions`.
+
+    Raises:
+        TrailDamagedError: they do not say it.
+    """
+    try:
+        return msgspec.convert(dict(positions), dict[str, SourcePosition])
+    except msgspec.ValidationError as error:
+        raise TrailDamagedError(
+            f"the trail does not say how far each journal is in it: {error}"
+        ) from error
 
 
 class Pruning(NamedTuple):

@@ -6,16 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import msgspec
-
 from comptroller.adapters.tlog.cosigned import continued, cosigned_notes, kept_notes
 from comptroller.adapters.tlog.covered import Covered
 from comptroller.adapters.tlog.reader import read_checkpoint, read_file
 from comptroller.adapters.tlog.state import STATE_BYTES_MAX, TrailState, decode_state
 from comptroller.core.checkpoint import Verifier, parse_checkpoint, verified
-from comptroller.core.errors import TrailDamagedError
 from comptroller.engine.deleting import Coverage
-from comptroller.engine.trail_ports import ENDED, SourcePosition
+from comptroller.engine.trail_ports import ENDED, source_positions
 
 WAIT_S: Final = 5.0
 """So long a checkpoint of what is in the log now is waited for."""
@@ -102,14 +99,8 @@ class TrailCover:
 
 def _ended(state: TrailState) -> dict[str, int]:
     """How many bytes of each journal there were when it had ended."""
-    try:
-        known = msgspec.convert(state.positions, dict[str, SourcePosition])
-    except msgspec.ValidationError as error:
-        raise TrailDamagedError(
-            f"the trail does not say how far each journal is in it: {error}"
-        ) from error
     return {
         source: position.offset
-        for source, position in known.items()
+        for source, position in source_positions(state.positions).items()
         if position.state == ENDED
     }
