@@ -56,6 +56,7 @@ from comptroller.engine.trail_ports import (
 )
 
 ROLES: Final = ("decision", "end")
+VKEY_BYTES_MAX: Final = 4096
 
 
 class Selected(NamedTuple):
@@ -382,11 +383,16 @@ def own_vkey(place: Place) -> str:
         TrailUnavailableError: it is not there.
     """
     try:
-        return place.trail_vkey.read_text(encoding="ascii").strip()
-    except (OSError, ValueError) as error:
+        vkey = (read_file(place.trail_vkey, VKEY_BYTES_MAX) or b"").decode("ascii")
+    except (TrailUnavailableError, TrailDamagedError, ValueError) as error:
         raise TrailUnavailableError(
             f"{place.trail_vkey} cannot be read: {error}; name the key with --vkey"
         ) from error
+    if not vkey:
+        raise TrailUnavailableError(
+            f"{place.trail_vkey} is not there; name the key with --vkey"
+        )
+    return vkey.strip()
 
 
 def _write(path: Path, content: bytes) -> None:

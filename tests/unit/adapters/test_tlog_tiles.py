@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comptroller.adapters.tlog.reader import read_file
 from comptroller.adapters.tlog.tiles import (
     bundle_path,
     decode_bundle,
@@ -13,7 +17,7 @@ from comptroller.adapters.tlog.tiles import (
     tile_path,
     tile_width,
 )
-from comptroller.core.errors import TrailDamagedError
+from comptroller.core.errors import TrailDamagedError, TrailUnavailableError
 
 
 @pytest.mark.parametrize(
@@ -82,3 +86,17 @@ def test_a_tile_of_another_length_is_found(size: int) -> None:
     with pytest.raises(TrailDamagedError, match=r"^t has"):
         decode_tile(bytes(size), 2, "t")
     assert decode_tile(bytes(96), 2, "t") == [bytes(32)] * 2
+
+
+@pytest.mark.parametrize("what", ["pipe", "endless", "folder"])
+def test_what_is_no_file_is_not_read(tmp_path: Path, what: str) -> None:
+    """No pipe is waited for, and no device fills the memory."""
+    path = tmp_path / "tile"
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "endless":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    with pytest.raises((TrailDamagedError, TrailUnavailableError), match="tile"):
+        read_file(path, 8192)

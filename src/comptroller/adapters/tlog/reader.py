@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final
 
 from comptroller.adapters.tlog.tiles import (
@@ -36,15 +38,23 @@ from comptroller.core.merkle import (
 TILES_KEPT: Final = 64
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    # A pipe's writer would be waited for; of a file nothing changes.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read_file(path: Path, bytes_max: int) -> bytes | None:
     """A file's content; None: there is none.
 
     Raises:
-        TrailDamagedError: it is larger than any of its kind.
+        TrailDamagedError: it is larger than any of its kind, or a pipe or a device,
+            which may never end.
         TrailUnavailableError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise TrailDamagedError(f"{path} is no file")
             data = file.read(bytes_max + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
