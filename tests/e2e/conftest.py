@@ -1,12 +1,19 @@
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from comptroller.adapters.journal.naming import journal_name
+from comptroller.adapters.journal.writer import SyncJournal
 from comptroller.adapters.snapshot import FileSnapshotStore
 from comptroller.core.registry import Provider
+from comptroller.testing.decisions import BatchedJournal
+from comptroller.testing.script import Script
+from comptroller.testing.small import small_configuration
+from comptroller.testing.system import FakeClock, SequentialIds
+from comptroller.testing.tree import run_command
 from comptroller.testing.upstream import CHAT, answering, scripted_upstream, whole
 from comptroller.testing.worker import (
     OpenSite,
@@ -91,3 +98,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name.startswith("test_gateway_"):
             item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
+@pytest.fixture(scope="session")
+def old_trail() -> Callable[[Path, int], None]:
+    """Fills a folder: a configuration, and a trail that begins with old records.
+
+    Takes the folder and how many refused decisions there are, one record each, of
+    November 2025. The people who are declared are ada and grace.
+    """
+    return _old_trail
+
+
+def _old_trail(folder: Path, count: int) -> None:
+    provider = "{base_url: http://127.0.0.1:9, speaks: [openai]}"
+    models = {"chat": "price: {input: 1, output: 2}, max_output_tokens: 9999"}
+    text = small_configuration(provider, models)
+    grace = "  grace: {name: Grace Hopper, email: grace@acme.example}\n"
+    text = text.replace("gateway:", f"{grace}gateway:", 1)
+    (folder / "comptroller.yaml").write_text(text)
+    clock, ids = FakeClock(), SequentialIds()
+    name = journal_name("host", "w0", "01A")
+    journal = SyncJournal(folder / "comptroller-data/journal", name, clock, ids)
+    batched = BatchedJournal(journal)
+    script = Script(batched, clock, ids)
+    for _ in range(count):
+        clock.advance(1)
+        script.decided(ids.new(), {"result": "deny", "reason": "denied"})
+    batched.flush()
+    journal.close()
+    run_command(folder, "apply", "--yes")
+    run_command(folder, "audit", "sequence")

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,9 @@ from tlog_scales.backend import LocalBackend
 from tlog_scales.reader import TilesReader
 from tlog_scales.signing import Vkey
 
-from comptroller.adapters.journal.naming import journal_name
-from comptroller.adapters.journal.writer import SyncJournal
 from comptroller.adapters.tlog.reader import TreeReader
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
 from comptroller.core.merkle import leaf_hash
-from comptroller.testing.decisions import BatchedJournal
-from comptroller.testing.script import Script
-from comptroller.testing.small import small_configuration
-from comptroller.testing.system import FakeClock, SequentialIds
 from comptroller.testing.tree import ServeTree, await_true, command, run_command, told
 
 OLD = 700
@@ -71,27 +66,12 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(
+    tmp_path_factory: pytest.TempPathFactory, old_trail: Callable[[Path, int], None]
+) -> Path:
     folder = tmp_path_factory.mktemp("pruned")
-    provider = "{base_url: http://127.0.0.1:9, speaks: [openai]}"
-    models = {"chat": "price: {input: 1, output: 2}, max_output_tokens: 9999"}
-    text = small_configuration(provider, models)
-    grace = "  grace: {name: Grace Hopper, email: grace@acme.example}\n"
-    text = text.replace("gateway:", f"{grace}gateway:", 1)
-    (folder / "comptroller.yaml").write_text(text)
+    old_trail(folder, OLD)
     data = folder / "comptroller-data"
-    clock, ids = FakeClock(), SequentialIds()
-    name = journal_name("host", "w0", "01A")
-    journal = SyncJournal(data / "journal", name, clock, ids)
-    batched = BatchedJournal(journal)
-    script = Script(batched, clock, ids)
-    for _ in range(OLD):
-        clock.advance(1)
-        script.decided(ids.new(), {"result": "deny", "reason": "denied"})
-    batched.flush()
-    journal.close()
-    run_command(folder, "apply", "--yes")
-    run_command(folder, "audit", "sequence")
     shutil.copytree(data, folder / "before", ignore=shutil.ignore_patterns("*.sock"))
     run_command(folder, *ACT, "--below", str(BELOW), *APPROVED)
     run_command(folder, "audit", "sequence")

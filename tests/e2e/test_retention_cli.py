@@ -8,7 +8,7 @@ import pty
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,8 @@ import msgspec
 import pytest
 
 from comptroller.adapters.disclosures import DisclosureWriter
-from comptroller.adapters.journal.naming import journal_name
-from comptroller.adapters.journal.writer import SyncJournal
 from comptroller.core.disclosure import disclosure
 from comptroller.engine.privacy_ports import DisclosureLine
-from comptroller.testing.decisions import BatchedJournal
-from comptroller.testing.script import Script
-from comptroller.testing.small import small_configuration
-from comptroller.testing.system import FakeClock, SequentialIds
 from comptroller.testing.traces import traces
 from comptroller.testing.tree import (
     ServeTree,
@@ -35,7 +29,6 @@ from comptroller.testing.tree import (
     told,
 )
 
-MODELS = {"chat": "price: {input: 1, output: 2}, max_output_tokens: 9999"}
 PERSON, NEIGHBOUR = "erika.mustermann@example.org", "u-8f2c/neighbour"
 OLD = 600
 """Records of November 2025: they fill two bundles of 256."""
@@ -45,28 +38,12 @@ APPROVED = ("--approved-by", "grace", "--yes")
 
 
 @pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def past(
+    tmp_path_factory: pytest.TempPathFactory, old_trail: Callable[[Path, int], None]
+) -> Path:
     """A folder with a trail of many old records and a few new ones."""
     folder = tmp_path_factory.mktemp("past")
-    text = small_configuration(
-        "{base_url: http://127.0.0.1:9, speaks: [openai]}", MODELS
-    )
-    grace = "  grace: {name: Grace Hopper, email: grace@acme.example}\n"
-    text = text.replace("gateway:", f"{grace}gateway:", 1)
-    (folder / "comptroller.yaml").write_text(text)
-    data = folder / "comptroller-data"
-    clock, ids = FakeClock(), SequentialIds()
-    name = journal_name("host", "w0", "01A")
-    journal = SyncJournal(data / "journal", name, clock, ids)
-    batched = BatchedJournal(journal)
-    script = Script(batched, clock, ids)
-    for _ in range(OLD):
-        clock.advance(1)
-        script.decided(ids.new(), {"result": "deny", "reason": "denied"})
-    batched.flush()
-    journal.close()
-    run_command(folder, "apply", "--yes")
-    run_command(folder, "audit", "sequence")
+    old_trail(folder, OLD)
     return folder
 
 
