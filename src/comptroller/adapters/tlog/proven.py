@@ -54,7 +54,7 @@ class ProvenTree(TreeReader):
         number, place = divmod(index, TILE_WIDTH)
         record = self._read_bundle(number)[place]
         if leaf_hash(record) != self.tile(0, number)[place]:
-            raise changed_record(index)
+            raise changed_record(self.size, index)
         return record
 
     def records(self, begin: int = 0) -> Iterator[bytes]:

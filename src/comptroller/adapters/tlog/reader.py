@@ -122,9 +122,10 @@ def pruned_bundle(index: int, minimum: int) -> TrailPrunedError:
     return error
 
 
-def changed_record(index: int) -> TrailDamagedError:
-    """That a record is not what its tile says."""
-    name = bundle_path(index // TILE_WIDTH)
+def changed_record(size: int, index: int) -> TrailDamagedError:
+    """That a record of a tree is not what its tile says."""
+    number = index // TILE_WIDTH
+    name = bundle_path(number, tile_width(size, 0, number) % TILE_WIDTH)
     return TrailDamagedError(f"{name}: record {index} is not the one that its tile has")
 
 
@@ -189,7 +190,7 @@ class TreeReader:
         hashes = self.tile(0, index)
         for place, record in enumerate(records):
             if leaf_hash(record) != hashes[place]:
-                raise changed_record(index * TILE_WIDTH + place)
+                raise changed_record(self.size, index * TILE_WIDTH + place)
         return records
 
     def record(self, index: int) -> bytes:
