@@ -358,7 +358,7 @@ def test_a_decision_is_what_its_row_says(world: World) -> None:
 
 
 def test_an_unreadable_heartbeat_is_missing(world: World) -> None:
-    """A line of which the content is not that of its type; its journal's is no other."""
+    """A line whose content is not that of its type; its journal's is no other."""
     line = world.line(W0, 1)
     envelope = msgspec.json.decode(line)
     trail = Trail({(W0, 1): msgspec.json.encode({**envelope, "data": {}})})
