@@ -375,6 +375,15 @@ def test_an_older_checkpoint_put_back_is_named(site: Site) -> None:
     assert "state.json" in said
 
 
+def test_a_state_that_says_nothing_is_named(site: Site) -> None:
+    """It has no signature: what it would have told must not go unsaid."""
+    path = site.trail / "state.json"
+    path.write_bytes(path.read_bytes()[:-9])
+    code, said = site.audit()
+    assert code == 1, said
+    assert "WRONG state.json" in said
+
+
 def scaled(proof: bytes, record: bytes, vkey: str) -> None:
     """Has what another wrote check our proof of a record; raises what it has."""
     head, _, note = proof.partition(b"\n\n")

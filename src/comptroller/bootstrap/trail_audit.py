@@ -93,13 +93,13 @@ def verify(data: Path, trusted: Trusted) -> dict[str, Any]:
     """
     place = Place(data)
     # Read before the checkpoint, so that a trail that grows meanwhile is no lie.
-    state, notes = _state(place), KeptNotes(place, trusted.witness_keys)
+    (state, damage), notes = _state(place), KeptNotes(place, trusted.witness_keys)
     published = _published(place)
     is_own_key = not trusted.vkeys
     keys = list(trusted.vkeys) or [own_vkey(place)]
     signed, lines = _verify_apart(place, keys, trusted.since)
     judged = notes.judge(published, _log_keys(keys, published.origin))
-    wrong = [*judged.wrong, *_put_back(state.signed_size, published)]
+    wrong = [*damage, *judged.wrong, *_put_back(state.signed_size, published)]
     try:
         compared = msgspec.to_builtins(_compare(place, published, state))
         wrong += _recorded_more(place)
@@ -135,16 +135,17 @@ def _log_keys(vkeys: Sequence[str], origin: str) -> list[Verifier]:
     return found
 
 
-def _state(place: Place) -> TrailState:
-    """What the writer says of the trail; of one that cannot be read, nothing.
+def _state(place: Place) -> tuple[TrailState, list[str]]:
+    """What the writer says of the trail, and what is wrong with that.
 
-    A state that is damaged is the writer's to refuse; a trail can be read without.
+    A trail can be read without; but what its state would tell is not told then.
     """
+    nothing = TrailState(origin="")
     try:
         data = read_file(place.trail / "state.json", STATE_BYTES_MAX)
-        return TrailState(origin="") if data is None else decode_state(data)
-    except TrailDamagedError:
-        return TrailState(origin="")
+        return nothing if data is None else decode_state(data), []
+    except TrailDamagedError as error:
+        return nothing, [f"WRONG state.json: {error.message}"]
 
 
 def _positions(state: TrailState) -> dict[str, SourcePosition]:
@@ -189,7 +190,7 @@ def _compare(place: Place, published: Published, before: TrailState) -> object:
         hashes = HashedEntries(place.trail, place.trail_places)
         taken = {
             source: position.offset
-            for source, position in _positions(_state(place)).items()
+            for source, position in _positions(_state(place)[0]).items()
         }
         is_older = before.size <= published.size
         said = _positions(before) if is_older else {}
