@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import re
 import sqlite3
@@ -21,6 +20,7 @@ from tlog_scales.backend import LocalBackend
 from tlog_scales.reader import TilesReader
 from tlog_scales.signing import Vkey
 
+from comptroller.testing.chat import chat
 from comptroller.testing.provider.process import running_provider
 from comptroller.testing.small import small_configuration
 from comptroller.testing.tree import (
@@ -54,15 +54,7 @@ class Site:
 
     def ask(self, tree: ServeTree, model: str = "chat", status: int = 200) -> str:
         """One request, and how it is answered; its id."""
-        link = http.client.HTTPConnection("127.0.0.1", tree.port)
-        messages = [{"role": "user", "content": "hello"}]
-        body = json.dumps({"model": model, "messages": messages})
-        link.request("POST", "/v1/chat/completions", body, {"x-api-key": self.key})
-        reply = link.getresponse()
-        reply.read()
-        link.close()
-        assert reply.status == status
-        return str(reply.headers["x-comptroller-request-id"]).upper()
+        return chat(tree.port, self.key, status=status, model=model)
 
     def verified(self) -> tuple[int, dict[str, Any]]:
         """What `audit verify` says."""

@@ -5,7 +5,6 @@ Asked with real processes, while a gateway serves and while none does.
 
 from __future__ import annotations
 
-import http.client
 import json
 import resource
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 
 from comptroller.adapters.tlog.reader import TreeReader, read_checkpoint
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
+from comptroller.testing.chat import chat
 from comptroller.testing.provider.process import running_provider
 from comptroller.testing.small import small_configuration
 from comptroller.testing.traces import traces
@@ -40,15 +40,7 @@ class Site:
 
     def ask(self, tree: ServeTree) -> str:
         """One request of PERSON; its id."""
-        link = http.client.HTTPConnection("127.0.0.1", tree.port, timeout=20)
-        said = [{"role": "user", "content": "Hi"}]
-        body = json.dumps({"model": "chat", "messages": said, "user": PERSON})
-        link.request("POST", "/v1/chat/completions", body, {"x-api-key": self.key})
-        reply = link.getresponse()
-        answer = reply.read()
-        link.close()
-        assert reply.status == 200, answer
-        return str(reply.headers["x-comptroller-request-id"]).upper()
+        return chat(tree.port, self.key, user=PERSON)
 
     def readings(self) -> list[dict[str, Any]]:
         """The data of every reading's record in all journals, oldest first."""

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import http.client
 import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+from comptroller.testing.chat import chat
 from comptroller.testing.provider.process import running_provider
 from comptroller.testing.small import small_configuration
 from comptroller.testing.tree import ServeTree, await_true, command, run_command, told
 
 MODELS = {"chat": "price: {input: 1, output: 2}, max_output_tokens: 9999"}
-BODY = '{"model":"chat","messages":[{"role":"user","content":"hello"}]}'
 
 
 def asked(tree: ServeTree, key: str, count: int) -> None:
     """Requests that are answered."""
     for _ in range(count):
-        link = http.client.HTTPConnection("127.0.0.1", tree.port)
-        link.request("POST", "/v1/chat/completions", BODY, {"x-api-key": key})
-        reply = link.getresponse()
-        reply.read()
-        link.close()
-        assert reply.status == 200
+        chat(tree.port, key)
 
 
 @pytest.fixture(scope="module")

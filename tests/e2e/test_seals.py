@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from comptroller.adapters.tlog.reader import TreeReader
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
+from comptroller.testing.chat import chat
 from comptroller.testing.provider.process import running_provider
 from comptroller.testing.seals import check_seals
 from comptroller.testing.small import small_configuration
@@ -22,17 +22,6 @@ MODELS = {"chat": "price: {input: 1, output: 2}, max_output_tokens: 9999"}
 COST = b'"comptroller.cost.nano_usd":'
 SEALED = b"comptroller.journal.sealed.v1"
 WAIT_S = 20.0
-
-
-def ask(port: int, key: str) -> None:
-    """One request that is answered."""
-    link = http.client.HTTPConnection("127.0.0.1", port)
-    body = '{"model":"chat","messages":[{"role":"user","content":"hello"}]}'
-    link.request("POST", "/v1/chat/completions", body, {"x-api-key": key})
-    reply = link.getresponse()
-    reply.read()
-    link.close()
-    assert reply.status == 200
 
 
 def journal(data: Path, writer: str = "w0") -> Path:
@@ -79,16 +68,16 @@ def test_what_is_edited_before_it_is_sequenced_contradicts_its_seal(
         key = told(tmp_path, "key", "issue", "checkout", "--for", "ada")["secret"]
         tree = ServeTree(tmp_path, 1)
         try:
-            ask(tree.port, key)
+            chat(tree.port, key)
             await_true(lambda: SEALED in journal(data).read_bytes(), WAIT_S)
             sequencer = tree.sequencer()
             assert sequencer is not None
             os.kill(sequencer, signal.SIGSTOP)
-            ask(tree.port, key)
+            chat(tree.port, key)
             await_true(lambda: settlements(data) == 2, WAIT_S)
             edited = change(journal(data))
             seals = journal(data).read_bytes().count(SEALED)
-            ask(tree.port, key)
+            chat(tree.port, key)
             await_true(lambda: journal(data).read_bytes().count(SEALED) > seals, WAIT_S)
             os.kill(sequencer, signal.SIGCONT)
             told(tmp_path, "key", "issue", "checkout", "--for", "ada")

@@ -6,7 +6,6 @@ Each row spoils a copy of one real data directory; the stand-alone verifier and
 
 from __future__ import annotations
 
-import http.client
 import os
 import shutil
 import subprocess
@@ -28,6 +27,7 @@ from comptroller.adapters.tlog.state import decode_state, encode_state
 from comptroller.adapters.tlog.tiles import decode_bundle, encode_bundle
 from comptroller.adapters.tlog.writer import TrailWriter
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
+from comptroller.testing.chat import chat
 from comptroller.testing.provider.process import running_provider
 from comptroller.testing.small import small_configuration
 from comptroller.testing.tree import ServeTree, command, run_command, told
@@ -107,21 +107,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _ in range(2):
             tree = ServeTree(folder, 1)
             for _ in range(REQUESTS):
-                ask(tree.port, key)
+                chat(tree.port, key)
             assert tree.stop() == 0, tree.log()
             if not (folder / "kept").exists():
                 shutil.copy(data / "trail/checkpoint", folder / "kept")
     return folder
-
-
-def ask(port: int, key: str) -> None:
-    link = http.client.HTTPConnection("127.0.0.1", port)
-    body = '{"model":"chat","messages":[{"role":"user","content":"hello"}]}'
-    link.request("POST", "/v1/chat/completions", body, {"x-api-key": key})
-    reply = link.getresponse()
-    reply.read()
-    link.close()
-    assert reply.status == 200
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from comptroller.testing.witnessed import (
     Gateway,
     Post,
     Running,
+    begun_gateway,
     reserved_port,
     running,
     wait_for,
@@ -282,11 +283,9 @@ def rewrite(gateway: Gateway) -> None:
 def test_a_witness_that_hangs_delays_nothing(tmp_path: Path) -> None:
     """Stopped in the middle: checkpoints go on, and the command is still quick."""
     post = Post(tmp_path)
-    with reserved_port() as port, ExitStack() as stack:
-        gateway = Gateway(tmp_path, f"http://127.0.0.1:{port}", post.vkey)
-        served = stack.enter_context(gateway.running())
-        wait_for(gateway.key_file.exists)
-        vkey = str(read_key(gateway.key_file).key)
+    with ExitStack() as stack:
+        begun = stack.enter_context(begun_gateway(tmp_path, post))
+        gateway, served, vkey, port = begun
         witness = stack.enter_context(post.running(vkey, port=port))
         wait_for(lambda: gateway.cosigned() > 0)
         os.kill(witness.process.pid, signal.SIGSTOP)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import shutil
 import signal
 import subprocess
@@ -17,13 +15,13 @@ from typing import Any
 from tlog_scales.signing import Vkey, VkeySet
 from tlog_scales.tlog import Checkpoint as ForeignCheckpoint
 
-from comptroller.adapters.tlog.keys import read_key
 from comptroller.core.checkpoint import parse_checkpoint, parse_note
+from comptroller.testing.chat import chat
 from comptroller.testing.tree import command, run_command, told
 from comptroller.testing.witnessed import (
     CONFIGURATION,
-    Gateway,
     Post,
+    begun_gateway,
     reserved_port,
     wait_for,
 )
@@ -32,11 +30,7 @@ from comptroller.testing.witnessed import (
 def test_answers_carry_the_witness(tmp_path: Path) -> None:
     """Explained, proved and exported with what it signed; older ones are not lost."""
     post = Post(tmp_path)
-    with reserved_port() as port, ExitStack() as stack:
-        gateway = Gateway(tmp_path, f"http://127.0.0.1:{port}", post.vkey)
-        served = stack.enter_context(gateway.running())
-        wait_for(gateway.key_file.exists)
-        vkey = str(read_key(gateway.key_file).key)
+    with begun_gateway(tmp_path, post) as (gateway, served, vkey, port):
         with post.running(vkey, port=port):
             request_id = refused_request(served.ports[0], tmp_path)
             explain = ("explain", request_id)
@@ -115,15 +109,7 @@ def is_within(proof: dict[str, Any]) -> bool:
 def refused_request(port: int, folder: Path) -> str:
     """A request that is refused, which is a record, too; its id."""
     secret = told(folder, "key", "issue", "checkout", "--for", "ada")["secret"]
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    body = json.dumps({"model": "none", "messages": [{"role": "user", "content": "?"}]})
-    head = {"authorization": f"Bearer {secret}"}
-    connection.request("POST", "/v1/chat/completions", body, head)
-    reply = connection.getresponse()
-    reply.read()
-    connection.close()
-    assert reply.status == 400
-    return str(reply.headers["x-comptroller-request-id"]).upper()
+    return chat(port, secret, status=400, model="none")
 
 
 def check_foreign(note: str, vkeys: Sequence[str]) -> None:
@@ -137,11 +123,9 @@ def check_foreign(note: str, vkeys: Sequence[str]) -> None:
 def test_what_was_put_back_contradicts_the_kept_notes(tmp_path: Path) -> None:
     """An older trail, whole and signed: told without any key that is brought."""
     post = Post(tmp_path)
-    with reserved_port() as port, ExitStack() as stack:
-        gateway = Gateway(tmp_path, f"http://127.0.0.1:{port}", post.vkey)
-        served = stack.enter_context(gateway.running())
-        wait_for(gateway.key_file.exists)
-        vkey = str(read_key(gateway.key_file).key)
+    with ExitStack() as stack:
+        begun = stack.enter_context(begun_gateway(tmp_path, post))
+        gateway, served, vkey, port = begun
         stack.enter_context(post.running(vkey, port=port))
         wait_for(lambda: gateway.cosigned() > 0)
         older = tmp_path / "older"

@@ -10,6 +10,7 @@ import msgspec
 from comptroller.core.checkpoint import Checkpoint, NoteSignature
 from comptroller.core.errors import TrailUnavailableError
 from comptroller.core.merkle import CompactRange, leaf_hash
+from comptroller.engine.cosigning import Outcome
 from comptroller.engine.trail_ports import Pruning
 
 
@@ -130,3 +131,41 @@ class InMemoryPlaces:
         self.offsets[source, sequence] = offset
         for number in range(count):
             self.found[source, sequence + number] = index + number
+
+
+class ToldDesk:
+    """A witness's desk, whose witness says what a test says.
+
+    Satisfies `engine.cosigning.WitnessDesk`.
+    """
+
+    name, url, is_asking = "w", "http://w", False
+
+    def __init__(self) -> None:
+        self.heard: list[Outcome] = []
+
+    def offer(self, note: bytes) -> None:
+        """Nothing is asked."""
+
+    def take(self) -> Sequence[Outcome]:
+        """What the test said."""
+        heard, self.heard = self.heard, []
+        return heard
+
+
+def record_line(
+    source: str, sequence: int, kind: str = "t", name: str | None = None, **data: object
+) -> bytes:
+    """A record as a journal has it, without the line break."""
+    return msgspec.json.encode(
+        {
+            "specversion": "1.0",
+            "id": name or f"id-{sequence}",
+            "source": source,
+            "type": kind,
+            "time": "2026-11-21T19:00:00Z",
+            "subject": "s",
+            "sequence": str(sequence),
+            "data": data,
+        }
+    )

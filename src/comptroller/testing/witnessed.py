@@ -148,6 +148,28 @@ class Gateway:
         return trail
 
 
+class Begun(NamedTuple):
+    """A gateway that runs, and whose witness may be started."""
+
+    gateway: Gateway
+    served: Running
+    vkey: str
+    """Of its log."""
+    port: int
+    """Where it looks for its witness."""
+
+
+@contextmanager
+def begun_gateway(folder: Path, post: Post) -> Iterator[Begun]:
+    """A gateway with a witness that does not run yet."""
+    with reserved_port() as port:
+        gateway = Gateway(folder, f"http://127.0.0.1:{port}", post.vkey)
+        with gateway.running() as served:
+            vkey = gateway.trail.parent / "trail.vkey"
+            wait_for(vkey.exists)
+            yield Begun(gateway, served, vkey.read_text().strip(), port)
+
+
 @contextmanager
 def reserved_port() -> Iterator[int]:
     """A port that no other test is given, for a witness that comes and goes."""

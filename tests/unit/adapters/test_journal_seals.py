@@ -10,7 +10,8 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -245,6 +246,17 @@ def test_an_edit_on_the_disk_contradicts_the_seal(tmp_path: Path) -> None:
     assert check_seals(lines(tmp_path)) == ([4], [2], 0)
 
 
+@contextmanager
+def nearly_full(path: Path) -> Iterator[None]:
+    """A disk that takes ten bytes more of a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 def test_a_failed_journal_writes_no_seal(tmp_path: Path) -> None:
     """After a full disk there is nothing more, however long it lives on."""
 
@@ -252,14 +264,9 @@ def test_a_failed_journal_writes_no_seal(tmp_path: Path) -> None:
         journal = open_group(tmp_path)
         journal.append(b'"kept"')
         await asyncio.sleep(0)
-        size = (tmp_path / FIRST_FILE).stat().st_size
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
-        try:
+        with nearly_full(tmp_path / FIRST_FILE):
             journal.append(b'"lost lost"')
             await until(lambda: journal.failed)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         await asyncio.sleep(3 * SEAL_EVERY_S)
         journal.close()
 
@@ -276,13 +283,8 @@ def test_a_seal_that_cannot_be_written_fails_the_journal(tmp_path: Path) -> None
         journal = open_group(tmp_path)
         journal.append(b'"kept"')
         await asyncio.sleep(0)
-        size = (tmp_path / FIRST_FILE).stat().st_size
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
-        try:
+        with nearly_full(tmp_path / FIRST_FILE):
             await until(lambda: journal.failed)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         with pytest.raises(JournalUnavailableError, match="failed earlier"):
             journal.append(b'"late"')
         journal.close()

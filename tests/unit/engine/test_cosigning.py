@@ -43,6 +43,7 @@ from comptroller.engine.trail_ports import WitnessStatus
 from comptroller.engine.trail_records import TrailWitnessRefused
 from comptroller.engine.witnessing import Witness
 from comptroller.testing.system import FakeClock
+from comptroller.testing.trail import ToldDesk
 
 LOG = TrailKey("log.example/trail", bytes(32))
 KEY = WitnessKey("witness.example/w1", b"w" * 32)
@@ -168,23 +169,6 @@ def test_a_signature_by_another_key_is_none() -> None:
     assert "is not signed by witness.example/w1+" in outcome.why
 
 
-class Desk:
-    """A desk whose witness says what the test says."""
-
-    name, url, is_asking = "w", "http://w", False
-
-    def __init__(self) -> None:
-        self.heard: list[Outcome] = []
-
-    def offer(self, note: bytes) -> None:
-        """Nothing is asked."""
-
-    def take(self) -> Sequence[Outcome]:
-        """What the test said."""
-        heard, self.heard = self.heard, []
-        return heard
-
-
 class Log:
     """Takes signatures."""
 
@@ -199,7 +183,7 @@ class Log:
 
 def test_a_refusal_is_recorded_once_and_told_until_it_ends() -> None:
     """One record for one rewrite; away and back are lines, not records."""
-    desk, log = Desk(), Log()
+    desk, log = ToldDesk(), Log()
     shown: list[Sequence[WitnessStatus]] = []
     told: list[str] = []
     recorded: list[TrailWitnessRefused] = []

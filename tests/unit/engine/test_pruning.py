@@ -4,58 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
 
-import msgspec
 import pytest
 
 from comptroller.core.checkpoint import NoteSignature
-from comptroller.engine.cosigning import Cosigned, Cosigning, Outcome
+from comptroller.engine.cosigning import Cosigned, Cosigning
 from comptroller.engine.pruning import is_administrative, pruning_of
 from comptroller.engine.sequencing import Sequencer, sequence_all
 from comptroller.engine.trail_keeping import Sequencing
 from comptroller.engine.trail_ports import Pruning
 from comptroller.testing.journal import InMemoryJournals
 from comptroller.testing.system import FakeClock
-from comptroller.testing.trail import InMemoryPlaces, InMemoryTrail
+from comptroller.testing.trail import (
+    InMemoryPlaces,
+    InMemoryTrail,
+    ToldDesk,
+    record_line,
+)
 
 PRUNED = "comptroller.trail.pruned.v1"
 CONTROL, WORKER = "/n/control/1", "/n/w0/1"
 
 
-def line(source: str, sequence: int, kind: str = "t", **data: object) -> bytes:
-    return msgspec.json.encode(
-        {
-            "specversion": "1.0",
-            "id": f"id-{sequence}",
-            "source": source,
-            "type": kind,
-            "time": "2026-11-22T10:00:00Z",
-            "subject": "s",
-            "sequence": str(sequence),
-            "data": data,
-        }
-    )
-
-
 def test_only_the_type_makes_it_one() -> None:
     """Neither its name in the data, nor one that begins like it."""
-    assert pruning_of(line(CONTROL, 0, PRUNED, below=256), 300) == Pruning(300, 256)
-    assert pruning_of(line(CONTROL, 0, "t", below=256, of=PRUNED), 300) is None
-    assert pruning_of(line(CONTROL, 0, PRUNED + "1", below=256), 300) is None
+    assert pruning_of(record_line(CONTROL, 0, PRUNED, below=256), 300) == Pruning(
+        300, 256
+    )
+    assert pruning_of(record_line(CONTROL, 0, "t", below=256, of=PRUNED), 300) is None
+    assert pruning_of(record_line(CONTROL, 0, PRUNED + "1", below=256), 300) is None
 
 
 @pytest.mark.parametrize("below", [0, -256, 255, 512, "256", 256.5, None, True, [256]])
 def test_what_makes_no_sense_is_not_followed(below: object) -> None:
     """No multiple of 256, beyond the record itself, or no number: in words."""
-    found = pruning_of(line(CONTROL, 0, PRUNED, below=below), 300)
+    found = pruning_of(record_line(CONTROL, 0, PRUNED, below=below), 300)
     assert isinstance(found, str)
     assert "record 300 prunes the trail" in found
 
 
 def test_nesting_of_any_depth_is_not_followed() -> None:
     """Nor does it end the sequencer, wherever Python's limit is."""
-    plain = line(CONTROL, 0, PRUNED, below=0)
+    plain = record_line(CONTROL, 0, PRUNED, below=0)
     for depth in range(sys.getrecursionlimit() + 2):
         nested = b"[" * depth + b"0" + b"]" * depth
         found = pruning_of(plain.replace(b":0}}", b":%b}}" % nested), 300)
@@ -80,7 +70,7 @@ class Desk:
         self.is_held = False
         worker = self.journals.open(WORKER)
         for number in range(300):
-            worker.append(line(WORKER, number))
+            worker.append(record_line(WORKER, number))
         self.sequencer = Sequencer(
             self.journals,
             self.trail,
@@ -91,7 +81,7 @@ class Desk:
         while self.sequencer.step():
             pass
         self.control = self.journals.open(CONTROL)
-        self.control.append(line(CONTROL, 0, PRUNED, below=below))
+        self.control.append(record_line(CONTROL, 0, PRUNED, below=below))
 
 
 def test_the_record_is_followed_once_it_is_published() -> None:
@@ -114,12 +104,12 @@ def test_with_witnesses_a_command_prunes_nothing() -> None:
 def test_a_worker_prunes_nothing() -> None:
     """The same record in a worker's journal is a record like any other."""
     desk = Desk()
-    desk.journals.open("/n/w1/1").append(line("/n/w1/1", 0, PRUNED, below=256))
+    desk.journals.open("/n/w1/1").append(record_line("/n/w1/1", 0, PRUNED, below=256))
     sequence_all(desk.sequencer, desk.trail)
     assert len(desk.trail.records) == 303
     assert desk.trail.minimum == 256, "by the control process's own"
     only = Desk(below=1)
-    only.journals.open("/n/w1/1").append(line("/n/w1/1", 0, PRUNED, below=256))
+    only.journals.open("/n/w1/1").append(record_line("/n/w1/1", 0, PRUNED, below=256))
     sequence_all(only.sequencer, only.trail)
     assert only.trail.minimum == 0
 
@@ -149,26 +139,9 @@ def test_what_a_legal_hold_keeps_waits_for_its_end() -> None:
     assert (desk.trail.minimum, desk.trail.prunings) == (256, [])
 
 
-class Witnessed:
-    """A desk whose witness has signed what the test says."""
-
-    name, url, is_asking = "w", "http://w", False
-
-    def __init__(self) -> None:
-        self.heard: list[Outcome] = []
-
-    def offer(self, note: bytes) -> None:
-        """Nothing is asked."""
-
-    def take(self) -> Sequence[Outcome]:
-        """What the test said."""
-        heard, self.heard = self.heard, []
-        return heard
-
-
 def test_with_witnesses_it_waits_until_one_has_signed_that_record() -> None:
     """A signature over the tree right before it is not enough."""
-    desk, witness = Desk(), Witnessed()
+    desk, witness = Desk(), ToldDesk()
     cosigning = Cosigning([witness], lambda _: None, lambda _: None)
 
     async def run() -> int:

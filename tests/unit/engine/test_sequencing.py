@@ -18,24 +18,13 @@ from comptroller.engine import sequencing
 from comptroller.engine.sequencing import Sequencer, sequence_all
 from comptroller.testing.journal import InMemoryJournals
 from comptroller.testing.system import FakeClock, SequentialIds
-from comptroller.testing.trail import InMemoryPlaces, InMemoryTrail
+from comptroller.testing.trail import InMemoryPlaces, InMemoryTrail, record_line
 
 SOURCE = "/n/w0/1"
 
 
 def line(sequence: int, source: str = SOURCE, name: str | None = None) -> bytes:
-    return msgspec.json.encode(
-        {
-            "specversion": "1.0",
-            "id": name or f"id-{sequence}",
-            "source": source,
-            "type": "t",
-            "time": "2026-11-21T19:00:00Z",
-            "subject": "s",
-            "sequence": str(sequence),
-            "data": {},
-        }
-    )
+    return record_line(source, sequence, name=name)
 
 
 class Desk:

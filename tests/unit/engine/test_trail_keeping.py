@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from comptroller.engine.sequencing import BATCH_RECORDS, Sequencer
 from comptroller.engine.trail_keeping import (
     BATCH_EVERY_S,
@@ -16,24 +14,9 @@ from comptroller.engine.trail_keeping import (
 )
 from comptroller.testing.journal import InMemoryJournals
 from comptroller.testing.system import FakeClock
-from comptroller.testing.trail import InMemoryPlaces, InMemoryTrail
+from comptroller.testing.trail import InMemoryPlaces, InMemoryTrail, record_line
 
 SOURCE = "/n/w0/1"
-
-
-def line(sequence: int, source: str = SOURCE) -> bytes:
-    return msgspec.json.encode(
-        {
-            "specversion": "1.0",
-            "id": f"id-{sequence}",
-            "source": source,
-            "type": "t",
-            "time": "2026-11-21T19:00:00Z",
-            "subject": "s",
-            "sequence": str(sequence),
-            "data": {},
-        }
-    )
 
 
 class Desk:
@@ -72,7 +55,7 @@ def test_a_record_after_silence_is_published_at_once() -> None:
         await asyncio.sleep(POLL_S)
         assert desk.trail.published == [0]
         for sequence in range(2):
-            journal.append(line(sequence))
+            journal.append(record_line(SOURCE, sequence))
             desk.clock.advance(1)
             await asyncio.sleep(POLL_S * 2 + sequence * BATCH_EVERY_S)
             assert desk.trail.published[-1] == sequence + 2
@@ -87,7 +70,7 @@ def test_while_records_come_in_batches_wait_for_more() -> None:
 
     async def life() -> None:
         for sequence in range(30):
-            journal.append(line(sequence))
+            journal.append(record_line(SOURCE, sequence))
             await asyncio.sleep(0.1)
 
     lives(desk, life)
@@ -99,7 +82,7 @@ def test_while_records_come_in_batches_wait_for_more() -> None:
 def test_a_heartbeat_follows_silence() -> None:
     """What was published is signed anew every 30 s, and not before."""
     desk = Desk()
-    desk.journals.open(SOURCE).append(line(0))
+    desk.journals.open(SOURCE).append(record_line(SOURCE, 0))
     published = desk.trail.published
 
     async def life() -> None:
@@ -120,7 +103,7 @@ def test_a_backlog_is_published_while_it_is_taken() -> None:
     desk = Desk()
     journal = desk.journals.open(SOURCE)
     for sequence in range(2 * BATCH_RECORDS + 10):
-        journal.append(line(sequence))
+        journal.append(record_line(SOURCE, sequence))
     desk.keeping.stop()
     asyncio.run(desk.keeping.run())
     assert desk.trail.published[0] == BATCH_RECORDS
