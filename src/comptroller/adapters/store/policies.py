@@ -32,11 +32,7 @@ class SqlitePolicies(SqliteReads):
         Raises:
             StoreUnavailableError: the database cannot be read.
         """
-        table = schema.policies
-        columns = [table.c[name] for name in PolicyRow._fields]
-        wanted = select(*columns).order_by(table.c.time_ns, table.c.revision)
-        with self._reading() as connection:
-            return [PolicyRow(*row) for row in connection.execute(wanted)]
+        return self._all(PolicyRow, schema.policies, "time_ns", "revision")
 
     def policy_activations(self) -> Sequence[ActivationRow]:
         """Every change of the bundle that decides, oldest first.
@@ -44,11 +40,7 @@ class SqlitePolicies(SqliteReads):
         Raises:
             StoreUnavailableError: the database cannot be read.
         """
-        table = schema.policy_activations
-        columns = [table.c[name] for name in ActivationRow._fields]
-        wanted = select(*columns).order_by(table.c.number)
-        with self._reading() as connection:
-            return [ActivationRow(*row) for row in connection.execute(wanted)]
+        return self._all(ActivationRow, schema.policy_activations, "number")
 
     def policy_loads(self) -> Sequence[PolicyLoadRow]:
         """The last load of each worker that ever loaded one, by source.

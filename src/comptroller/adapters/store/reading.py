@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Table, select
 
 from comptroller.adapters.store.connecting import reading_engine, translated
+
+_Row = TypeVar("_Row", bound=NamedTuple)
+"""Its fields are columns of a table."""
 
 
 class SqliteReads:
@@ -37,3 +40,10 @@ class SqliteReads:
         """One consistent view."""
         with translated(self._path), self._engine.begin() as connection:
             yield connection
+
+    def _all(self, kind: type[_Row], table: Table, *order: str) -> list[_Row]:
+        """Every row of a table, in the order of some of its columns."""
+        columns = [table.c[name] for name in kind._fields]
+        wanted = select(*columns).order_by(*(table.c[name] for name in order))
+        with self._reading() as connection:
+            return [kind._make(row) for row in connection.execute(wanted)]

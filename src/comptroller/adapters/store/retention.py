@@ -29,11 +29,7 @@ class SqliteRetention(SqliteReads):
         Raises:
             StoreUnavailableError: the database cannot be read.
         """
-        table = schema.legal_holds
-        columns = [table.c[name] for name in LegalHoldRow._fields]
-        wanted = select(*columns).order_by(table.c.placed_ns, table.c.id)
-        with self._reading() as connection:
-            return [LegalHoldRow(*row) for row in connection.execute(wanted)]
+        return self._all(LegalHoldRow, schema.legal_holds, "placed_ns", "id")
 
     def prunings(self) -> Sequence[PruningRow]:
         """Every pruning, oldest first, so that the last has the minimum index.
@@ -41,11 +37,7 @@ class SqliteRetention(SqliteReads):
         Raises:
             StoreUnavailableError: the database cannot be read.
         """
-        table = schema.prunings
-        columns = [table.c[name] for name in PruningRow._fields]
-        wanted = select(*columns).order_by(table.c.below)
-        with self._reading() as connection:
-            return [PruningRow(*row) for row in connection.execute(wanted)]
+        return self._all(PruningRow, schema.prunings, "below")
 
 
 def project_pruned(connection: Connection, pruned: TrailPruned, time_ns: int) -> None:
