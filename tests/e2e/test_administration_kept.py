@@ -23,19 +23,10 @@ from comptroller.adapters.system import SystemClock
 from comptroller.core.timestamps import rfc3339
 from comptroller.engine.projection import is_administrative
 from comptroller.testing.provider.process import running_provider
-from comptroller.testing.small import small_configuration
+from comptroller.testing.small import SMALL_POLICY, small_configuration
 from comptroller.testing.tree import ServeTree, await_true, command, run_command, told
 
 MODELS: Final = {"chat": "price: {input: 1, output: 2}, max_output_tokens: 900"}
-POLICY: Final = """\
-apiVersion: comptroller.policy/v1
-kind: PolicySet
-metadata: {name: acme, owner: ada}
-allow:
-  - {id: allow.acme, models: {acme: [chat]}}
-prompts:
-  - {id: no.shell, forbidden_tools: [shell]}
-"""
 REQUESTS: Final = 300
 """Two records each: more than two bundles of 256."""
 SOON: Final = ("--keep-journals", "1s")
@@ -97,7 +88,7 @@ def now() -> str:
 def made_in(folder: Path) -> Kept:
     """Declares, activates, serves, deletes the workers' journals, and prunes."""
     (folder / "policy").mkdir()
-    (folder / "policy" / "acme.policy.yaml").write_text(POLICY)
+    (folder / "policy" / "acme.policy.yaml").write_text(SMALL_POLICY)
     with running_provider() as origin:
         text = small_configuration(f"{{base_url: {origin}, speaks: [openai]}}", MODELS)
         grace = "  grace: {name: Grace Hopper, email: grace@acme.example}\n"

@@ -16,22 +16,13 @@ from typing import Any, Final, NamedTuple
 from comptroller.adapters.system import SystemClock
 from comptroller.core.timestamps import nanoseconds, rfc3339
 from comptroller.testing.provider.process import running_provider
-from comptroller.testing.small import small_configuration
+from comptroller.testing.small import SMALL_POLICY, small_configuration
 from comptroller.testing.tree import ServeTree, await_true, run_command, told
 from comptroller.testing.worker import WorkerProcess
 
 LATE_S: Final = 1.5
 """In this time every worker has taken up what was done."""
 BEAT_S: Final = 1
-POLICY: Final = """\
-apiVersion: comptroller.policy/v1
-kind: PolicySet
-metadata: {name: acme, owner: ada}
-allow:
-  - {id: allow.acme, models: {acme: [chat]}}
-prompts:
-  - {id: no.shell, forbidden_tools: [shell]}
-"""
 MODELS: Final = {"chat": "price: {input: 1, output: 2}, max_output_tokens: 900"}
 
 
@@ -90,7 +81,7 @@ def gateway(folder: Path) -> Iterator[tuple[str, str]]:
     with running_provider() as origin:
         applied(folder, origin)
         (folder / "policy").mkdir()
-        (folder / "policy" / "acme.policy.yaml").write_text(POLICY)
+        (folder / "policy" / "acme.policy.yaml").write_text(SMALL_POLICY)
         issued = told(folder, "key", "issue", "checkout", "--for", "ada")
         yield origin, issued["secret"]
 

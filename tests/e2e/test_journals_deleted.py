@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 from comptroller.adapters.journal.files import DirectoryJournalFiles
 from comptroller.adapters.journal.reader import DirectoryJournalReader
 from comptroller.engine.projection import is_administrative
+from comptroller.testing.chat import chat
 from comptroller.testing.provider.process import running_provider
 from comptroller.testing.small import small_configuration
 from comptroller.testing.tree import (
@@ -73,16 +73,7 @@ class Site:
 
     def ask(self, tree: ServeTree) -> str:
         """One request of a person; its id."""
-        link = http.client.HTTPConnection("127.0.0.1", tree.port)
-        messages = [{"role": "user", "content": "hello"}]
-        body = {"model": "chat", "messages": messages, "user": "u-8f2c"}
-        head = {"x-api-key": self.key}
-        link.request("POST", "/v1/chat/completions", json.dumps(body), head)
-        reply = link.getresponse()
-        reply.read()
-        link.close()
-        assert reply.status == 200
-        return str(reply.headers["x-comptroller-request-id"]).upper()
+        return chat(tree.port, self.key, user="u-8f2c")
 
     def journals(self) -> list[str]:
         """The sources of which there is a file."""

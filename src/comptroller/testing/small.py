@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 _SMALL = """\
 version: 1
@@ -28,6 +29,18 @@ tenants:
             owners: {{policy: ada, billing: ada, technical: ada}}
             models: [{names}]
 """
+
+
+SMALL_POLICY: Final = """\
+apiVersion: comptroller.policy/v1
+kind: PolicySet
+metadata: {name: acme, owner: ada}
+allow:
+  - {id: allow.acme, models: {acme: [chat]}}
+prompts:
+  - {id: no.shell, forbidden_tools: [shell]}
+"""
+"""A policy for it that allows its model `chat` and restricts prompts."""
 
 
 def small_configuration(provider: str, models: Mapping[str, str]) -> str:
